@@ -1,0 +1,191 @@
+"""The input file: its keys, units, defaults and limits (DESIGN §8). Inside, everything is in ps, nm, meV and K."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from hpcwigner import schema
+from hpcwigner.schema import InputError, Parsed, Quantity, require
+
+
+class OnUntil(Parsed):
+    """`on`, `off` or `{off_at: 10 ps}`; kept as the time [ps] until which it is on (infinite: always, 0: never)."""
+
+    _time = Quantity("ps", positive=True)
+
+    def parse(self, value: object) -> float:
+        if value is True or value == "on":
+            return float("inf")
+        if value is False or value == "off":
+            return 0.0
+        if isinstance(value, dict) and list(value) == ["off_at"]:
+            return float(self._time.parse(value["off_at"]))
+        raise ValueError("expected on, off or {off_at: TIME}")
+
+    def write(self, value: float) -> object:
+        return value > 0 if value in (0.0, float("inf")) else {"off_at": self._time.write(value)}
+
+
+Duration = Annotated[float, Quantity("ps", positive=True)]
+Auto = Literal["auto"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Pump:
+    """Laser pulse: Gaussian field A(r, t). The FWHM are those of the field, not of the density."""
+
+    center: Annotated[float, Quantity("ps", minimum=0)] = 0.2
+    duration_fwhm: Annotated[float, Quantity("ps", shown="fs", positive=True)] = 0.1
+    spot_fwhm: Annotated[float, Quantity("nm", shown="um", positive=True)] = 500.0
+    density: Annotated[float | None, Quantity("nm^-2", shown="cm^-2", positive=True)] = None
+    """Peak density of all generated excitons; without it the generated population is 1."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Momentum:
+    """Momentum grid: energies are counted from the highest valley bottom."""
+
+    energy_max: Annotated[float | Auto, Quantity("meV", positive=True, words=("auto",))] = "auto"
+    energy_step: Annotated[float | Auto, Quantity("meV", positive=True, words=("auto",))] = "auto"
+    angles: int = 16
+
+    def __post_init__(self) -> None:
+        valid = 4 <= self.angles <= 256 and self.angles % 4 == 0
+        require(valid, "angles", self.angles, "a multiple of 4 from 4 to 256")
+
+
+@dataclasses.dataclass(frozen=True)
+class Scattering:
+    """Which scattering acts, and until when (gedanken experiments)."""
+
+    intravalley: Annotated[float, OnUntil()] = float("inf")
+    intervalley: Annotated[float, OnUntil()] = float("inf")
+
+
+@dataclasses.dataclass(frozen=True)
+class Space:
+    """Spatial grid, centred on the pump. With dimensions 1 the sample is a slab, uniform along y."""
+
+    dimensions: Literal[1, 2] = 1
+    length: Annotated[float, Quantity("nm", shown="um", positive=True)] = 12000.0
+    cells: int | tuple[int, int] = 128
+    boundary: Literal["periodic", "open", "reflecting"] = "periodic"
+
+    def __post_init__(self) -> None:
+        scalar = not isinstance(self.cells, tuple)
+        require(scalar or self.dimensions == 2, "cells", self.cells, "one number, since dimensions is 1")
+        require(min(self.shape[: self.dimensions]) >= 6, "cells", self.cells, "at least 6 in each direction")
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Cells along x and y (1 along y in a slab)."""
+        if isinstance(self.cells, tuple):
+            return self.cells
+        return (self.cells, self.cells if self.dimensions == 2 else 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class StepLadder:
+    """Steps of the three phases of a run; `auto` fills them in before the run and writes them into its input."""
+
+    pump: Duration
+    pump_end: Duration
+    early: Duration
+    early_end: Duration
+    late: Duration
+
+
+@dataclasses.dataclass(frozen=True)
+class Time:
+    """Time integration. `tolerance` bounds the error of D_v of every valley, relative to its largest |D_v|."""
+
+    end: Duration = 120.0
+    integrator: Literal["auto", "etd2", "etd3", "arkimex3", "ars443"] = "auto"
+    tolerance: float = 1e-3
+    steps: Auto | StepLadder = "auto"
+
+    def __post_init__(self) -> None:
+        require(1e-8 <= self.tolerance <= 0.1, "tolerance", self.tolerance, "a number from 1e-8 to 0.1")
+
+
+@dataclasses.dataclass(frozen=True)
+class Output:
+    """What is written, where and how often."""
+
+    directory: str = "runs/hpcwigner"
+    series_every: Duration = 0.25
+    fields_every: Duration = 1.0
+    wigner_at: tuple[Duration, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """A complete input."""
+
+    material: str
+    temperature: Annotated[float, Quantity("K", positive=True, maximum=1000)]
+    pump: Pump = Pump()
+    momentum: Momentum = Momentum()
+    scattering: Scattering = Scattering()
+    space: Space = Space()
+    time: Time = Time()
+    output: Output = Output()
+
+    def __post_init__(self) -> None:
+        every = self.output.series_every
+        times = {
+            "time.end": self.time.end,
+            "output.fields_every": self.output.fields_every,
+            "scattering.intravalley.off_at": self.scattering.intravalley,
+            "scattering.intervalley.off_at": self.scattering.intervalley,
+            **{f"output.wigner_at.{i}": t for i, t in enumerate(self.output.wigner_at)},
+        }
+        for key, time in times.items():
+            fits = time == float("inf") or is_multiple(time, every)
+            require(fits, key, f"{time:g} ps", f"a multiple of output.series_every ({every:g} ps)")
+        for i, time in enumerate(self.output.wigner_at):
+            require(time <= self.time.end, f"output.wigner_at.{i}", f"{time:g} ps", "a time not after time.end")
+
+
+def is_multiple(time: float, unit: float) -> bool:
+    """Whether `time` is a whole number of `unit` up to rounding."""
+    return abs(time / unit - round(time / unit)) < 1e-9 * max(1.0, time / unit)
+
+
+def load(path: Path, overrides: Sequence[str] = ()) -> Config:
+    """Input file `path` with `--set key=value` overrides applied. Raises schema.InputError."""
+    data = schema.read_yaml(path)
+    for override in overrides:
+        _override(data, override)
+    return schema.validate(Config, data, str(path))
+
+
+def _override(data: dict[str, Any], text: str) -> None:
+    import yaml
+
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise InputError(f"--set {text}: expected path.to.key=value")
+    *parents, last = key.split(".")
+    here: Any = data
+    for parent in parents:
+        here = here.setdefault(parent, {}) if isinstance(here, dict) else None
+        if not isinstance(here, dict):
+            raise InputError(f"--set {text}: '{parent}' holds a value, not keys")
+    try:
+        here[last] = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise InputError(f"--set {text}: the value is not valid YAML") from None
+
+
+def to_yaml(config: Config) -> str:
+    """The complete input as YAML text: it loads back to an equal Config."""
+    import yaml
+
+    data = schema.dump(config)
+    if data["pump"]["density"] is None:
+        del data["pump"]["density"]
+    return str(yaml.safe_dump(data, sort_keys=False, default_flow_style=None, width=120, allow_unicode=True))

@@ -1,0 +1,16 @@
+"""Physical constants in the program's units: meV, ps, nm, K, electron masses (CODATA 2018, as DESIGN §2 rounds them)."""
+
+HBAR = 0.6582119569
+"""Reduced Planck constant [meV ps]."""
+
+BOLTZMANN = 0.0861733326
+"""Boltzmann constant [meV/K]."""
+
+HBAR2_OVER_M0 = 76.1996
+"""ħ²/m0 [meV nm²], m0 the free electron mass."""
+
+HBAR_OVER_M0 = HBAR2_OVER_M0 / HBAR
+"""ħ/m0 [nm²/ps] (115.7676)."""
+
+HBAR_C = 197326.9804
+"""ħ c [meV nm]."""

@@ -1,0 +1,222 @@
+"""Exponential time differencing of order 2 and 3 (Cox & Matthews, J. Comput. Phys. 176, 430 (2002)).
+
+L is integrated exactly, drift by Runge-Kutta weights that know L, and the source exactly up to its quadratic variation
+within the step. φ without an argument is φ(hL).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI
+from numpy.typing import NDArray
+
+from hpcwigner.dynamics.pump import SOURCE_DEGREE
+from hpcwigner.dynamics.semilinear import SemilinearSystem, apply_blocks
+from hpcwigner.momentum.propagators import PhiFunctions, conserve, phi_functions
+from hpcwigner.momentum.scattering import Scattering
+from hpcwigner.parallel import NodeShared
+
+Array = NDArray[np.float64]
+
+
+class StepOperators:
+    """The matrices of one step size: blocks[stage] (m, slot·cell, cell), and the source's part in each stage."""
+
+    def __init__(
+        self, scheme: type[ExponentialIntegrator], scattering: Scattering, size: float, orders: Sequence[int], comm: MPI.Comm
+    ) -> None:
+        self.size = size
+        cells = scattering.grid.size
+        slots = scheme.slots_per_stage
+        harmonics = max(orders) + 1
+        self._shared = NodeShared(comm, (harmonics, sum(slots) * cells, cells))
+        self._source = NodeShared(comm, (2, SOURCE_DEGREE + 1, cells))
+
+        def compute(m: int) -> None:
+            phi = phi_functions(scattering.blocks[m], size)
+            if m == 0:
+                phi = conserve(phi, size, scattering.grid.equilibrium, scattering.loss)
+                self._source.array[...] = _source_vectors(phi, size, scattering.formation)
+            row = 0
+            for matrix in scheme.matrices(phi, size):
+                self._shared.array[m, row : row + cells] = matrix.T
+                row += cells
+
+        self._shared.fill(harmonics, compute)
+        self._source.fill(0, compute)
+        ends = np.cumsum(slots) * cells
+        self.blocks = [self._shared.array[:, end - n * cells : end] for n, end in zip(slots, ends, strict=True)]
+
+    def source(self, half: bool, polynomial: Array) -> Array:
+        """Population per cell that the source brings within the step (its first half)."""
+        return np.asarray(polynomial @ self._source.array[int(half)])
+
+    def free(self) -> None:
+        """Gives the node's memory back. Collective."""
+        self.blocks = []
+        self._shared.free()
+        self._source.free()
+
+
+def _source_vectors(phi: PhiFunctions, size: float, formation: Array) -> Array:
+    """∫₀^c exp((c − s)hL) s^k h ds F = h k! c^(k+1) φ_{k+1}(chL) F for c = 1, ½; shape (2, k, cell)."""
+    return np.array(
+        [
+            [size * math.factorial(k) * c ** (k + 1) * (functions[k + 1] @ formation) for k in range(SOURCE_DEGREE + 1)]
+            for c, functions in ((1.0, phi.full), (0.5, phi.half))
+        ]
+    )
+
+
+class ExponentialIntegrator:
+    """Common to the schemes: work arrays and the parts of a stage. Nothing is allocated during a step."""
+
+    order: int
+    slots: int
+    slots_per_stage: tuple[int, ...]
+
+    def __init__(self, system: SemilinearSystem) -> None:
+        self.system = system
+        points, rows, cells = system.shape
+        self.vectors = np.zeros((rows, points, self.slots, cells))
+        self.stage_state = np.zeros(system.shape)
+        buffer = np.zeros(points * rows * cells)
+        self._drift = buffer.reshape(points, rows, cells)
+        self._result = buffer.reshape(rows, points, cells)  # the same memory: drift is spent when a result is made
+
+    @classmethod
+    def matrices(cls, phi: PhiFunctions, h: float) -> list[Array]:
+        """Matrices of all stages, slot by slot."""
+        raise NotImplementedError
+
+    def step(self, u: Array, operators: StepOperators, source: Array | None) -> None:
+        """Advances `u` in place by one step; `source` are the polynomial coefficients of |p0|² in it."""
+        raise NotImplementedError
+
+    def _slot(self, index: int) -> Array:
+        return self.vectors[:, :, index]
+
+    def _load(self, index: int, state: Array) -> None:
+        """Harmonics of a state into a slot."""
+        self.system.to_harmonics(state, self._slot(index))
+
+    def _load_drift(self, index: int, state: Array) -> None:
+        """Harmonics of the drift of a state into a slot."""
+        self.system.explicit(state, self._drift)
+        self.system.to_harmonics(self._drift, self._slot(index))
+
+    def _combine(self, blocks: Array, first: int, last: int, source: Array | None, out: Array) -> None:
+        """State made of the slots first…last−1 by the matrices of a stage, plus what the source brings."""
+        apply_blocks(blocks, self.system.orders, self.vectors[:, :, first:last], self._result)
+        if source is not None:
+            self.system.add_source(self._result, source)
+        self.system.from_harmonics(self._result, out)
+
+
+class ETD2(ExponentialIntegrator):
+    """a = e^{hL}u + hφ1 N(u);  u₊ = a + hφ2 [N(a) − N(u)]."""
+
+    order = 2
+    slots = 2
+    slots_per_stage = (2, 1)
+
+    @classmethod
+    def matrices(cls, phi: PhiFunctions, h: float) -> list[Array]:
+        f = phi.full
+        return [h * f[1], f[0], h * f[2]]
+
+    def step(self, u: Array, operators: StepOperators, source: Array | None) -> None:
+        a = self.stage_state
+        self._load_drift(0, u)
+        self._load(1, u)
+        formed = None if source is None else operators.source(half=False, polynomial=source)
+        self._combine(operators.blocks[0], 0, 2, formed, a)
+        self._load_drift(1, a)
+        self._slot(1)[...] -= self._slot(0)
+        self._combine(operators.blocks[1], 1, 2, None, u)
+        u += a
+
+
+class ETD3(ExponentialIntegrator):
+    """a = e^{hL/2}u + ½hφ1(hL/2) N(u);  b = e^{hL}u + hφ1 w with w = 2N(a) − N(u);
+
+    u₊ = e^{hL}u + h[(φ1 − 3φ2 + 4φ3) N(u) + (4φ2 − 8φ3) N(a) + (4φ3 − φ2) N(b)]
+       = b + h[(φ1 − φ2) N(u) + (4φ3 − φ2) N(b) + (2φ2 − 4φ3 − φ1) w].
+    """
+
+    order = 3
+    slots = 3
+    slots_per_stage = (2, 2, 3)
+
+    @classmethod
+    def matrices(cls, phi: PhiFunctions, h: float) -> list[Array]:
+        f, g = phi.full, phi.half
+        first = [0.5 * h * g[1], g[0]]
+        second = [f[0], h * f[1]]
+        last = [h * (f[1] - f[2]), h * (4 * f[3] - f[2]), h * (2 * f[2] - 4 * f[3] - f[1])]
+        return [*first, *second, *last]
+
+    def step(self, u: Array, operators: StepOperators, source: Array | None) -> None:
+        a = b = self.stage_state
+        self._load_drift(0, u)
+        self._load(1, u)
+        formed = None if source is None else operators.source(half=True, polynomial=source)
+        self._combine(operators.blocks[0], 0, 2, formed, a)
+        self._load_drift(2, a)
+        w = self._slot(2)
+        w *= 2
+        w -= self._slot(0)
+        formed = None if source is None else operators.source(half=False, polynomial=source)
+        self._combine(operators.blocks[1], 1, 3, formed, b)
+        self._load_drift(1, b)
+        self._combine(operators.blocks[2], 0, 3, None, u)
+        u += b
+
+
+SCHEMES: dict[str, type[ExponentialIntegrator]] = {"etd2": ETD2, "etd3": ETD3}
+
+
+class OperatorCache:
+    """Step operators by (stage, size): made when first needed, collectively, and kept."""
+
+    def __init__(
+        self, scheme: type[ExponentialIntegrator], scatterings: Sequence[Scattering], orders: Sequence[int], comm: MPI.Comm
+    ) -> None:
+        self.scheme, self.scatterings, self.orders, self.comm = scheme, scatterings, orders, comm
+        self._made: dict[tuple[int, float], StepOperators] = {}
+
+    def get(self, stage: int, size: float) -> StepOperators:
+        """Operators of one step size. Collective when they are new."""
+        key = (stage, size)
+        if key not in self._made:
+            self._made[key] = StepOperators(self.scheme, self.scatterings[stage], size, self.orders, self.comm)
+        return self._made[key]
+
+    def free(self) -> None:
+        """Gives everything back. Collective."""
+        for operators in self._made.values():
+            operators.free()
+        self._made.clear()
+
+
+def python_context(integrator: ExponentialIntegrator, cache: OperatorCache, schedule: Any) -> Any:
+    """The object that PETSc's TSPYTHON drives: one exponential step per call, on the planned steps."""
+
+    class Context:
+        def create(self, ts: Any) -> None: ...
+
+        def step(self, ts: Any) -> None:
+            number = ts.getStepNumber()
+            step = schedule.steps[number]
+            vector = ts.getSolution()
+            operators = cache.get(step.stage, step.size)
+            integrator.step(integrator.system.view(vector), operators, schedule.source(number))
+            vector.stateIncrease()
+            ts.setTime(schedule.time_after(number))
+            ts.setTimeStep(schedule.size_after(number))
+
+    return Context()

@@ -1,0 +1,181 @@
+"""Chooses the steps of a run beforehand, by trying them on the moment equations (DESIGN §5).
+
+Under the linear stencil the discrete spatial moments close, so the time error of D_v(t) in the full run equals the one
+of the same integrator on the moment system: it is measured there, against the exact solution, to the tolerance asked for.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from mpi4py import MPI
+from numpy.typing import NDArray
+
+from hpcwigner.dynamics import etd
+from hpcwigner.dynamics.integrators import Schedule, integrate
+from hpcwigner.dynamics.pump import Pump
+from hpcwigner.dynamics.steps import LONGEST_PUMP_STEP, StepPlan
+from hpcwigner.momentum.scattering import Scattering
+from hpcwigner.observables.budget import Budget, SpatialMoments
+from hpcwigner.observables.moments import ExactMoments, MomentSystem, budgets
+
+Array = NDArray[np.float64]
+
+JUDGED_FROM = 1.0
+"""D_v(t) counts from here on [ps]."""
+REFERENCE_STEP = 0.0025
+"""Step of ETD3 during the pulse in the reference [ps]; its error there is below 1e-8."""
+EARLY_PHASE = 5.0
+"""The early phase ends here [ps]."""
+
+
+class NoLadderError(ValueError):
+    """No step size reaches the tolerance."""
+
+
+@dataclasses.dataclass(frozen=True)
+class MomentProblem:
+    """A homogeneous problem in plain numbers: what the moment equations need."""
+
+    scatterings: Sequence[Scattering]
+    """By stage: before and after each switch."""
+    pump: Pump
+    amplitude: float
+    """Total generated population."""
+    end: float
+    output_every: float
+    switches: tuple[float, ...]
+    """[ps]"""
+
+    @property
+    def system(self) -> MomentSystem:
+        """The moment equations of this problem."""
+        return MomentSystem(self.scatterings[0].grid.velocity, self.pump.width_squared)
+
+    def coherent(self, time: float) -> float:
+        """|p0(t)|² times the generated population."""
+        return self.amplitude * float(self.pump.coherent(np.array(time)))
+
+    def _stage_at(self, time: float) -> int:
+        return sum(time > t + 1e-9 for t in self.switches)
+
+    def plan(self, *phases: tuple[float, int]) -> StepPlan:
+        """Step plan with (end, steps per tick) phases."""
+        return StepPlan(self.output_every, self.end, phases, self.switches)
+
+    def reference(self) -> list[Budget]:
+        """Exact budgets at the outputs."""
+        return budgets(self._exact_states(), self.coherent, self.pump.width_squared)
+
+    def _exact_states(self) -> Iterator[tuple[float, SpatialMoments, Scattering]]:
+        """Fine ETD3 until the pulse is over, exact exponentials afterwards."""
+        plan = self.plan((self.end, 1))
+        start = min(plan.outputs - 1, math.ceil(self.pump.end_of_pulse / self.output_every))
+        fine = math.ceil(plan.tick / REFERENCE_STEP)
+        pulse = dataclasses.replace(plan, end=start * self.output_every, phases=((self.end, fine),))
+        last = None
+        for time, moments, scattering in self._integrated("etd3", pulse, None):
+            last = moments
+            yield time, moments, scattering
+        assert last is not None
+        exact: dict[int, ExactMoments] = {}
+        for i in range(start, plan.outputs - 1):
+            time, after = plan.output_time(i), plan.output_time(i + 1)
+            stage = self._stage_at(after)
+            if stage not in exact:
+                exact[stage] = ExactMoments(
+                    self.scatterings[stage], self.output_every, 2 * self.pump.dephasing, self.pump.width_squared
+                )
+            last = exact[stage].advance(last, self.coherent(time))
+            yield after, last, self.scatterings[stage]
+
+    def _integrated(
+        self, name: str, plan: StepPlan, cache: etd.OperatorCache | None
+    ) -> Iterator[tuple[float, SpatialMoments, Scattering]]:
+        system = self.system
+        vector = system.create_vector()
+        outputs = {int(n): i for i, n in enumerate(plan.boundaries())}
+        states: list[tuple[float, SpatialMoments, Scattering]] = []
+
+        def monitor(number: int, u: object) -> None:
+            if number in outputs:
+                time = plan.output_time(outputs[number])
+                states.append((time, system.moments(u), self.scatterings[self._stage_at(time)]))
+
+        schedule = Schedule(plan, self.pump, self.amplitude)
+        integrate(name, system, self.scatterings, schedule, MPI.COMM_SELF, monitor, vector, cache=cache)
+        vector.destroy()
+        return iter(states)
+
+    def integrated(self, name: str, plan: StepPlan, cache: etd.OperatorCache | None = None) -> list[Budget]:
+        """Budgets at the outputs from an integrator with its steps."""
+        return budgets(self._integrated(name, plan, cache), self.coherent, self.pump.width_squared)
+
+
+def deviation(found: Sequence[Budget], reference: Sequence[Budget], times: Array) -> tuple[Array, Array]:
+    """|ΔD_v| and |Δw_v²| at each time from JUDGED_FROM on, relative to the valley's largest |D_v| and w_v².
+
+    Returns two arrays (time, valley), zero before.
+    """
+    judged = times >= JUDGED_FROM - 1e-9
+    out = []
+    for quantity in ("diffusion", "width_squared"):
+        a = np.array([getattr(b, quantity) for b in found])
+        b = np.array([getattr(b, quantity) for b in reference])
+        scale = np.nanmax(np.abs(b[judged]), axis=0) if judged.any() else np.ones(b.shape[1])
+        out.append(np.where(judged[:, None], np.abs(a - b) / scale, 0.0))
+    return out[0], out[1]
+
+
+def choose(
+    problem: MomentProblem, name: str, tolerance: float, largest_step: float, reference: Sequence[Budget]
+) -> StepPlan:
+    """The plan with the fewest steps whose error of D_v(t) stays below `tolerance`. Raises NoLadderError.
+
+    `largest_step` [ps] is what the drift's stability allows.
+    """
+    empty = problem.plan((problem.end, 1))
+    tick = empty.tick
+    pump = math.ceil(tick / LONGEST_PUMP_STEP - 1e-9)
+    fewest = max(1, math.ceil(tick / largest_step - 1e-9))
+    times = np.array([empty.output_time(i) for i in range(empty.outputs)])
+    pump_end, early_end = _round_up(problem.pump.end_of_pulse, tick), _round_up(EARLY_PHASE, tick)
+    cache = None
+    if name in etd.SCHEMES:
+        cache = etd.OperatorCache(etd.SCHEMES[name], problem.scatterings, problem.system.orders, MPI.COMM_SELF)
+
+    def error(early: int, late: int, until: float) -> float:
+        plan = problem.plan((pump_end, pump), (early_end, early), (problem.end, late))
+        short = dataclasses.replace(plan, end=min(until, plan.end))
+        found = problem.integrated(name, short, cache)
+        return float(np.nanmax(deviation(found, reference[: len(found)], times[: len(found)])[0]))
+
+    candidates = [n for n in _counts(tick) if n >= fewest]
+    early_judge = math.ceil(early_end / problem.output_every) * problem.output_every
+    early = next((n for n in candidates if error(n, n, early_judge) <= tolerance), None)
+    late = None
+    if early is not None:
+        for early, late in ((e, n) for e in candidates if e >= early for n in candidates if n <= e):
+            if error(early, late, problem.end) <= tolerance:
+                break
+        else:
+            late = None
+    if cache:
+        cache.free()
+    if early is None or late is None:
+        raise NoLadderError(f"{name} does not reach a tolerance of {tolerance:g} with steps above {tick / candidates[-1]:g} ps")
+    return problem.plan((pump_end, pump), (early_end, early), (problem.end, late))
+
+
+def _counts(tick: float) -> list[int]:
+    """Candidate numbers of steps per tick, down to steps as small as during the pump."""
+    most = math.ceil(tick / LONGEST_PUMP_STEP - 1e-9)
+    counts = [n for n in (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 25, 32, 40, 50) if n <= most]
+    return counts if counts[-1] == most else [*counts, most]
+
+
+def _round_up(time: float, tick: float) -> float:
+    return math.ceil(time / tick - 1e-9) * tick

@@ -1,0 +1,168 @@
+"""Exciton-phonon couplings as spontaneous rates, valley by valley (DESIGN §4).
+
+The golden rule Γ = (2π/ħ) Σ |G|² (n + ½ ± ½) δ(ε' − ε ∓ ħω) summed over final states of one valley,
+Σ_Q → A/(2π)² ∫d²Q = A M/(2πħ²) ∫dε ∫dθ/2π, gives the rate  ∫dε ∫dθ/2π R (n + ½ ± ½) δ(ε' − ε ∓ ħω)  with
+
+    R = (M/ħ³) A |G|²        [1/ps], M the mass of the final valley.
+
+The classes below are R for each kind of phonon; how often a phonon is there (`bose`) and which energies meet is the
+business of momentum/rates.py.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcwigner.constants import BOLTZMANN, HBAR, HBAR2_OVER_M0
+from hpcwigner.exciton.materials import Material, Valley
+from hpcwigner.exciton.wavefunctions import ExponentialState, Wavefunction
+
+Array = NDArray[np.float64]
+
+
+def bose(energy: Array, temperature: float) -> Array:
+    """Occupation 1/(exp(ħω/kT) − 1) of phonons of `energy` [meV] at `temperature` [K]."""
+    return 1 / np.expm1(np.asarray(energy) / (BOLTZMANN * temperature))
+
+
+@dataclasses.dataclass(frozen=True)
+class ValleyState:
+    """A valley in plain numbers."""
+
+    name: str
+    energy: float
+    """Bottom E_v [meV]."""
+    degeneracy: int
+    mass: float
+    """Total mass M [m0]."""
+    electron_fraction: float
+    """m_e/M: the share of a momentum transfer that the hole's scattering gives to the relative motion."""
+    hole_fraction: float
+    """m_h/M: the same for the electron's scattering."""
+    wavefunction: Wavefunction
+
+    @classmethod
+    def of(cls, name: str, valley: Valley) -> ValleyState:
+        """From a material file's valley."""
+        return cls(
+            name=name,
+            energy=valley.energy.value,
+            degeneracy=valley.degeneracy,
+            mass=valley.mass,
+            electron_fraction=valley.electron_mass.value / valley.mass,
+            hole_fraction=valley.hole_mass.value / valley.mass,
+            wavefunction=ExponentialState(valley.orbital_radius.value),
+        )
+
+    def momentum(self, kinetic: Array) -> Array:
+        """|Q| [1/nm] at kinetic energy [meV]: ε = ħ²Q²/2M."""
+        return np.sqrt(2 * self.mass * np.asarray(kinetic) / HBAR2_OVER_M0)
+
+
+@dataclasses.dataclass(frozen=True)
+class AcousticPhonon:
+    """Long-wave acoustic phonons inside a valley: ω = v q, |g|² = ħ D1² q/(2ρvA), electron and hole terms add."""
+
+    valley: ValleyState
+    sound_velocity: float
+    """[nm/ps]"""
+    area_density: float
+    """[meV ps²/nm⁴]"""
+    electron: float
+    """D1 of the electron [meV]."""
+    hole: float
+    """D1 of the hole [meV]."""
+
+    def rate(self, transfer: Array) -> Array:
+        """R(q) [1/ps] at the momentum transfer q [1/nm], without the phonon number: M q |D_e F_e + D_h F_h|²/(2ħ²ρv)."""
+        psi = self.valley.wavefunction
+        coupling = self.electron * psi.overlap(psi, transfer * self.valley.hole_fraction)
+        coupling = coupling + self.hole * psi.overlap(psi, transfer * self.valley.electron_fraction)
+        prefactor = self.valley.mass / HBAR2_OVER_M0 / (2 * self.area_density * self.sound_velocity)
+        return prefactor * transfer * coupling**2
+
+
+@dataclasses.dataclass(frozen=True)
+class OpticalPhonon:
+    """A phonon of constant energy between two valleys or inside one: |g|² = ħ D0²/(2ρωA)."""
+
+    name: str
+    initial: ValleyState
+    final: ValleyState
+    final_valleys: float
+    """Number of final valleys per initial one."""
+    energy: float
+    """ħω [meV]"""
+    area_density: float
+    """[meV ps²/nm⁴]"""
+    electron: float
+    """D0 of the electron [meV/nm]."""
+    hole: float
+    """D0 of the hole [meV/nm]; zero when the hole is a spectator."""
+    intervalley: bool
+
+    def reversed(self) -> OpticalPhonon:
+        """The same coupling from `final` to `initial`: as many valley pairs, counted from the other side."""
+        valleys = self.final_valleys * self.initial.degeneracy / self.final.degeneracy
+        return dataclasses.replace(self, initial=self.final, final=self.initial, final_valleys=valleys)
+
+    def rate(self, initial_momentum: Array, final_momentum: Array, angle: Array) -> Array:
+        """R [1/ps] from |Q'| to |Q| [1/nm] at the angle between them, without the phonon number."""
+        psi, phi = self.initial.wavefunction, self.final.wavefunction
+
+        def shift(initial_share: float, final_share: float) -> Array:
+            a, b = initial_share * initial_momentum, final_share * final_momentum
+            return np.sqrt(np.maximum(a**2 + b**2 - 2 * a * b * np.cos(angle), 0.0))
+
+        coupling = self.electron * psi.overlap(phi, shift(self.initial.hole_fraction, self.final.hole_fraction))
+        if self.hole:
+            electron_shift = shift(self.initial.electron_fraction, self.final.electron_fraction)
+            coupling = coupling + self.hole * psi.overlap(phi, electron_shift)
+        frequency = self.energy / HBAR
+        prefactor = self.final_valleys * self.final.mass / HBAR2_OVER_M0 / (2 * self.area_density * frequency)
+        return prefactor * coupling**2
+
+
+@dataclasses.dataclass(frozen=True)
+class Couplings:
+    """All valleys and phonons of a material, in the order of its file."""
+
+    valleys: tuple[ValleyState, ...]
+    acoustic: tuple[AcousticPhonon, ...]
+    optical: tuple[OpticalPhonon, ...]
+
+    @classmethod
+    def of(cls, material: Material) -> Couplings:
+        """From a material file."""
+        states = {name: ValleyState.of(name, valley) for name, valley in material.valleys.items()}
+        density = material.area_density.value
+        acoustic = tuple(
+            AcousticPhonon(
+                valley=states[name],
+                sound_velocity=material.sound_velocity.value,
+                area_density=density,
+                electron=valley.acoustic_electron.value,
+                hole=valley.acoustic_hole.value,
+            )
+            for name, valley in material.valleys.items()
+        )
+        inside = [
+            OpticalPhonon(
+                name=phonon.name, initial=state, final=state, final_valleys=1, energy=phonon.energy.value,
+                area_density=density, electron=phonon.electron.value, hole=phonon.hole.value, intervalley=False,
+            )
+            for phonon in material.intravalley_phonons
+            for state in states.values()
+        ]  # fmt: skip
+        between = [
+            OpticalPhonon(
+                name=phonon.name, initial=states[phonon.between[0]], final=states[phonon.between[1]],
+                final_valleys=phonon.final_valleys, energy=phonon.energy.value, area_density=density,
+                electron=phonon.electron.value, hole=0.0, intervalley=True,
+            )
+            for phonon in material.intervalley_phonons
+        ]  # fmt: skip
+        return cls(valleys=tuple(states.values()), acoustic=acoustic, optical=(*inside, *between))

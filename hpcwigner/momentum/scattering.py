@@ -1,0 +1,74 @@
+"""The generator of scattering and radiative loss at one point in space: one block per angular harmonic.
+
+In the harmonics of angle (momentum/grid.py) scattering is block-diagonal: ∂t û_m = L_m û_m with
+L_m[j, i] = Γ_m[j, i] − δ_ij (Σ_k Γ_0[k, i] + ℓ_i), ℓ the radiative loss, the same in every harmonic.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcwigner.exciton.radiation import LightCone
+from hpcwigner.momentum.grid import EnergyGrid
+from hpcwigner.momentum.rates import Rates
+
+Array = NDArray[np.float64]
+
+
+@dataclasses.dataclass(frozen=True)
+class Scattering:
+    """What acts at one point in space while the same processes are switched on."""
+
+    grid: EnergyGrid
+    blocks: Array
+    """L_m [1/ps], shape (m, cell, cell), radiative loss included."""
+    loss: Array
+    """ℓ [1/ps], shape (cell,)."""
+    valley_transfer: Array
+    """Intervalley gain minus loss of each valley per population of each cell [1/ps], shape (valley, cell)."""
+    formation: Array
+    """Γ_{Q,0} from coherent excitons into each cell [1/ps], shape (cell,)."""
+
+    @classmethod
+    def build(cls, rates: Rates, light_cone: LightCone, *, intravalley: bool = True, intervalley: bool = True) -> Scattering:
+        """Generator of the processes that are on, from the rates of all of them."""
+        grid = rates.grid
+        blocks = np.zeros_like(rates.intravalley)
+        formation = np.zeros(grid.size)
+        if intravalley:
+            blocks += rates.intravalley
+            formation += rates.intravalley_formation
+        if intervalley:
+            blocks += rates.intervalley
+            formation += rates.intervalley_formation
+        loss = radiative_loss(grid, light_cone)
+        diagonal = np.arange(grid.size)
+        blocks[:, diagonal, diagonal] -= blocks[0].sum(axis=0) + loss
+        transfer = _valley_transfer(rates) if intervalley else np.zeros((len(grid.valleys), grid.size))
+        return cls(grid, blocks, loss, transfer, formation)
+
+    @property
+    def fastest_rate(self) -> float:
+        """Largest total rate out of a cell [1/ps]."""
+        return float(-self.blocks[0].diagonal().min())
+
+
+def radiative_loss(grid: EnergyGrid, light_cone: LightCone) -> Array:
+    """γ times the light-cone fraction in the bright valley's first cell [1/ps], shape (cell,)."""
+    loss = np.zeros(grid.size)
+    width = grid.width(light_cone.bright_valley)
+    loss[grid.slices[light_cone.bright_valley].start] = light_cone.rate * light_cone.fraction(width, grid.temperature)
+    return loss
+
+
+def _valley_transfer(rates: Rates) -> Array:
+    """Column sums of the intervalley rates by final valley; what stays in a valley group cancels and is left out."""
+    grid = rates.grid
+    inflow = np.stack([rates.intervalley[0][s].sum(axis=0) for s in grid.slices])
+    own = grid.valley_of_cell, np.arange(grid.size)
+    inflow[own] = 0.0
+    inflow[own] = -inflow.sum(axis=0)
+    return inflow

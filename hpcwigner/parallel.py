@@ -1,0 +1,54 @@
+"""Small helpers around MPI: who I am, one copy of large arrays per node, and ending all ranks together."""
+
+from __future__ import annotations
+
+import math
+import sys
+import traceback
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+class NodeShared:
+    """An array that exists once per node; every rank of the node sees it, and each fills the part it is asked to."""
+
+    def __init__(self, comm: MPI.Comm, shape: tuple[int, ...]) -> None:
+        self.comm = comm.Split_type(MPI.COMM_TYPE_SHARED)
+        size = 8 * math.prod(shape)
+        self._window = MPI.Win.Allocate_shared(size if self.comm.rank == 0 else 0, 8, comm=self.comm)
+        buffer, _ = self._window.Shared_query(0)
+        self.array: Array = np.ndarray(buffer=buffer, dtype=np.float64, shape=shape)
+
+    def fill(self, parts: int, compute: Callable[[int], None]) -> None:
+        """Calls compute(part) for parts 0…`parts`−1, dealt out over the node's ranks. Collective."""
+        for part in range(self.comm.rank, parts, self.comm.size):
+            compute(part)
+        self._window.Sync()
+        self.comm.Barrier()
+
+    def free(self) -> None:
+        """Gives the memory back. Collective; the array must not be used afterwards."""
+        self.array = np.empty(0)
+        self._window.Free()
+        self.comm.Free()
+
+
+def abort_all_ranks_on_exception(comm: MPI.Comm) -> None:
+    """An exception on one rank ends all: plain Python would leave the others waiting in a collective."""
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> Any:
+        where = f" on rank {comm.rank}" if comm.size > 1 else ""
+        text = "".join(traceback.format_exception(kind, error, trace))
+        sys.stderr.write(f"hpcwigner: stopped by an error{where}\n{text}")
+        sys.stderr.flush()
+        if comm.size > 1:
+            comm.Abort(1)
+
+    sys.excepthook = hook

@@ -1,0 +1,118 @@
+"""Uniform cells in one or two dimensions, decomposed over ranks (PETSc DMDA)."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+from mpi4py import MPI
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+HALO = 3
+"""Width of the halo: the order-5 upwind stencil reaches three cells upstream."""
+
+
+class DecompositionError(ValueError):
+    """The grid cannot be cut into that many pieces."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SpaceGrid:
+    """Cells of a sample centred on the origin. A slab (dimensions = 1) is uniform along y and has one cell there."""
+
+    dimensions: int
+    length: float
+    """Edge length [nm], the same in both directions."""
+    shape: tuple[int, int]
+    """Cells along x and y."""
+    boundary: str
+    """periodic, open or reflecting"""
+
+    @property
+    def spacing(self) -> tuple[float, float]:
+        """Cell sizes along x and y [nm]."""
+        return self.length / self.shape[0], self.length / self.shape[1]
+
+    @property
+    def cell_measure(self) -> float:
+        """Length [nm] of a slab's cell or area [nm²] of a 2-D cell."""
+        return self.spacing[0] if self.dimensions == 1 else self.spacing[0] * self.spacing[1]
+
+    def centers(self, axis: int) -> Array:
+        """Cell centres along an axis [nm], shape (cells,)."""
+        n = self.shape[axis]
+        return (np.arange(n) + 0.5 - 0.5 * n) * self.spacing[axis]
+
+    def gaussian(self, width_squared: float) -> Array:
+        """exp(−r²/w²) normalised to 1 on the grid [1/nm or 1/nm²], shape `shape`."""
+        factors = [np.exp(-(self.centers(axis) ** 2) / width_squared) for axis in range(self.dimensions)]
+        profile = factors[0][:, None] if self.dimensions == 1 else np.outer(*factors)
+        return np.asarray(profile / (math.fsum(profile.ravel()) * self.cell_measure))
+
+
+def process_grid(shape: tuple[int, int], dimensions: int, size: int) -> tuple[int, int]:
+    """Ranks along x and y with the smallest halo. Raises DecompositionError when a rank would get too few cells."""
+    best: tuple[float, tuple[int, int]] | None = None
+    for px in range(1, size + 1):
+        py, rest = divmod(size, px)
+        if rest or (dimensions == 1 and py > 1):
+            continue
+        if (px > 1 and shape[0] // px < HALO) or (py > 1 and shape[1] // py < HALO):
+            continue
+        surface = (px - 1) * shape[1] + (py - 1) * shape[0]
+        if best is None or surface < best[0]:
+            best = (surface, (px, py))
+    if best is None:
+        cells = str(shape[0]) if dimensions == 1 else f"{shape[0]}×{shape[1]}"
+        raise DecompositionError(f"{cells} cells on {size} ranks, expected at least {HALO} cells per rank")
+    return best[1]
+
+
+class Decomposition:
+    """A rank's share of the grid, and the PETSc vectors laid out on it.
+
+    Vectors are seen as arrays (x, y, angle, cell), energy cells fastest: x is DMDA's slowest direction.
+    """
+
+    def __init__(self, grid: SpaceGrid, comm: MPI.Comm, per_point: tuple[int, int]) -> None:
+        from petsc4py import PETSc
+
+        self.grid, self.comm, self.per_point = grid, comm, per_point
+        self.processes = process_grid(grid.shape, grid.dimensions, comm.size)
+        sizes, processes = list(grid.shape), list(self.processes)
+        if grid.dimensions == 1:
+            sizes, processes = sizes[:1], processes[:1]
+        self.dm = PETSc.DMDA().create(
+            dim=grid.dimensions, sizes=sizes[::-1], proc_sizes=processes[::-1], dof=math.prod(per_point),
+            stencil_width=0, comm=comm,
+        )  # fmt: skip
+        ranges = self.dm.getRanges()[::-1]
+        self.x = slice(*ranges[0])
+        self.y = slice(*ranges[1]) if grid.dimensions == 2 else slice(0, 1)
+        self.position = divmod(comm.rank, self.processes[1])
+
+    @property
+    def local_shape(self) -> tuple[int, int, int, int]:
+        """(x, y, angle, cell) of this rank's block."""
+        return (self.x.stop - self.x.start, self.y.stop - self.y.start, *self.per_point)
+
+    def neighbor(self, axis: int, direction: int) -> int | None:
+        """Rank next to this one (direction ±1) along an axis, None where the sample ends."""
+        place = list(self.position)
+        place[axis] += direction
+        if not 0 <= place[axis] < self.processes[axis]:
+            if self.grid.boundary != "periodic":
+                return None
+            place[axis] %= self.processes[axis]
+        return place[0] * self.processes[1] + place[1]
+
+    def local(self, values: Array) -> Array:
+        """This rank's part of an array over the whole grid."""
+        return values[self.x, self.y]
+
+    def view(self, vector: object) -> Array:
+        """A PETSc vector's local part as an array (x, y, angle, cell), without a copy."""
+        return np.asarray(vector.getArray()).reshape(self.local_shape)  # type: ignore[attr-defined]
