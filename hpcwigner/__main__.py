@@ -1,2 +1,13 @@
+"""`python -m hpcwigner`: one thread per rank unless asked otherwise, set before numerical libraries are loaded."""
+
+import os
 import sys
-print("placeholder"); sys.exit(0)
+
+for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
+    os.environ.setdefault(variable, "1")
+os.environ.setdefault("H5PY_ALWAYS_USE_MPI", "1")
+
+from hpcwigner.cli import main  # noqa: E402
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -139,8 +139,8 @@ def auto_energy_above(temperature: float) -> float:
 
 
 def auto_energy_step(temperature: float) -> float:
-    """Energy step [meV]: 0.5 at 20 K, growing with kT to 2 (convergence table in the README)."""
-    return min(2.0, max(0.5, round(4 * 0.15 * BOLTZMANN * temperature) / 4))
+    """Energy step [meV]: 0.5 at 20 K, then 0.15 kT up to 4 meV (convergence table in the README)."""
+    return min(4.0, max(0.5, round(4 * 0.15 * BOLTZMANN * temperature) / 4))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,173 @@
+"""The command line: `python -m hpcwigner INPUT` runs, a first word that is a verb does something else (DESIGN §8)."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import difflib
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from hpcwigner import __version__
+from hpcwigner.schema import InputError
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
+    from hpcwigner.config import Config
+
+EXIT_DONE, EXIT_ERROR, EXIT_BAD_INPUT = 0, 1, 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code: 0 done, 2 bad input, 1 anything else."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    cut = words.index("--") if "--" in words else len(words)
+    words, petsc_options = words[:cut], words[cut + 1 :]
+    import petsc4py
+
+    petsc4py.init([sys.argv[0], *petsc_options])
+    from mpi4py import MPI
+
+    from hpcwigner.parallel import abort_all_ranks_on_exception
+
+    comm = MPI.COMM_WORLD
+    abort_all_ranks_on_exception(comm)
+    try:
+        options = _parse(words)
+        verb: Callable[[argparse.Namespace, MPI.Comm], int] = options.call
+        return verb(options, comm)
+    except InputError as error:
+        if comm.rank == 0:
+            print(f"hpcwigner: {error}", file=sys.stderr, flush=True)
+        return EXIT_BAD_INPUT
+    except _HelpShownError as help_text:
+        if comm.rank == 0:
+            print(help_text)
+        return EXIT_DONE
+
+
+class _HelpShownError(Exception):
+    """Help or version was asked for; the text is the message."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Errors become InputError, help is printed by one rank."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message} (python -m hpcwigner --help)")
+
+    def print_help(self, file: Any = None) -> None:
+        raise _HelpShownError(self.format_help().rstrip())
+
+
+def _parse(words: list[str]) -> argparse.Namespace:
+    parser = _Parser(
+        prog="python -m hpcwigner",
+        description="Space-, momentum- and time-resolved exciton kinetics in atomically thin semiconductors.",
+        epilog="Without a verb, INPUT is run. Everything after -- goes to PETSc's options.",
+    )
+    parser.add_argument("--version", action="store_true", help="print the version")
+    verbs = parser.add_subparsers(metavar="VERB", parser_class=_Parser)
+
+    def verb(name: str, call: Callable[[argparse.Namespace, MPI.Comm], int], text: str) -> argparse.ArgumentParser:
+        sub = verbs.add_parser(name, help=text, description=text)
+        sub.set_defaults(call=call)
+        return sub
+
+    for name, call, text in (
+        ("run", _run, "run an input"),
+        ("check", _check, "validate an input; print unknowns, memory, steps and output size"),
+        ("moments", _moments, "D_v(t) and w_v²(t) from the exact moment equations, without a grid"),
+    ):
+        sub = verb(name, call, text)
+        sub.add_argument("input", metavar="INPUT", type=Path, help="input file (YAML)")
+        sub.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="override a key, e.g. time.end='5 ps'")
+        sub.add_argument("--output", metavar="DIR", help="run directory instead of output.directory")
+        sub.add_argument("--quiet", action="store_true", help="print warnings and errors only")
+    sub = verb("plot", _plot, "draw w_v²(t), D_v(t) and PL(x, t) of a run directory as PNG")
+    sub.add_argument("directory", metavar="RUN", type=Path)
+    sub.add_argument("--output", metavar="FILE", type=Path, help="PNG to write (default RUN/overview.png)")
+    sub = verb("info", _info, "where a run directory comes from and what it holds")
+    sub.add_argument("directory", metavar="RUN", type=Path)
+    verb("doctor", _doctor, "is this MPI, HDF5 and PETSc stack consistent?")
+
+    known = list(verbs.choices)
+    if words and not words[0].startswith("-") and words[0] not in known:
+        close = difflib.get_close_matches(words[0], known, n=1, cutoff=0.7)
+        if close and not Path(words[0]).exists():
+            raise InputError(f"'{words[0]}': neither a verb nor a file; did you mean '{close[0]}'?")
+        words = ["run", *words]
+    options = parser.parse_args(words)
+    if options.version:
+        raise _HelpShownError(f"hpcwigner {__version__}")
+    if not hasattr(options, "call"):
+        parser.error("expected an input file or a verb")
+    return options
+
+
+def _load(options: argparse.Namespace, comm: MPI.Comm) -> Config:
+    """The input on every rank, read by rank 0."""
+    from hpcwigner import config
+    from hpcwigner.dynamics.system import on_first_rank
+
+    loaded = on_first_rank(comm, lambda: config.load(options.input, options.set))
+    if options.output:
+        loaded = dataclasses.replace(loaded, output=dataclasses.replace(loaded.output, directory=options.output))
+    return loaded
+
+
+def _run(options: argparse.Namespace, comm: MPI.Comm) -> int:
+    from hpcwigner.dynamics.run import run
+
+    run(_load(options, comm), comm, options.input.parent, options.quiet)
+    return EXIT_DONE
+
+
+def _check(options: argparse.Namespace, comm: MPI.Comm) -> int:
+    from hpcwigner.dynamics.estimate import estimate
+
+    text = estimate(_load(options, comm), comm, options.input.parent)
+    if comm.rank == 0:
+        print(text)
+    return EXIT_DONE
+
+
+def _moments(options: argparse.Namespace, comm: MPI.Comm) -> int:
+    from hpcwigner.dynamics.moments_report import moments_report
+
+    text = moments_report(_load(options, comm), comm, options.input.parent, options.output)
+    if comm.rank == 0 and not options.quiet:
+        print(text)
+    return EXIT_DONE
+
+
+def _plot(options: argparse.Namespace, comm: MPI.Comm) -> int:
+    from hpcwigner.dynamics.system import on_first_rank
+    from hpcwigner.plotting.overview import plot_overview
+
+    path = on_first_rank(comm, lambda: plot_overview(options.directory, options.output))
+    if comm.rank == 0:
+        print(path)
+    return EXIT_DONE
+
+
+def _info(options: argparse.Namespace, comm: MPI.Comm) -> int:
+    from hpcwigner.dynamics.system import on_first_rank
+    from hpcwigner.storage.reading import describe
+
+    text = on_first_rank(comm, lambda: describe(options.directory))
+    if comm.rank == 0:
+        print(text)
+    return EXIT_DONE
+
+
+def _doctor(_options: argparse.Namespace, comm: MPI.Comm) -> int:
+    from hpcwigner.doctor import examine
+
+    text, healthy = examine(comm)
+    if comm.rank == 0:
+        print(text)
+    return EXIT_DONE if healthy else EXIT_ERROR

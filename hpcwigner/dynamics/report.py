@@ -1,0 +1,73 @@
+"""What a person sees of a run: progress, log file, closing summary."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from pathlib import Path
+
+from mpi4py import MPI
+
+LOG = logging.getLogger("hpcwigner")
+
+
+def start_logging(comm: MPI.Comm, log_file: Path | None, quiet: bool) -> None:
+    """Rank 0 logs to the terminal (unless `quiet`) and to `log_file`; other ranks only warn."""
+    LOG.handlers.clear()
+    LOG.propagate = False
+    LOG.setLevel(logging.INFO if comm.rank == 0 else logging.CRITICAL)
+    if comm.rank != 0:
+        LOG.addHandler(logging.NullHandler())
+        return
+    terminal = logging.StreamHandler(sys.stdout)
+    terminal.setLevel(logging.WARNING if quiet else logging.INFO)
+    terminal.setFormatter(logging.Formatter("%(message)s"))
+    LOG.addHandler(terminal)
+    if log_file is not None:
+        to_file = logging.FileHandler(log_file, encoding="utf-8")
+        to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
+        LOG.addHandler(to_file)
+
+
+class Progress:
+    """A bar on a single-process terminal, otherwise log lines; rank 0 only. It never influences the run."""
+
+    SECONDS_BETWEEN_LINES = 10.0
+
+    def __init__(self, comm: MPI.Comm, steps: int, end: float, quiet: bool) -> None:
+        self.steps, self.end, self.done = steps, end, 0
+        self.active = comm.rank == 0 and not quiet
+        self.started = self._last = time.perf_counter()
+        self._bar = None
+        if self.active and comm.size == 1 and sys.stdout.isatty():
+            from tqdm import tqdm
+
+            self._bar = tqdm(total=steps, unit="step", dynamic_ncols=True, leave=False)
+
+    def update(self, done: int, simulated: float) -> None:
+        """`done` steps are finished, the state is at `simulated` [ps]."""
+        if not self.active:
+            return
+        if self._bar is not None:
+            self._bar.set_description(f"{simulated:.4g} of {self.end:g} ps", refresh=False)
+            self._bar.update(done - self.done)
+        now = time.perf_counter()
+        if self._bar is None and now - self._last >= self.SECONDS_BETWEEN_LINES:
+            rate = done / (now - self.started)
+            left = (self.steps - done) / rate
+            LOG.info("%8.4g of %g ps   %.3g steps/s   %s to go", simulated, self.end, rate, _duration(left))
+            self._last = now
+        self.done = done
+
+    def close(self) -> None:
+        """Ends the bar."""
+        if self._bar is not None:
+            self._bar.close()
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes, hours = seconds / 60, seconds / 3600
+    return f"{minutes:.0f} min" if minutes < 100 else f"{hours:.1f} h"

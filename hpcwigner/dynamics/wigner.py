@@ -1,0 +1,60 @@
+"""The Wigner equation on a decomposed spatial grid, as the integrators see it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcwigner.momentum.grid import Angles, EnergyGrid
+from hpcwigner.space.drift import Drift
+from hpcwigner.space.grid import Decomposition
+from hpcwigner.space.halo import Halo
+
+Array = NDArray[np.float64]
+
+
+class WignerSystem:
+    """u[x, y, angle, cell], excitons per area (slab: per length) in a momentum cell; rows are angles."""
+
+    def __init__(self, decomposition: Decomposition, angles: Angles, energies: EnergyGrid, source_profile: Array) -> None:
+        """`source_profile` is the normalised |A(r)|² on the whole grid [1/nm or 1/nm²], shape (x, y)."""
+        self.decomposition, self.angles = decomposition, angles
+        self.orders = angles.orders
+        nx, ny, rows, cells = decomposition.local_shape
+        self.shape = (nx * ny, rows, cells)
+        self.source_profile = np.ascontiguousarray(decomposition.local(source_profile)).reshape(-1)
+        axes = range(decomposition.grid.dimensions)
+        halo = Halo(
+            decomposition,
+            mirrors=tuple(angles.mirror(axis) for axis in axes),
+            outward=tuple((angles.cosine, angles.sine)[axis] for axis in axes),
+        )
+        self.drift = Drift(decomposition, halo, energies.velocity, angles.cosine, angles.sine)
+
+    def create_vector(self) -> Any:
+        return self.decomposition.dm.createGlobalVec()
+
+    def view(self, vector: Any) -> Array:
+        return self.decomposition.view(vector).reshape(self.shape)
+
+    def to_harmonics(self, state: Array, out: Array) -> None:
+        np.matmul(self.angles.to_harmonics, state, out=out.transpose(1, 0, 2))
+
+    def from_harmonics(self, harmonics: Array, out: Array) -> None:
+        np.matmul(self.angles.from_harmonics, harmonics.transpose(1, 0, 2), out=out)
+
+    def explicit(self, state: Array, out: Array) -> None:
+        shape = self.decomposition.local_shape
+        self.drift.apply(state.reshape(shape), out.reshape(shape))
+
+    def add_source(self, harmonics: Array, per_cell: Array) -> None:
+        for point, strength in enumerate(self.source_profile):
+            harmonics[0, point] += strength * per_cell
+
+    @property
+    def unknowns(self) -> int:
+        """Unknowns on all ranks."""
+        return math.prod(self.decomposition.grid.shape) * math.prod(self.decomposition.per_point)

@@ -1,0 +1,105 @@
+"""Output files with a growing time axis: parallel HDF5, laid out so that xarray opens them as netCDF-4."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import h5py
+import numpy as np
+from mpi4py import MPI
+from numpy.typing import NDArray
+
+from hpcwigner.observables.registry import Observable
+
+Array = NDArray[np.float64]
+
+_COORDINATES = {
+    "time": ("ps", "time"),
+    "valley": ("", "exciton valley"),
+    "x": ("um", "position"),
+    "y": ("um", "position"),
+    "k": ("nm-1", "centre-of-mass momentum along x; negative = motion towards negative x"),
+}
+
+
+class OutputFile:
+    """One file, opened by all ranks. Rows are appended along time; every method is collective."""
+
+    def __init__(
+        self,
+        path: Path,
+        comm: MPI.Comm,
+        observables: Sequence[Observable],
+        coordinates: Mapping[str, Array | Sequence[str]],
+        attributes: Mapping[str, str | int],
+    ) -> None:
+        """Makes the file; `coordinates` are all but time, in the units of the file. Fails if it exists."""
+        self.comm, self.observables, self.rows = comm, {o.name: o for o in observables}, 0
+        self._file = h5py.File(path, "w-", driver="mpio", comm=comm)
+        for name, value in attributes.items():
+            self._file.attrs[name] = value
+        self._coordinate("time", np.empty(0))
+        for name, values in coordinates.items():
+            self._coordinate(name, values)
+        for observable in observables:
+            self._variable(observable)
+        self._file.flush()
+
+    def _coordinate(self, name: str, values: Array | Sequence[str]) -> None:
+        unit, long_name = _COORDINATES[name]
+        if name == "time":
+            dataset = self._file.create_dataset(name, (0,), "f8", maxshape=(None,), chunks=(512,))
+        elif name == "valley":
+            # Parallel HDF5 has no variable-length strings.
+            encoded = [str(v).encode() for v in values]
+            kind = h5py.string_dtype("utf-8", max(map(len, encoded)))
+            dataset = self._file.create_dataset(name, data=np.array(encoded, dtype=kind))
+        else:
+            dataset = self._file.create_dataset(name, data=np.asarray(values))
+        dataset.make_scale(name)
+        dataset.attrs["long_name"] = long_name
+        if unit:
+            dataset.attrs["units"] = unit
+
+    def _variable(self, observable: Observable) -> None:
+        sizes = [len(self._file[d]) for d in observable.dimensions[1:]]
+        chunk_rows = max(1, 512 // max(1, int(np.prod(sizes))))
+        dataset = self._file.create_dataset(
+            observable.name, (0, *sizes), "f8", maxshape=(None, *sizes), chunks=(chunk_rows, *sizes), fillvalue=np.nan
+        )
+        for i, dimension in enumerate(observable.dimensions):
+            dataset.dims[i].attach_scale(self._file[dimension])
+        dataset.attrs["units"] = observable.unit
+        dataset.attrs["long_name"] = observable.long_name
+        dataset.attrs["_FillValue"] = np.array([np.nan])
+
+    def append(self, time: float) -> int:
+        """Adds a row at `time` [ps] and returns its number; `write` fills it."""
+        row = self.rows
+        self.rows += 1
+        for name in ("time", *self.observables):
+            self._file[name].resize(self.rows, axis=0)
+        if self.comm.rank == 0:
+            self._file["time"][row] = time
+        return row
+
+    def write(self, row: int, name: str, values: Array | float | None, block: tuple[slice, ...] = ()) -> None:
+        """This rank's part of a quantity in the program's units: `block` along its last dimensions; None writes nothing.
+
+        Independent writes: ranks without a part (h5py #965) need no special case.
+        """
+        if values is None:
+            return
+        observable = self.observables[name]
+        dataset = self._file[name]
+        leading = (slice(None),) * (len(observable.dimensions) - 1 - len(block))
+        dataset[(row, *leading, *block)] = np.asarray(values) * observable.scale
+
+    def flush(self) -> None:
+        """What was written reaches the disk."""
+        self._file.flush()
+
+    def close(self) -> None:
+        """Ends the file."""
+        self._file.close()
