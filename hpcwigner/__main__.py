@@ -1,4 +1,4 @@
-"""`python -m hpcwigner`: one thread per rank unless asked otherwise, set before numerical libraries are loaded."""
+"""`python -m hpcwigner`: one thread per rank unless asked otherwise; libraries read this when they are loaded."""
 
 import os
 import sys

@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     abort_all_ranks_on_exception(comm)
     try:
         options = _parse(words)
-        verb: Callable[[argparse.Namespace, MPI.Comm], int] = options.call
+        verb: Callable[[argparse.Namespace, MPI.Intracomm], int] = options.call
         return verb(options, comm)
     except InputError as error:
         if comm.rank == 0:
@@ -72,7 +72,7 @@ def _parse(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--version", action="store_true", help="print the version")
     verbs = parser.add_subparsers(metavar="VERB", parser_class=_Parser)
 
-    def verb(name: str, call: Callable[[argparse.Namespace, MPI.Comm], int], text: str) -> argparse.ArgumentParser:
+    def verb(name: str, call: Callable[[argparse.Namespace, MPI.Intracomm], int], text: str) -> argparse.ArgumentParser:
         sub = verbs.add_parser(name, help=text, description=text)
         sub.set_defaults(call=call)
         return sub
@@ -108,7 +108,7 @@ def _parse(words: list[str]) -> argparse.Namespace:
     return options
 
 
-def _load(options: argparse.Namespace, comm: MPI.Comm) -> Config:
+def _load(options: argparse.Namespace, comm: MPI.Intracomm) -> Config:
     """The input on every rank, read by rank 0."""
     from hpcwigner import config
     from hpcwigner.dynamics.system import on_first_rank
@@ -119,14 +119,14 @@ def _load(options: argparse.Namespace, comm: MPI.Comm) -> Config:
     return loaded
 
 
-def _run(options: argparse.Namespace, comm: MPI.Comm) -> int:
+def _run(options: argparse.Namespace, comm: MPI.Intracomm) -> int:
     from hpcwigner.dynamics.run import run
 
     run(_load(options, comm), comm, options.input.parent, options.quiet)
     return EXIT_DONE
 
 
-def _check(options: argparse.Namespace, comm: MPI.Comm) -> int:
+def _check(options: argparse.Namespace, comm: MPI.Intracomm) -> int:
     from hpcwigner.dynamics.estimate import estimate
 
     text = estimate(_load(options, comm), comm, options.input.parent)
@@ -135,7 +135,7 @@ def _check(options: argparse.Namespace, comm: MPI.Comm) -> int:
     return EXIT_DONE
 
 
-def _moments(options: argparse.Namespace, comm: MPI.Comm) -> int:
+def _moments(options: argparse.Namespace, comm: MPI.Intracomm) -> int:
     from hpcwigner.dynamics.moments_report import moments_report
 
     text = moments_report(_load(options, comm), comm, options.input.parent, options.output)
@@ -144,7 +144,7 @@ def _moments(options: argparse.Namespace, comm: MPI.Comm) -> int:
     return EXIT_DONE
 
 
-def _plot(options: argparse.Namespace, comm: MPI.Comm) -> int:
+def _plot(options: argparse.Namespace, comm: MPI.Intracomm) -> int:
     from hpcwigner.dynamics.system import on_first_rank
     from hpcwigner.plotting.overview import plot_overview
 
@@ -154,7 +154,7 @@ def _plot(options: argparse.Namespace, comm: MPI.Comm) -> int:
     return EXIT_DONE
 
 
-def _info(options: argparse.Namespace, comm: MPI.Comm) -> int:
+def _info(options: argparse.Namespace, comm: MPI.Intracomm) -> int:
     from hpcwigner.dynamics.system import on_first_rank
     from hpcwigner.storage.reading import describe
 
@@ -164,7 +164,7 @@ def _info(options: argparse.Namespace, comm: MPI.Comm) -> int:
     return EXIT_DONE
 
 
-def _doctor(_options: argparse.Namespace, comm: MPI.Comm) -> int:
+def _doctor(_options: argparse.Namespace, comm: MPI.Intracomm) -> int:
     from hpcwigner.doctor import examine
 
     text, healthy = examine(comm)

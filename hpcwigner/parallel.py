@@ -7,7 +7,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from mpi4py import MPI
@@ -19,12 +19,12 @@ Array = NDArray[np.float64]
 class NodeShared:
     """An array that exists once per node; every rank of the node sees it, and each fills the part it is asked to."""
 
-    def __init__(self, comm: MPI.Comm, shape: tuple[int, ...]) -> None:
-        self.comm = comm.Split_type(MPI.COMM_TYPE_SHARED)
+    def __init__(self, comm: MPI.Intracomm, shape: tuple[int, ...]) -> None:
+        self.comm = cast(MPI.Intracomm, comm.Split_type(MPI.COMM_TYPE_SHARED))
         size = 8 * math.prod(shape)
         self._window = MPI.Win.Allocate_shared(size if self.comm.rank == 0 else 0, 8, comm=self.comm)
         buffer, _ = self._window.Shared_query(0)
-        self.array: Array = np.ndarray(buffer=buffer, dtype=np.float64, shape=shape)
+        self.array: Array = np.frombuffer(cast(Any, buffer), dtype=np.float64, count=math.prod(shape)).reshape(shape)
 
     def fill(self, parts: int, compute: Callable[[int], None]) -> None:
         """Calls compute(part) for parts 0…`parts`−1, dealt out over the node's ranks. Collective."""
@@ -40,7 +40,7 @@ class NodeShared:
         self.comm.Free()
 
 
-def abort_all_ranks_on_exception(comm: MPI.Comm) -> None:
+def abort_all_ranks_on_exception(comm: MPI.Intracomm) -> None:
     """An exception on one rank ends all: plain Python would leave the others waiting in a collective."""
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> Any:

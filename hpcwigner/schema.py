@@ -173,13 +173,10 @@ def _keys_of(location: Iterable[object], data: Any) -> list[str]:
     """The parts of pydantic's error location that are keys of the file (the rest names alternatives it tried)."""
     keys: list[str] = []
     for part in location:
-        if isinstance(data, Mapping) and part in data:
+        in_list = isinstance(data, list) and isinstance(part, int) and part < len(data)
+        if in_list or (isinstance(data, Mapping) and part in data):
             data = data[part]
-        elif isinstance(data, list) and isinstance(part, int) and part < len(data):
-            data = data[part]
-        else:
-            continue
-        keys.append(str(part))
+            keys.append(str(part))
     return keys
 
 
@@ -217,8 +214,7 @@ def dump(instance: Any, parsed: Parsed | None = None) -> Any:
         return instance
     hints = typing.get_type_hints(type(instance), include_extras=True)
     return {
-        field.name: dump(getattr(instance, field.name), _parsed_in(hints[field.name]))
-        for field in dataclasses.fields(instance)
+        field.name: dump(getattr(instance, field.name), _parsed_in(hints[field.name])) for field in dataclasses.fields(instance)
     }
 
 

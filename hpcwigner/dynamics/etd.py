@@ -27,7 +27,7 @@ class StepOperators:
     """The matrices of one step size: blocks[stage] (m, slot·cell, cell), and the source's part in each stage."""
 
     def __init__(
-        self, scheme: type[ExponentialIntegrator], scattering: Scattering, size: float, orders: Sequence[int], comm: MPI.Comm
+        self, scheme: type[ExponentialIntegrator], scattering: Scattering, size: float, orders: Sequence[int], comm: MPI.Intracomm
     ) -> None:
         self.size = size
         cells = scattering.grid.size
@@ -184,7 +184,7 @@ class OperatorCache:
     """Step operators by (stage, size): made when first needed, collectively, and kept."""
 
     def __init__(
-        self, scheme: type[ExponentialIntegrator], scatterings: Sequence[Scattering], orders: Sequence[int], comm: MPI.Comm
+        self, scheme: type[ExponentialIntegrator], scatterings: Sequence[Scattering], orders: Sequence[int], comm: MPI.Intracomm
     ) -> None:
         self.scheme, self.scatterings, self.orders, self.comm = scheme, scatterings, orders, comm
         self._made: dict[tuple[int, float], StepOperators] = {}

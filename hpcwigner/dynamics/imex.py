@@ -43,9 +43,7 @@ class BlockOperator:
 class ImplicitScattering:
     """F(u, u̇) = u̇ − L u, its Jacobian and the resolvent that inverts it, as PETSc callbacks."""
 
-    def __init__(
-        self, system: SemilinearSystem, scatterings: Sequence[Scattering], comm: MPI.Comm, schedule: Any
-    ) -> None:
+    def __init__(self, system: SemilinearSystem, scatterings: Sequence[Scattering], comm: MPI.Intracomm, schedule: Any) -> None:
         self.system, self.scatterings, self.comm, self.schedule = system, scatterings, comm, schedule
         self.operator = BlockOperator(system)
         self.number = 0

@@ -55,7 +55,7 @@ def integrate(
     system: SemilinearSystem,
     scatterings: Sequence[Scattering],
     schedule: Schedule,
-    comm: MPI.Comm,
+    comm: MPI.Intracomm,
     monitor: Monitor,
     vector: Any,
     first_step: int = 0,
@@ -77,10 +77,10 @@ def integrate(
     ts.setExactFinalTime(PETSc.TS.ExactFinalTime.STEPOVER)
     ts.setMonitor(lambda _ts, number, _t, u: monitor(number, u))
     if name in etd.SCHEMES:
-        own = cache or etd.OperatorCache(etd.SCHEMES[name], scatterings, system.orders, comm)
+        own = cache if cache is not None else etd.OperatorCache(etd.SCHEMES[name], scatterings, system.orders, comm)
         ts.setType("python")
         ts.setPythonContext(etd.python_context(etd.SCHEMES[name](system), own, schedule))
-        finish = (lambda: None) if cache else own.free
+        finish: Callable[[], None] = own.free if cache is None else _nothing
     else:
         implicit = imex.ImplicitScattering(system, scatterings, comm, schedule)
         _set_up_arkimex(ts, name, implicit, vector, schedule)
@@ -122,6 +122,10 @@ def _set_up_arkimex(ts: Any, name: str, implicit: imex.ImplicitScattering, vecto
 
     ts.setPreStep(before)
     ts.setPostStep(after)
+
+
+def _nothing() -> None:
+    """What is left to do after a run whose operators belong to somebody else."""
 
 
 class _ShiftedOperator:

@@ -130,9 +130,7 @@ def deviation(found: Sequence[Budget], reference: Sequence[Budget], times: Array
     return out[0], out[1]
 
 
-def choose(
-    problem: MomentProblem, name: str, tolerance: float, largest_step: float, reference: Sequence[Budget]
-) -> StepPlan:
+def choose(problem: MomentProblem, name: str, tolerance: float, largest_step: float, reference: Sequence[Budget]) -> StepPlan:
     """The plan with the fewest steps whose error of D_v(t) stays below `tolerance`. Raises NoLadderError.
 
     `largest_step` [ps] is what the drift's stability allows.

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import math
 
 import numpy as np
@@ -60,7 +61,7 @@ class Pump:
         if self.formation_rate == 0:
             return 1.0
         panels = np.linspace(0, self.end_of_pulse, 81)
-        total = math.fsum(_gauss(a, b, lambda t: self._polarisation(t) ** 2, 0) for a, b in zip(panels, panels[1:]))
+        total = math.fsum(_gauss(a, b, lambda t: self._polarisation(t) ** 2, 0) for a, b in itertools.pairwise(panels))
         tail = float(self._polarisation(np.array(self.end_of_pulse))) ** 2 / (2 * self.dephasing)
         return self.formation_rate * (total + tail)
 
@@ -77,7 +78,7 @@ class Pump:
     def generated(self, time: float) -> float:
         """Population formed until `time`, ∫Γ_0|p0|²dt."""
         panels = np.linspace(0, min(time, self.end_of_pulse), 81)
-        total = math.fsum(_gauss(a, b, self.coherent, 0) for a, b in zip(panels, panels[1:]))
+        total = math.fsum(_gauss(a, b, self.coherent, 0) for a, b in itertools.pairwise(panels))
         if time > self.end_of_pulse:
             tail = float(self.coherent(np.array(self.end_of_pulse))) / (2 * self.dephasing)
             total -= tail * math.expm1(-2 * self.dephasing * (time - self.end_of_pulse))

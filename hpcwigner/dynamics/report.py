@@ -12,7 +12,7 @@ from mpi4py import MPI
 LOG = logging.getLogger("hpcwigner")
 
 
-def start_logging(comm: MPI.Comm, log_file: Path | None, quiet: bool) -> None:
+def start_logging(comm: MPI.Intracomm, log_file: Path | None, quiet: bool) -> None:
     """Rank 0 logs to the terminal (unless `quiet`) and to `log_file`; other ranks only warn."""
     LOG.handlers.clear()
     LOG.propagate = False
@@ -35,7 +35,7 @@ class Progress:
 
     SECONDS_BETWEEN_LINES = 10.0
 
-    def __init__(self, comm: MPI.Comm, steps: int, end: float, quiet: bool) -> None:
+    def __init__(self, comm: MPI.Intracomm, steps: int, end: float, quiet: bool) -> None:
         self.steps, self.end, self.done = steps, end, 0
         self.active = comm.rank == 0 and not quiet
         self.started = self._last = time.perf_counter()

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from mpi4py import MPI
+from numpy.typing import NDArray
 
 from hpcwigner.config import Config, to_yaml
 from hpcwigner.dynamics import ladder, system
@@ -17,11 +18,13 @@ from hpcwigner.dynamics.steps import StepPlan
 from hpcwigner.dynamics.system import Problem, on_first_rank
 from hpcwigner.dynamics.wigner import WignerSystem
 from hpcwigner.observables import registry
-from hpcwigner.observables.budget import PARTS, UNDEFINED_BELOW, Budget, budget
+from hpcwigner.observables.budget import Budget, budget
 from hpcwigner.observables.fields import SpatialMomentSums, WignerCut, local_fields, undershoot
 from hpcwigner.schema import InputError
 from hpcwigner.storage import provenance
 from hpcwigner.storage.files import OutputFile
+
+Array = NDArray[np.float64]
 
 UNDERSHOOT_WARNING = -1e-2
 LEAK_WARNING = 1e-3
@@ -31,14 +34,14 @@ class RunOutput:
     """Observes the state whenever an output is due and writes it."""
 
     def __init__(
-        self, problem: Problem, wigner: WignerSystem, plan: StepPlan, directory: Path, input_text: str, final: np.ndarray
+        self, problem: Problem, wigner: WignerSystem, plan: StepPlan, directory: Path, input_text: str, final: Array
     ) -> None:
         """`final` are the populations (valley,) at the end: below a part of them width and D_v are undefined."""
         self.problem, self.wigner, self.plan = problem, wigner, plan
         decomposition = wigner.decomposition
         self.comm = decomposition.comm
         self.sums = SpatialMomentSums(decomposition, problem.angles)
-        self._floor = UNDEFINED_BELOW * final
+        self._final = final
         self.budgets: list[Budget] = []
         self.worst_undershoot = np.zeros(len(final))
         output = problem.config.output
@@ -51,18 +54,17 @@ class RunOutput:
         attributes = on_first_rank(self.comm, lambda: provenance.attributes(input_text, self.comm.size))
         valleys = [v.name for v in self.problem.energies.valleys]
         place = {axis: self.problem.space.centers(i) * registry.UM for i, axis in enumerate("xy" if two else "x")}
-        fields, cut = registry.FIELDS, registry.WIGNER
-        if not two:
-            fields, cut = tuple(map(registry.in_slab, fields)), tuple(map(registry.in_slab, cut))
+        adapt = (lambda o: o) if two else registry.in_slab
+        fields, cut = [adapt(o) for o in registry.FIELDS], [adapt(o) for o in registry.WIGNER]
         self.series = OutputFile(directory / "series.h5", self.comm, registry.SERIES, {"valley": valleys}, attributes)
         self.fields = OutputFile(directory / "fields.h5", self.comm, fields, {"valley": valleys, **place}, attributes)
         self.wigner_file, self.cut = None, None
         if self._wigner_due:
             self.cut = WignerCut(self.wigner.decomposition, self.problem.angles, self.problem.energies)
-            coordinates = {"valley": valleys, "x": place["x"], "k": self.cut.k}
+            coordinates: dict[str, Array | list[str]] = {"valley": valleys, "x": place["x"], "k": self.cut.k}
             self.wigner_file = OutputFile(directory / "wigner.h5", self.comm, cut, coordinates, attributes)
 
-    def observe(self, index: int, u: np.ndarray) -> None:
+    def observe(self, index: int, u: Array) -> None:
         """Writes what is due at series output `index`; u is (point, angle, cell). Collective."""
         now = self.plan.output_time(index)
         scattering = self.problem.scatterings[sum(now > t + 1e-9 for t in self.problem.switches)]
@@ -70,7 +72,9 @@ class RunOutput:
         moments = self.sums(u)
         found = budget(moments, scattering, coherent, self.problem.pump.width_squared)
         self.budgets.append(found)
-        self._write_series(now, found, float(scattering.loss @ moments.zeroth), coherent)
+        row = self.series.append(now)
+        for name, value in found.series(self._final).items():
+            self.series.write(row, name, value if self.comm.rank == 0 else None)
         if index % self._fields_stride == 0:
             self._write_fields(now, u, scattering, moments)
         if index in self._wigner_due and self.cut is not None and self.wigner_file is not None:
@@ -79,22 +83,7 @@ class RunOutput:
             block = (self.wigner.decomposition.x, slice(None))
             self.wigner_file.write(row, "wigner", values if self.cut.writes else None, block)
 
-    def _write_series(self, now: float, found: Budget, pl: float, coherent: float) -> None:
-        defined = (found.population > self._floor) & (found.population > 0)
-        values: dict[str, Any] = {
-            "population": found.population,
-            "width_squared": np.where(defined, found.width_squared, np.nan),
-            "diffusion": np.where(defined, found.diffusion, np.nan),
-            **{f"diffusion_{part}": np.where(defined, found.parts[part], np.nan) for part in PARTS},
-            "population_total": found.population.sum(),
-            "pl_total": pl,
-            "coherent": coherent,
-        }
-        row = self.series.append(now)
-        for name, value in values.items():
-            self.series.write(row, name, value if self.comm.rank == 0 else None)
-
-    def _write_fields(self, now: float, u: np.ndarray, scattering: Any, moments: Any) -> None:
+    def _write_fields(self, now: float, u: Array, scattering: Any, moments: Any) -> None:
         decomposition = self.wigner.decomposition
         local = local_fields(u, decomposition, scattering, moments)
         if not np.isfinite(self.comm.allreduce(float(local.density.sum()))):
@@ -132,7 +121,7 @@ def prepare_directory(config: Config, base: Path) -> Path:
     return directory
 
 
-def run(config: Config, comm: MPI.Comm, material_directory: Path, quiet: bool = False) -> Path:
+def run(config: Config, comm: MPI.Intracomm, material_directory: Path, quiet: bool = False) -> Path:
     """Runs the input to its end and returns the run directory. Raises schema.InputError. Collective."""
     started = time.perf_counter()
     problem = system.build(config, comm, material_directory)
@@ -199,9 +188,7 @@ def _summarise(
         comm.size * (now - started) / 3600,
     )  # fmt: skip
     _balance(problem, plan, output, reference)
-    worst = ", ".join(
-        f"{v.name} {value:.1e}" for v, value in zip(problem.energies.valleys, output.worst_undershoot, strict=True)
-    )
+    worst = ", ".join(f"{v.name} {value:.1e}" for v, value in zip(problem.energies.valleys, output.worst_undershoot, strict=True))
     if output.worst_undershoot.min() < UNDERSHOOT_WARNING:
         LOG.warning("densities undershoot: min N/max N = %s; use more cells (space.cells)", worst)
     else:
@@ -238,4 +225,6 @@ def _compare(problem: Problem, plan: StepPlan, found: list[Budget], reference: l
             ", ".join(f"{v.name} {w:.1e}" for v, w in zip(problem.energies.valleys, worst, strict=True)),
         )  # fmt: skip
     if np.nanmax(width) > 0.05:
-        LOG.warning("excitons have reached the edge of the sample, or the grid is too coarse for them (space.length, space.cells)")
+        LOG.warning(
+            "excitons have reached the edge of the sample, or the grid is too coarse for them (space.length, space.cells)"
+        )

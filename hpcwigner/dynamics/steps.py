@@ -85,9 +85,7 @@ def steps_per_tick(tick: float, size: float) -> int:
     return max(1, math.ceil(tick / size - 1e-9))
 
 
-def plan(
-    output_every: float, end: float, phases: Sequence[tuple[float, float]], switches: Sequence[float]
-) -> StepPlan:
+def plan(output_every: float, end: float, phases: Sequence[tuple[float, float]], switches: Sequence[float]) -> StepPlan:
     """Plan with steps of at most the given sizes: `phases` are (end, size) [ps]."""
     tick = StepPlan(output_every, end, ()).tick
     ladder = tuple((until, steps_per_tick(tick, size)) for until, size in phases)

@@ -7,7 +7,7 @@ import functools
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from mpi4py import MPI
@@ -36,7 +36,7 @@ SAFETY = 0.9
 T = TypeVar("T")
 
 
-def on_first_rank(comm: MPI.Comm, compute: Callable[[], T]) -> T:
+def on_first_rank(comm: MPI.Intracomm, compute: Callable[[], T]) -> T:
     """Result of `compute` on rank 0, sent to all; an InputError there is raised on every rank. Collective."""
     result: T | InputError | None = None
     if comm.rank == 0:
@@ -47,7 +47,7 @@ def on_first_rank(comm: MPI.Comm, compute: Callable[[], T]) -> T:
     result = comm.bcast(result)
     if isinstance(result, InputError):
         raise result
-    return result  # type: ignore[return-value]
+    return cast(T, result)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,9 +88,7 @@ class Problem:
     def moments(self) -> ladder.MomentProblem:
         """The moment equations of this problem."""
         time, output = self.config.time, self.config.output
-        return ladder.MomentProblem(
-            self.scatterings, self.pump, self.amplitude, time.end, output.series_every, self.switches
-        )
+        return ladder.MomentProblem(self.scatterings, self.pump, self.amplitude, time.end, output.series_every, self.switches)
 
     @property
     def integrator(self) -> str:
@@ -131,15 +129,13 @@ class Problem:
         except ladder.NoLadderError as error:
             raise InputError(f"time.tolerance: {error}; raise it, or choose another time.integrator") from None
 
-    def wigner_system(self, comm: MPI.Comm) -> WignerSystem:
+    def wigner_system(self, comm: MPI.Intracomm) -> WignerSystem:
         """The Wigner equation on the spatial grid, decomposed over `comm`."""
         decomposition = Decomposition(self.space, comm, (self.angles.count, self.energies.size))
-        return WignerSystem(
-            decomposition, self.angles, self.energies, self.space.gaussian(self.pump.width_squared)
-        )
+        return WignerSystem(decomposition, self.angles, self.energies, self.space.gaussian(self.pump.width_squared))
 
 
-def build(config: Config, comm: MPI.Comm, directory: Path = Path()) -> Problem:
+def build(config: Config, comm: MPI.Intracomm, directory: Path = Path()) -> Problem:
     """Problem of an input whose relative paths start at `directory`. Raises schema.InputError. Collective."""
     material = on_first_rank(comm, lambda: materials.load(config.material, directory))
     couplings = Couplings.of(material)
@@ -212,5 +208,5 @@ def reduced(config: Config, chosen: StepPlan, integrator: str) -> Config:
     (pump_end, pump), (early_end, early), (_, late) = chosen.phases
     tick = chosen.tick
     steps = StepLadder(pump=tick / pump, pump_end=pump_end, early=tick / early, early_end=early_end, late=tick / late)
-    time = dataclasses.replace(config.time, steps=steps, integrator=integrator)
+    time = dataclasses.replace(config.time, steps=steps, integrator=cast(Any, integrator))
     return dataclasses.replace(config, time=time)

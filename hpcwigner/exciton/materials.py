@@ -151,8 +151,8 @@ class Material:
                 require(valley in self.valleys, f"intervalley_phonons.{i}.between", valley,
                         f"one of {', '.join(self.valleys)}")  # fmt: skip
             require(phonon.final_valleys > 0, f"intervalley_phonons.{i}.final_valleys", phonon.final_valleys, "1 or more")
-        for name, valley in self.valleys.items():
-            require(valley.degeneracy > 0, f"valleys.{name}.degeneracy", valley.degeneracy, "1 or more")
+        for name, group in self.valleys.items():
+            require(group.degeneracy > 0, f"valleys.{name}.degeneracy", group.degeneracy, "1 or more")
 
 
 def shipped() -> list[str]:

@@ -34,9 +34,7 @@ class EnergyGrid:
     """[K]"""
 
     @classmethod
-    def build(
-        cls, valleys: Sequence[ValleyState], temperature: float, energy_step: float, energy_above: float
-    ) -> EnergyGrid:
+    def build(cls, valleys: Sequence[ValleyState], temperature: float, energy_step: float, energy_above: float) -> EnergyGrid:
         """Cells of at most `energy_step` [meV] up to `energy_above` [meV] over the highest valley bottom."""
         top = max(valley.energy for valley in valleys) + energy_above
         counts = tuple(math.ceil((top - valley.energy) / energy_step - 1e-9) for valley in valleys)
@@ -85,9 +83,7 @@ class EnergyGrid:
     def valley_weight(self) -> Array:
         """Boltzmann weight per kT of each valley's bottom, so that `equilibrium` sums to 1, shape (valley,)."""
         bottom = min(valley.energy for valley in self.valleys)
-        weight = np.array(
-            [v.degeneracy * v.mass * math.exp(-(v.energy - bottom) / self.thermal_energy) for v in self.valleys]
-        )
+        weight = np.array([v.degeneracy * v.mass * math.exp(-(v.energy - bottom) / self.thermal_energy) for v in self.valleys])
         return np.asarray(weight / math.fsum(self._moments[0] * weight[self.valley_of_cell]))
 
     @functools.cached_property
@@ -118,9 +114,7 @@ class EnergyGrid:
     @functools.cached_property
     def states(self) -> Array:
         """Number of states per area in each cell, all angles [1/nm²]: g M ΔE/(2πħ²), shape (cell,)."""
-        per_valley = [
-            v.degeneracy * v.mass * self.width(i) / (2 * math.pi * HBAR2_OVER_M0) for i, v in enumerate(self.valleys)
-        ]
+        per_valley = [v.degeneracy * v.mass * self.width(i) / (2 * math.pi * HBAR2_OVER_M0) for i, v in enumerate(self.valleys)]
         return np.array(per_valley)[self.valley_of_cell]
 
     @property

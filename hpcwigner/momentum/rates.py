@@ -91,9 +91,7 @@ def _add_optical(conductance: Array, phonon: OpticalPhonon, grid: EnergyGrid, ru
     energy = (lower[keep, None] + width[keep, None] * (0.5 + 0.5 * nodes)).ravel()
     weight = (0.5 * width[keep, None] * weights).ravel()
     theta = (np.arange(rule.angles) + 0.5) * np.pi / rule.angles
-    rate = phonon.rate(
-        phonon.initial.momentum(energy - shift)[:, None], phonon.final.momentum(energy)[:, None], theta[None, :]
-    )
+    rate = phonon.rate(phonon.initial.momentum(energy - shift)[:, None], phonon.final.momentum(energy)[:, None], theta[None, :])
     harmonics = np.cos(np.outer(np.arange(len(conductance)), theta)) @ rate.T / rule.angles
     emission = 1 + bose(np.array(phonon.energy), grid.temperature)
     harmonics *= weight * emission * grid.equilibrium_density(initial, energy - shift)

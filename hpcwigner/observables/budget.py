@@ -40,11 +40,32 @@ class Budget:
     """w_v² [nm²]"""
     parts: dict[str, Array]
     """D_v by cause [nm²/ps], keys `PARTS`."""
+    pl: float
+    """γ times the light-cone population [1/ps]."""
+    coherent: float
+    """|p0|²"""
 
     @property
     def diffusion(self) -> Array:
         """D_v = ¼ ∂t w_v² [nm²/ps]: the sum of its parts."""
         return np.asarray(sum(self.parts.values()))
+
+    def series(self, final: Array) -> dict[str, Array | float]:
+        """Values of the registry's SERIES in the program's units; `final` are the populations at the end (valley,)."""
+        defined = self.population > UNDEFINED_BELOW * final
+
+        def where_defined(values: Array) -> Array:
+            return np.where(defined, values, np.nan)
+
+        return {
+            "population": self.population,
+            "width_squared": where_defined(self.width_squared),
+            "diffusion": where_defined(self.diffusion),
+            **{f"diffusion_{part}": where_defined(values) for part, values in self.parts.items()},
+            "population_total": float(self.population.sum()),
+            "pl_total": self.pl,
+            "coherent": self.coherent,
+        }
 
 
 def budget(moments: SpatialMoments, scattering: Scattering, coherent: float, source_width_squared: float) -> Budget:
@@ -69,4 +90,4 @@ def budget(moments: SpatialMoments, scattering: Scattering, coherent: float, sou
             "source": part(formed * source_width_squared, formed),
             "radiative": part(*lost),
         }
-    return Budget(population, width, parts)
+    return Budget(population, width, parts, float(scattering.loss @ moments.zeroth), coherent)

@@ -75,7 +75,7 @@ def local_fields(u: Array, decomposition: Decomposition, scattering: Scattering,
     return LocalFields(shaped(density), (isotropic @ scattering.loss).reshape(nx, ny), shaped(variation))
 
 
-def undershoot(density: Array, comm: MPI.Comm) -> Array:
+def undershoot(density: Array, comm: MPI.Intracomm) -> Array:
     """min N_v/max N_v of each valley over the sample (negative: the stencil undershoots), shape (valley,). Collective."""
     extremes = np.stack((-density.min(axis=(1, 2)), density.max(axis=(1, 2))))
     comm.Allreduce(MPI.IN_PLACE, extremes, MPI.MAX)

@@ -24,7 +24,7 @@ Array = NDArray[np.float64]
 class MomentSystem:
     """(M0, M1, M2) as a semilinear problem: rows 0, 1, 2 of one point, harmonics 0, 1, 0."""
 
-    orders = (0, 1, 0)
+    orders: tuple[int, ...] = (0, 1, 0)
 
     def __init__(self, velocity: Array, source_width_squared: float) -> None:
         """`velocity` [nm/ps] has shape (cell,), `source_width_squared` is w0² [nm²]."""

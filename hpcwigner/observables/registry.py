@@ -49,9 +49,7 @@ FIELDS = (
     ),
 )  # fmt: skip
 
-WIGNER = (
-    Observable("wigner", ("time", "valley", "x", "k"), "1", "occupation per state N_k^v(x) along y = 0, k along x", 1.0),
-)
+WIGNER = (Observable("wigner", ("time", "valley", "x", "k"), "1", "occupation per state N_k^v(x) along y = 0, k along x", 1.0),)
 
 
 def in_slab(observable: Observable) -> Observable:

@@ -77,7 +77,7 @@ class Decomposition:
     Vectors are seen as arrays (x, y, angle, cell), energy cells fastest: x is DMDA's slowest direction.
     """
 
-    def __init__(self, grid: SpaceGrid, comm: MPI.Comm, per_point: tuple[int, int]) -> None:
+    def __init__(self, grid: SpaceGrid, comm: MPI.Intracomm, per_point: tuple[int, int]) -> None:
         from petsc4py import PETSc
 
         self.grid, self.comm, self.per_point = grid, comm, per_point

@@ -29,7 +29,7 @@ class OutputFile:
     def __init__(
         self,
         path: Path,
-        comm: MPI.Comm,
+        comm: MPI.Intracomm,
         observables: Sequence[Observable],
         coordinates: Mapping[str, Array | Sequence[str]],
         attributes: Mapping[str, str | int],

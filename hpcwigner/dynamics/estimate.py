@@ -1,0 +1,77 @@
+"""What a run will need, before it starts: unknowns, steps, memory per rank, output size."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from mpi4py import MPI
+
+from hpcwigner.config import Config
+from hpcwigner.constants import HBAR
+from hpcwigner.dynamics import etd, system
+from hpcwigner.dynamics.steps import StepPlan
+from hpcwigner.dynamics.system import Problem, on_first_rank
+from hpcwigner.observables import registry
+from hpcwigner.space.grid import HALO, process_grid
+
+PROGRAM_BYTES = 180e6
+"""Python, MPI, PETSc, HDF5 and numba of one rank before it holds any array (measured, Debian 12)."""
+MIB = 2**20
+
+
+def estimate(config: Config, comm: MPI.Intracomm, material_directory: Path) -> str:
+    """Report of the verb `check`. Raises schema.InputError. Collective."""
+    problem = system.build(config, comm, material_directory)
+    return on_first_rank(comm, lambda: _report(problem, comm.size))
+
+
+def _report(problem: Problem, ranks: int) -> str:
+    plan = problem.step_plan(problem.reference())
+    cells = problem.energies.size
+    unknowns = math.prod(problem.space.shape) * problem.angles.count * cells
+    px, py = process_grid(problem.space.shape, problem.space.dimensions, ranks)
+    state, shared, private = memory(problem, plan, px, py)
+    per_valley = ", ".join(f"{v.name} {n}" for v, n in zip(problem.energies.valleys, problem.energies.counts, strict=True))
+    lines = [
+        f"material      {problem.material.name}, {problem.energies.temperature:g} K",
+        f"valleys       {per_valley} energy cells of about {problem.energies.width(0):g} meV, "
+        f"{problem.angles.count} angles{' (0 … π)' if problem.angles.half else ''}",
+        f"coherent      ħΓ_0 = {HBAR * problem.pump.formation_rate:.4g} meV, light cone below "
+        f"{problem.light_cone.energy:.3g} meV",
+        f"unknowns      {unknowns:.4g} on {ranks} ranks ({px}×{py})",
+        f"steps         {len(plan.steps())} of {problem.integrator}: "
+        + ", ".join(f"{1000 * plan.tick / n:g} fs to {end:g} ps" for end, n in plan.phases),
+        f"memory        {(state + private) / MIB:.0f} MiB per rank ({state / MIB:.0f} of it state and work arrays), "
+        f"and {shared / MIB:.0f} MiB once per node",
+        f"output        {output_bytes(problem, plan) / MIB:.1f} MiB in {problem.config.output.directory}",
+    ]
+    return "\n".join(lines)
+
+
+def memory(problem: Problem, plan: StepPlan, px: int, py: int) -> tuple[float, float, float]:
+    """Bytes of state-sized arrays per rank, of operators per node, and of all else per rank."""
+    nx, ny = (math.ceil(n / p) for n, p in zip(problem.space.shape, (px, py), strict=True))
+    per_point = 8 * problem.angles.count * problem.energies.size
+    orders, cells = max(problem.angles.orders) + 1, problem.energies.size
+    block = 8 * orders * cells**2
+    sizes = {(step.stage, step.size) for step in plan.steps()}
+    if problem.integrator in etd.SCHEMES:
+        scheme = etd.SCHEMES[problem.integrator]
+        arrays, sets = scheme.slots + 3, sum(scheme.slots_per_stage)
+    else:
+        arrays, sets = 16, 1  # PETSc's stage vectors, right-hand sides and residuals
+    halo = 4 * HALO * (ny + (nx if problem.space.dimensions == 2 else 0)) * per_point
+    rates = (2 + len(problem.scatterings)) * block
+    return arrays * nx * ny * per_point, len(sizes) * sets * block, halo + rates + PROGRAM_BYTES
+
+
+def output_bytes(problem: Problem, plan: StepPlan) -> float:
+    """Bytes of all output files at the end."""
+    output, valleys = problem.config.output, len(problem.energies.valleys)
+    points = math.prod(problem.space.shape)
+    rows = round(plan.end / output.fields_every) + 1
+    fields = sum(valleys if "valley" in o.dimensions else 1 for o in registry.FIELDS) * points * rows
+    series = sum(valleys if "valley" in o.dimensions else 1 for o in registry.SERIES) * plan.outputs
+    wigner = len(output.wigner_at) * valleys * problem.space.shape[0] * 401
+    return 8.0 * (fields + series + wigner)

@@ -1,0 +1,54 @@
+"""The verb `moments`: D_v(t) and w_v²(t) of a homogeneous sample, exact, in seconds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from mpi4py import MPI
+
+from hpcwigner.config import Config, to_yaml
+from hpcwigner.dynamics import system
+from hpcwigner.dynamics.system import Problem, on_first_rank
+from hpcwigner.observables import registry
+from hpcwigner.observables.budget import Budget
+from hpcwigner.schema import InputError
+from hpcwigner.storage import provenance
+from hpcwigner.storage.files import OutputFile
+
+
+def moments_report(config: Config, comm: MPI.Intracomm, material_directory: Path, output: str | None) -> str:
+    """Table of the verb; with `output` also DIR/moments.h5, laid out as series.h5. Raises InputError. Collective."""
+    problem = system.build(config, comm, material_directory)
+    return on_first_rank(comm, lambda: _report(problem, output))
+
+
+def _report(problem: Problem, output: str | None) -> str:
+    reference = problem.reference()
+    times = np.arange(len(reference)) * problem.config.output.series_every
+    stride = round(problem.config.output.fields_every / problem.config.output.series_every)
+    names = [v.name for v in problem.energies.valleys]
+    header = ["t [ps]", *(f"n {n}" for n in names), *(f"w² {n} [µm²]" for n in names), *(f"D {n} [cm²/s]" for n in names)]
+    lines = ["  ".join(f"{title:>14}" for title in header)]
+    for i in range(0, len(reference), stride):
+        b = reference[i]
+        numbers = [*b.population, *(b.width_squared * registry.UM**2), *(b.diffusion * registry.CM2_PER_S)]
+        lines.append("  ".join([f"{times[i]:14.6g}", *(f"{x:14.6g}" for x in numbers)]))
+    if output:
+        _write(problem, reference, Path(output))
+    return "\n".join(lines)
+
+
+def _write(problem: Problem, reference: list[Budget], directory: Path) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / "moments.h5"
+    if path.exists():
+        raise InputError(f"--output: '{path}' is there already, expected a new one")
+    valleys = [v.name for v in problem.energies.valleys]
+    attributes = provenance.attributes(to_yaml(problem.config), 1)
+    file = OutputFile(path, MPI.COMM_SELF, registry.SERIES, {"valley": valleys}, attributes)
+    for i, found in enumerate(reference):
+        row = file.append(i * problem.config.output.series_every)
+        for name, value in found.series(reference[-1].population).items():
+            file.write(row, name, value)
+    file.close()

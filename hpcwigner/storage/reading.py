@@ -1,0 +1,61 @@
+"""Reads what a run has written, on one rank, without MPI."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcwigner.schema import InputError
+
+Array = NDArray[np.float64]
+
+
+@dataclasses.dataclass(frozen=True)
+class Variables:
+    """Contents of an output file."""
+
+    data: dict[str, Array]
+    units: dict[str, str]
+    valleys: tuple[str, ...]
+    attributes: dict[str, str]
+
+
+def read(path: Path) -> Variables:
+    """All variables of an output file. Raises InputError when it cannot be read."""
+    try:
+        with h5py.File(path, "r") as file:
+            data = {name: d[()] for name, d in file.items() if name != "valley"}
+            units = {name: str(d.attrs.get("units", "")) for name, d in file.items()}
+            valleys = tuple(v.decode() for v in file["valley"][()])
+            return Variables(data, units, valleys, {k: str(v) for k, v in file.attrs.items()})
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file, expected a run directory with {path.name}") from None
+    except (OSError, KeyError) as error:
+        raise InputError(f"{path}: cannot be read as an output file of this program ({error})") from None
+
+
+def describe(directory: Path) -> str:
+    """Where a run directory comes from, and its last numbers."""
+    series = read(directory / "series.h5")
+    times = series.data["time"]
+    lines = [f"{key:<14}{series.attributes.get(key, '?')}" for key in ("source", "git_revision", "libraries", "machine", "ranks")]
+    if not len(times):
+        return "\n".join([*lines, "nothing written yet"])
+    lines.append(f"{'time':<14}0 … {times[-1]:g} ps in {len(times)} outputs")
+    for i, valley in enumerate(series.valleys):
+        n, w, d = (series.data[name][-1, i] for name in ("population", "width_squared", "diffusion"))
+        lines.append(f"{valley:<14}n = {n:.6g}, w² = {w:.6g} µm², D = {d:.6g} cm²/s")
+        windows = ", ".join(f"{a:g}…{b:g} ps" for a, b in negative_windows(times, series.data["diffusion"][:, i]))
+        lines.append(f"{'':<14}D < 0: {windows or 'never'} (from 1 ps on)")
+    return "\n".join(lines)
+
+
+def negative_windows(times: Array, diffusion: Array, start: float = 1.0) -> list[tuple[float, float]]:
+    """First and last output time [ps] of each stretch with D < 0."""
+    negative = (diffusion < 0) & (times >= start)
+    edges = np.flatnonzero(np.diff(np.concatenate(([0], negative.astype(int), [0]))))
+    return [(float(times[a]), float(times[b - 1])) for a, b in edges.reshape(-1, 2)]
