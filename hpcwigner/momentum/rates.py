@@ -118,9 +118,11 @@ def _add_acoustic(conductance: Array, phonon: AcousticPhonon, grid: EnergyGrid, 
     chi_nodes, chi_weights = np.polynomial.legendre.leggauss(2 * rule.angles)
     chi = 0.25 * np.pi * (1 + chi_nodes)
     edges = np.sqrt(grid.edges(valley) / energy)
-    # cosh ξ at which Q' (first half) or Q (second half) crosses an edge, up to the grid's top; shape (χ, edge)
-    breaks = np.concatenate((edges - np.sin(chi)[:, None], edges + np.sin(chi)[:, None]), axis=1)
-    breaks = np.arccosh(np.sort(np.clip(breaks, 1.0, np.maximum(edges[-1] - np.sin(chi), 1.0)[:, None]), axis=1))
+    # cosh ξ at which Q' or Q crosses an edge, up to the grid's top, and a few more for wide cells; shape (χ, break)
+    sine = np.sin(chi)[:, None]
+    few = np.cosh(np.arange(0.25, np.arccosh(edges[-1] + 1), 0.25)) + 0 * sine
+    breaks = np.concatenate((edges - sine, edges + sine, few), axis=1)
+    breaks = np.arccosh(np.sort(np.clip(breaks, 1.0, np.maximum(edges[-1] - sine, 1.0)), axis=1))
     width = np.diff(breaks, axis=1)
     xi = (breaks[:, :-1, None] + width[:, :, None] * (0.5 + 0.5 * nodes)).reshape(len(chi), -1)
     weight = (0.5 * width[:, :, None] * weights).reshape(len(chi), -1) * (0.25 * np.pi * chi_weights)[:, None]

@@ -1,0 +1,78 @@
+"""The same numbers on any number of ranks: halos, drift, shared memory, files."""
+
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from mpi4py import MPI
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from test_drift import drift_on
+
+from hpcwigner.observables.registry import Observable
+from hpcwigner.parallel import NodeShared
+from hpcwigner.storage.files import OutputFile
+
+COMM = MPI.COMM_WORLD
+pytestmark = pytest.mark.mpi
+
+
+def shared_path(tmp_path):
+    """One directory for all ranks: pytest gives each rank its own."""
+    return Path(COMM.bcast(str(tmp_path)))
+
+
+@pytest.mark.parametrize("boundary", ["periodic", "open", "reflecting"])
+@pytest.mark.parametrize("shape", [(17, 1), (109, 1), (23, 14), (12, 31)])
+def test_drift_does_not_depend_on_the_decomposition(shape, boundary):
+    """Bitwise, on grids that do not divide evenly, against the whole grid on one rank."""
+    serial, _, _ = drift_on(shape, boundary, MPI.COMM_SELF)
+    parallel, _, _ = drift_on(shape, boundary, COMM)
+    whole = np.random.default_rng(11).random(serial.decomposition.local_shape)
+    expected = np.empty_like(whole)
+    serial.apply(whole, expected)
+    mine = np.ascontiguousarray(parallel.decomposition.local(whole))
+    found = np.empty_like(mine)
+    for _ in range(2):  # persistent requests: the second exchange must be as good as the first
+        found[...] = np.nan
+        parallel.apply(mine, found)
+        assert np.array_equal(found, parallel.decomposition.local(expected))
+
+
+def test_blocks_cover_the_grid_once():
+    parallel, _, _ = drift_on((29, 15), "periodic", COMM)
+    covered = np.zeros((29, 15))
+    covered[parallel.decomposition.x, parallel.decomposition.y] = 1
+    assert np.array_equal(COMM.allreduce(covered), np.ones((29, 15)))
+    vector = parallel.decomposition.dm.createGlobalVec()
+    view = parallel.decomposition.view(vector)
+    view[...] = 1.0 + COMM.rank
+    assert vector.sum() == pytest.approx(COMM.allreduce(view.size * (1.0 + COMM.rank)))
+
+
+def test_shared_arrays_are_filled_by_all_and_seen_by_all():
+    shared = NodeShared(COMM, (7, 3))
+    shared.fill(7, lambda part: shared.array[part].fill(part))
+    assert np.array_equal(shared.array, np.repeat(np.arange(7.0), 3).reshape(7, 3))
+    COMM.Barrier()
+    shared.free()
+
+
+def test_files_hold_every_ranks_part(tmp_path):
+    """Also when a rank has nothing to write (h5py #965), and with more ranks than rows."""
+    path = shared_path(tmp_path) / "out.h5"
+    observables = [Observable("field", ("time", "x"), "um-1", "a field", 2.0)]
+    file = OutputFile(path, COMM, observables, {"x": np.arange(3.0)}, {"ranks": COMM.size})
+    for time in (0.0, 1.5):
+        row = file.append(time)
+        for place in range(COMM.rank, 3, COMM.size):
+            file.write(row, "field", np.array([10 * time + place]), (slice(place, place + 1),))
+        if COMM.rank >= 3:
+            file.write(row, "field", None)
+    file.close()
+    COMM.Barrier()
+    with h5py.File(path, "r") as found:
+        assert np.array_equal(found["field"][()], 2.0 * np.array([[0, 1, 2], [15, 16, 17]]))
+        assert np.array_equal(found["time"][()], [0.0, 1.5])

@@ -1,0 +1,114 @@
+"""Rates against golden-rule limits that can be worked out by hand, and against their own exact properties."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from hpcwigner.constants import BOLTZMANN, HBAR, HBAR2_OVER_M0
+from hpcwigner.exciton.phonons import Couplings
+from hpcwigner.exciton.wavefunctions import ExponentialState
+from hpcwigner.momentum.grid import EnergyGrid
+from hpcwigner.momentum.rates import Quadrature, Rates
+
+
+def only(couplings, acoustic=(), optical=()):
+    return Couplings(couplings.valleys, tuple(acoustic), tuple(optical))
+
+
+def test_form_factor_of_exponential_states_by_quadrature():
+    a, b, shift = 1.355, 0.9, 1.7
+    r, w = np.polynomial.laguerre.laggauss(80)
+    length = 1 / (1 / a + 1 / b)
+    angle = (np.arange(400) + 0.5) * 2 * np.pi / 400
+    bessel = np.cos(shift * length * r[:, None] * np.cos(angle)).mean(axis=1)
+    exact = 2 / np.pi / (a * b) * 2 * np.pi * length**2 * np.sum(w * r * bessel)
+    assert ExponentialState(a).overlap(ExponentialState(b), np.array(shift)) == pytest.approx(exact, rel=1e-8)
+    assert ExponentialState(a).overlap(ExponentialState(a), np.array(0.0)) == pytest.approx(1, rel=1e-15)
+
+
+def test_fast_excitons_scatter_elastically_at_high_temperature(couplings):
+    """1/τ = M D² kT/(ħ³ρv²) for point-like excitons (form factor 1) much faster than sound."""
+    phonon = dataclasses.replace(
+        couplings.acoustic[0],
+        valley=dataclasses.replace(couplings.valleys[0], wavefunction=ExponentialState(1e-6)),
+    )
+    coupling = dataclasses.replace(only(couplings, [phonon]), valleys=(phonon.valley,))
+    temperature = 3000.0
+    grid = EnergyGrid.build(coupling.valleys, temperature, 20.0, 2600.0)
+    out = Rates.build(coupling, grid, 1, 0).intravalley[0].sum(axis=0)
+    deformation = phonon.electron + phonon.hole
+    elastic = phonon.valley.mass / HBAR2_OVER_M0 * deformation**2 * BOLTZMANN * temperature
+    elastic /= HBAR * phonon.area_density * phonon.sound_velocity**2
+    assert out[20:80] == pytest.approx(elastic, rel=5e-3)
+
+
+def test_acoustic_linewidth_of_the_bright_exciton_grows_with_30_microelectronvolt_per_kelvin(couplings):
+    widths = []
+    for temperature in (100.0, 300.0):
+        grid = EnergyGrid.build(couplings.valleys, temperature, 5.0, 310.0)
+        widths.append(HBAR * Rates.build(couplings, grid, 1, 0).intravalley_formation[:3].sum())
+    assert (widths[1] - widths[0]) / 200 * 1000 == pytest.approx(30.5, rel=0.01)
+
+
+@pytest.mark.parametrize(("temperature", "expected"), [(300.0, 22.3), (77.0, 7.1), (20.0, 4.7)])
+def test_linewidth_of_the_coherent_exciton(couplings, temperature, expected):
+    """ħΓ_0(KK) of an independent calculation (DESIGN §4)."""
+    grid = EnergyGrid.build(couplings.valleys, temperature, 1.0, max(60.0, 12 * BOLTZMANN * temperature))
+    rates = Rates.build(couplings, grid, 1, 0)
+    assert HBAR * (rates.intravalley_formation + rates.intervalley_formation).sum() == pytest.approx(expected, abs=0.06)
+
+
+def test_optical_emission_rate_from_the_golden_rule(couplings):
+    """Isotropic coupling: Γ = g M D0²/(2ρħω)·(n + 1) below, n above; nothing below the threshold but absorption."""
+    phonon = next(p for p in couplings.optical if p.name == "K TA")
+    point = ExponentialState(1e-6)
+    states = tuple(dataclasses.replace(v, wavefunction=point) for v in couplings.valleys)
+    phonon = dataclasses.replace(phonon, initial=states[0], final=states[1])
+    grid = EnergyGrid.build(states, 77.0, 1.0, 100.0)
+    rates = Rates.build(Couplings(states, (), (phonon,)), grid, 1, 0)
+    n = 1 / np.expm1(phonon.energy / (BOLTZMANN * 77.0))
+    down = states[1].mass / HBAR2_OVER_M0 * phonon.electron**2 / (2 * phonon.area_density * phonon.energy / HBAR)
+    out = rates.intervalley[0].sum(axis=0)[grid.slices[0]]
+    assert out[:80] == pytest.approx(down * (2 * n + 1), rel=1e-12)
+    assert np.abs(rates.intervalley[1]).max() < 1e-10 * out.max()
+
+
+def test_detailed_balance_and_positivity_in_every_cell(rates):
+    p = rates.grid.equilibrium
+    for gamma in (rates.intravalley[0], rates.intervalley[0]):
+        flow = gamma * p
+        assert gamma.min() >= 0
+        assert np.abs(flow - flow.T).max() <= 1e-14 * flow.max()
+        both = (flow + flow.T) > 0
+        assert np.max(np.abs(flow - flow.T)[both] / (flow + flow.T)[both]) < 1e-14
+
+
+def test_higher_harmonics_are_bounded_by_the_isotropic_rate(rates):
+    total = rates.intravalley + rates.intervalley
+    assert np.all(np.abs(total[1:]) <= total[0] * (1 + 1e-12))
+
+
+def test_quadrature_is_converged(rates, couplings):
+    fine = Rates.build(couplings, rates.grid, 2, 0, Quadrature(angles=256, points=8))
+    for m in (0, 1, 2):
+        coarse, exact = ((r.intravalley + r.intervalley)[m] for r in (rates, fine))
+        assert np.abs(coarse - exact).max() < 1e-3 * np.abs(exact).max()
+        out = (fine.intravalley + fine.intervalley)[0].sum(axis=0)
+        assert np.all(np.abs(coarse.sum(axis=0) - exact.sum(axis=0)) < 2e-4 * out)
+
+
+def test_formation_keeps_the_energy_of_the_phonon(couplings):
+    phonon = next(p for p in couplings.optical if p.name == "K LO")
+    grid = EnergyGrid.build(couplings.valleys, 20.0, 0.7, 30.0)
+    rates = Rates.build(only(couplings, optical=[phonon]), grid, 1, 0)
+    energy = grid.kinetic_energy @ rates.intervalley_formation / rates.intervalley_formation.sum()
+    assert energy == pytest.approx(51.5 - 48.0, rel=1e-9)
+
+
+def test_reverse_process_counts_valleys_from_the_other_side(couplings):
+    there = next(p for p in couplings.optical if p.name == "Λ TA")
+    assert there.final_valleys == 3
+    assert there.reversed().final_valleys == 1
+    inside = next(p for p in couplings.optical if p.name.startswith("Λ to"))
+    assert inside.final_valleys == 2
