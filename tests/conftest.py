@@ -48,16 +48,19 @@ def small_input(
     return path
 
 
+def clean_environment() -> dict[str, str]:
+    """For a new mpirun: processes must not take themselves for ranks of the one that started pytest."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("OMPI_COMM", "PMIX", "PRTE"))}
+    environment |= {f"OMPI_ALLOW_RUN_AS_ROOT{suffix}": "1" for suffix in ("", "_CONFIRM")}
+    return environment | {"OMPI_MCA_rmaps_base_oversubscribe": "1"}
+
+
 def hpcwigner(*words: object, ranks: int = 1, cwd: Path = ROOT, timeout: int = 300) -> subprocess.CompletedProcess[str]:
     """Runs the program in processes of its own, through mpirun when `ranks` > 1."""
     command = [sys.executable, "-m", "hpcwigner", *map(str, words)]
-    # A process started by pytest under mpirun must not take itself for one of those ranks.
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("OMPI_COMM", "PMIX", "PRTE"))}
-    environment |= {f"OMPI_ALLOW_RUN_AS_ROOT{suffix}": "1" for suffix in ("", "_CONFIRM")}
-    environment["OMPI_MCA_rmaps_base_oversubscribe"] = "1"
     if ranks > 1:
         command = ["mpirun", "--quiet", "-n", str(ranks), *command]
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=timeout, check=False)
+    return subprocess.run(command, cwd=cwd, env=clean_environment(), capture_output=True, text=True, timeout=timeout, check=False)
 
 
 @pytest.fixture(scope="session")

@@ -93,6 +93,11 @@ class ExponentialIntegrator:
         """Matrices of all stages, slot by slot."""
         raise NotImplementedError
 
+    @classmethod
+    def amplification(cls, decay: float, drift: Array) -> Array:
+        """Factor per step of u' = −(decay/h) u + (drift/h) u; `drift` complex, any shape. Decides on stability."""
+        raise NotImplementedError
+
     def step(self, u: Array, operators: StepOperators, source: Array | None) -> None:
         """Advances `u` in place by one step; `source` are the polynomial coefficients of |p0|² in it."""
         raise NotImplementedError
@@ -129,6 +134,12 @@ class ETD2(ExponentialIntegrator):
         f = phi.full
         return [h * f[1], f[0], h * f[2]]
 
+    @classmethod
+    def amplification(cls, decay: float, drift: Array) -> Array:
+        phi, _ = _scalar_phi(decay)
+        a = phi[0] + phi[1] * drift
+        return np.asarray(a + phi[2] * drift * (a - 1))
+
     def step(self, u: Array, operators: StepOperators, source: Array | None) -> None:
         a = self.stage_state
         self._load_drift(0, u)
@@ -160,6 +171,15 @@ class ETD3(ExponentialIntegrator):
         last = [h * (f[1] - f[2]), h * (4 * f[3] - f[2]), h * (2 * f[2] - 4 * f[3] - f[1])]
         return [*first, *second, *last]
 
+    @classmethod
+    def amplification(cls, decay: float, drift: Array) -> Array:
+        phi, half = _scalar_phi(decay)
+        a = half[0] + 0.5 * half[1] * drift
+        w = drift * (2 * a - 1)
+        b = phi[0] + phi[1] * w
+        last = (phi[1] - phi[2]) * drift + (4 * phi[3] - phi[2]) * drift * b
+        return np.asarray(b + last + (2 * phi[2] - 4 * phi[3] - phi[1]) * w)
+
     def step(self, u: Array, operators: StepOperators, source: Array | None) -> None:
         a = b = self.stage_state
         self._load_drift(0, u)
@@ -175,6 +195,12 @@ class ETD3(ExponentialIntegrator):
         self._load_drift(1, b)
         self._combine(operators.blocks[2], 0, 3, None, u)
         u += b
+
+
+def _scalar_phi(decay: float) -> tuple[list[float], list[float]]:
+    """φ_0…φ_3 of −decay and of −decay/2."""
+    functions = phi_functions(np.array([[-max(decay, 1e-300)]]), 1.0)
+    return [float(f[0, 0]) for f in functions.full], [float(f[0, 0]) for f in functions.half]
 
 
 SCHEMES: dict[str, type[ExponentialIntegrator]] = {"etd2": ETD2, "etd3": ETD3}

@@ -11,6 +11,7 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 from mpi4py import MPI
+from numpy.typing import NDArray
 
 from hpcwigner.config import Config
 from hpcwigner.dynamics import etd, ladder
@@ -26,7 +27,7 @@ from hpcwigner.momentum.rates import Rates
 from hpcwigner.momentum.scattering import Scattering
 from hpcwigner.observables.budget import Budget
 from hpcwigner.schema import InputError
-from hpcwigner.space.drift import stability_limit
+from hpcwigner.space.drift import runge_kutta, stability_limit
 from hpcwigner.space.grid import Decomposition, DecompositionError, SpaceGrid, process_grid
 
 AUTO_INTEGRATOR = "etd3"
@@ -34,6 +35,7 @@ AUTO_INTEGRATOR = "etd3"
 SAFETY = 0.9
 """Part of the drift's stability limit that steps may use."""
 T = TypeVar("T")
+Array = NDArray[np.float64]
 
 
 def on_first_rank(comm: MPI.Intracomm, compute: Callable[[], T]) -> T:
@@ -98,13 +100,21 @@ class Problem:
 
     @property
     def largest_step(self) -> float:
-        """Longest step that drift allows [ps]."""
-        order = etd.SCHEMES[self.integrator].order if self.integrator in etd.SCHEMES else 3
+        """Longest step that drift allows [ps]: all plane waves stay bounded while scattering damps them."""
         rates = (1 / h for h in self.space.spacing[: self.space.dimensions])
-        # |cos θ|/Δx + |sin θ|/Δy is largest at one of the angle cells
         dx, dy = (*rates, 0.0)[:2]
+        # |cos θ|/Δx + |sin θ|/Δy is largest at one of the angle cells
         per_speed = float((np.abs(self.angles.cosine) * dx + np.abs(self.angles.sine) * dy).max())
-        return SAFETY * stability_limit(order) / (per_speed * float(self.energies.velocity.max()))
+        courant_rate = per_speed * float(self.energies.velocity.max())
+        if self.integrator not in etd.SCHEMES:
+            return SAFETY * stability_limit(runge_kutta(3)) / courant_rate
+        scheme = etd.SCHEMES[self.integrator]
+        relaxation = min(float(-s.blocks[1].diagonal().max()) for s in self.scatterings)
+
+        def amplification(courant: float, z: Array) -> Array:
+            return scheme.amplification(relaxation * courant / courant_rate, courant * z)
+
+        return SAFETY * stability_limit(amplification) / courant_rate
 
     def reference(self) -> list[Budget]:
         """Exact budgets at the series outputs, from the moment equations."""

@@ -121,7 +121,7 @@ class WignerCut:
         """Occupation (valley, x, k) of u (point, angle, cell) on the first rank of each column of ranks. Collective."""
         nx, ny = self.decomposition.local_shape[:2]
         cut = np.tensordot(u.reshape(nx, ny, *u.shape[1:]), self._row_weights, axes=(1, 0))
-        occupation = cut[:, [0, self._half_turn]] / self._states_per_angle
+        occupation = np.ascontiguousarray(cut[:, [0, self._half_turn]] / self._states_per_angle)
         total = np.empty_like(occupation)
         self._column.Reduce(occupation, total)
         picked = total[:, (self._angle > 0).astype(int)[None, :], self._cells]  # (x, valley, k)

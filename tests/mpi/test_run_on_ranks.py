@@ -23,7 +23,10 @@ UNEVEN = "{dimensions: 1, length: 6 um, cells: 53, boundary: periodic}"
 
 
 def run_on(comm, folder, name, space, integrator):
-    path = small_input(folder, f"{name}-{comm.size}", space, integrator)
+    path = folder / f"{name}-{comm.size}.yaml"
+    if comm.rank == 0:
+        small_input(folder, path.stem, space, integrator)
+    comm.Barrier()
     return run(config.load(path), comm, folder, quiet=True)
 
 

@@ -1,0 +1,144 @@
+"""The input file: what it accepts, what it refuses and how, and that it survives being written."""
+
+import pytest
+import yaml
+
+from hpcwigner import config
+from hpcwigner.exciton import materials
+from hpcwigner.schema import InputError, Quantity
+
+MINIMAL = {"material": "ws2_hbn", "temperature": "20 K"}
+
+
+def load(tmp_path, overrides=(), **keys):
+    path = tmp_path / "input.yaml"
+    path.write_text(yaml.safe_dump({**MINIMAL, **keys}, allow_unicode=True), encoding="utf-8")
+    return config.load(path, overrides)
+
+
+@pytest.mark.parametrize(
+    ("keys", "where", "what"),
+    [
+        ({"temperature": 20}, "temperature", "expected a unit, such as '20 K'"),
+        ({"temperature": "-3 K"}, "temperature", "above 0"),
+        ({"temperature": "20 meV"}, "temperature", "meV does not convert to K"),
+        ({"temperature": "cold"}, "temperature", "a number with a unit"),
+        ({"temprature": "20 K"}, "temprature", "did you mean 'temperature'?"),
+        ({"pump": {"spot": "1 um"}}, "pump.spot", "did you mean 'spot_fwhm'?"),
+        ({"pump": {"spot_fwhm": 500}}, "pump.spot_fwhm", "expected a unit"),
+        ({"momentum": {"angles": 7}}, "momentum.angles", "multiple of 4"),
+        ({"momentum": {"energy_step": "fine"}}, "momentum.energy_step", "or 'auto'"),
+        ({"space": {"dimensions": 3}}, "space.dimensions", "1 or 2"),
+        ({"space": {"cells": [30, 30]}}, "space.cells", "one number"),
+        ({"space": 3}, "space", "expected"),
+        ({"time": {"integrator": "rk4"}}, "time.integrator", "'etd3'"),
+        ({"time": {"steps": {"pump": 3}}}, "time.steps.pump", "expected a unit"),
+        ({"time": {"end": "10.1 ps"}}, "time.end", "multiple of output.series_every"),
+        ({"scattering": {"intervalley": {"off": "1 ps"}}}, "scattering.intervalley", "off_at"),
+        ({"output": {"wigner_at": ["5 ps", 3]}}, "output.wigner_at.1", "expected a unit"),
+    ],
+)
+def test_errors_name_file_key_found_and_expected(tmp_path, keys, where, what):
+    with pytest.raises(InputError) as error:
+        load(tmp_path, **keys)
+    text = str(error.value)
+    assert text.startswith(f"{tmp_path}/input.yaml: {where}: ")
+    assert what in text
+    assert "\n" not in text
+
+
+def test_missing_key(tmp_path):
+    path = tmp_path / "input.yaml"
+    path.write_text("material: ws2_hbn\n")
+    with pytest.raises(InputError, match="temperature: missing"):
+        config.load(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "what"), [("a: [1, 2", "not valid YAML at line"), ("just text", "keys and values"), ("", "keys and values")]
+)
+def test_not_yaml(tmp_path, text, what):
+    path = tmp_path / "input.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=what):
+        config.load(path)
+
+
+def test_units_are_converted(tmp_path):
+    c = load(tmp_path, pump={"spot_fwhm": "0.5 um", "duration_fwhm": "100 fs", "density": "1e12 cm^-2"})
+    assert (c.pump.spot_fwhm, c.pump.duration_fwhm, c.pump.density) == (500.0, 0.1, 0.01)
+
+
+def test_the_complete_input_loads_back_to_the_same(tmp_path):
+    steps = {"pump": "10 fs", "pump_end": "0.75 ps", "early": "0.1 ps", "early_end": "5 ps", "late": "0.25 ps"}
+    original = load(
+        tmp_path,
+        temperature="77.123456789 K",
+        pump={"spot_fwhm": "0.1 um", "density": "1.7e11 cm^-2"},
+        scattering={"intervalley": {"off_at": "10 ps"}, "intravalley": "on"},
+        space={"dimensions": 2, "cells": [32, 40], "length": "12.3 um", "boundary": "open"},
+        time={"steps": steps, "tolerance": "1e-4"},
+        output={"wigner_at": ["5 ps", "50 ps"]},
+    )
+    path = tmp_path / "again.yaml"
+    path.write_text(config.to_yaml(original), encoding="utf-8")
+    assert config.load(path) == original
+
+
+@pytest.mark.parametrize("value", [0.1, 1 / 3, 123.456e-7, 7.000000000000001])
+def test_written_quantities_are_exact(value):
+    for quantity in (Quantity("nm", shown="um"), Quantity("ps", shown="fs"), Quantity("meV")):
+        assert quantity.parse(quantity.write(float(f"{value:.15g}"))) == float(f"{value:.15g}")
+
+
+def test_overrides(tmp_path):
+    c = load(tmp_path, ["time.end=5 ps", "pump.spot_fwhm=1 um", "scattering.intervalley=off"])
+    assert (c.time.end, c.pump.spot_fwhm, c.scattering.intervalley) == (5.0, 1000.0, 0.0)
+    for wrong in ("time.end", "temperature.x=3", "time.ende=5 ps"):
+        with pytest.raises(InputError):
+            load(tmp_path, [wrong])
+
+
+def test_materials(tmp_path, ws2):
+    assert ws2.valleys["KΛ"].degeneracy == 3
+    assert ws2.radiation.bright_valley == "KK"
+    with pytest.raises(InputError, match="did you mean 'ws2_hbn'"):
+        materials.load("ws2_hbm")
+    text = (materials.SHIPPED / "ws2_hbn.yaml").read_text(encoding="utf-8")
+    for good, bad, what in (
+        ("degeneracy: 3", "degeneracy: 0", "valleys.KΛ.degeneracy"),
+        ("between: [KK', KΛ]", "between: [KK', KM]", "between"),
+        ("confidence: measured}", "confidence: sure}", "'measured', 'computed' or 'estimated'"),
+        ("4.3 nm/ps", "4.3 nm", "does not convert"),
+        (", source: jin2014, confidence: computed}", "}", "missing"),
+    ):
+        (tmp_path / "own.yaml").write_text(text.replace(good, bad), encoding="utf-8")
+        with pytest.raises(InputError, match=r"own\.yaml: .*") as error:
+            materials.load("own.yaml", tmp_path)
+        assert what in str(error.value)
+    (tmp_path / "own.yaml").write_text(text, encoding="utf-8")
+    assert materials.load("own.yaml", tmp_path) == ws2
+
+
+def test_every_number_has_a_known_source(ws2):
+    """Sources name an entry of `references`, or say in words where the number comes from."""
+    import dataclasses
+
+    def walk(item):
+        if hasattr(item, "source"):
+            yield item.source
+        elif dataclasses.is_dataclass(item):
+            for field in dataclasses.fields(item):
+                yield from walk(getattr(item, field.name))
+        elif isinstance(item, dict):
+            for value in item.values():
+                yield from walk(value)
+        elif isinstance(item, tuple):
+            for value in item:
+                yield from walk(value)
+
+    sources = list(walk(ws2))
+    assert len(sources) > 40
+    for source in sources:
+        first = source.split(",")[0].strip()
+        assert first in ws2.references or " " in first, source

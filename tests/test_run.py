@@ -1,0 +1,168 @@
+"""A small run from input to files, as a user sees it."""
+
+import shutil
+
+import numpy as np
+import pytest
+from conftest import ROOT, hpcwigner, small_input
+
+xarray = pytest.importorskip("xarray")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A finished run on two ranks with automatic steps, and what it printed."""
+    folder = tmp_path_factory.mktemp("small")
+    path = small_input(folder, steps="auto")
+    found = hpcwigner(path, ranks=2)
+    assert found.returncode == 0, found.stderr
+    return folder, found.stdout
+
+
+def test_says_how_it_went(finished):
+    folder, printed = finished
+    for words in (
+        "unknowns on 2 ranks", "steps/s", "core-hours", "unknowns·steps/s", "balance off by",
+        "largest deviation of D_v", "largest deviation of w_v²",
+    ):  # fmt: skip
+        assert words in printed
+    log = (folder / "run" / "run.log").read_text()
+    assert "largest deviation of D_v" in log
+
+
+def test_agrees_with_the_moment_equations(finished):
+    folder, _ = finished
+    found = hpcwigner("moments", folder / "run.yaml", "--output", folder / "exact")
+    assert found.returncode == 0, found.stderr
+    run, exact = (xarray.open_dataset(folder / name, engine="h5netcdf") for name in ("run/series.h5", "exact/moments.h5"))
+    late = run.time >= 1
+    for name in ("diffusion", "width_squared", "population"):
+        scale = np.abs(exact[name][late]).max(dim="time")
+        assert float((np.abs(run[name] - exact[name]) / scale)[late].max()) < 5e-3, name
+    assert float(run.population_total[-1]) == pytest.approx(float(exact.population_total[-1]), rel=1e-6)
+    assert f"{float(exact.diffusion[-1, 0]):.4g}"[:4] in found.stdout
+
+
+def test_xarray_opens_every_file(finished):
+    folder, _ = finished
+    with xarray.open_dataset(folder / "run/series.h5", engine="h5netcdf") as series:
+        assert dict(series.sizes) == {"time": 13, "valley": 3}
+        assert list(series.valley.values) == ["KK", "KK'", "KΛ"]
+        assert series.time.values == pytest.approx(0.25 * np.arange(13))
+        assert series.diffusion.attrs["units"] == "cm2 s-1"
+        parts = sum(series[f"diffusion_{p}"] for p in ("drift", "interv", "source", "radiative"))
+        assert parts.values[2:] == pytest.approx(series.diffusion.values[2:], rel=1e-12)
+        assert np.isnan(series.diffusion.values[0]).all()
+        assert np.isfinite(series.diffusion.values[2:]).all()
+        for key in ("source", "libraries", "git_revision", "input", "ranks"):
+            assert key in series.attrs
+    with xarray.open_dataset(folder / "run/fields.h5", engine="h5netcdf") as fields:
+        assert fields.density.dims == ("time", "valley", "x")
+        assert fields.x.attrs["units"] == "um"
+        dx = float(fields.x[1] - fields.x[0])
+        total = (fields.density.sum(dim="x") * dx)[-1]
+        assert float(np.abs(fields.shape_variation.sum(dim="x") * dx).max()) < 1e-10
+        assert float(total.sum()) == pytest.approx(0.998, abs=3e-3)
+        assert fields.density.values == pytest.approx(fields.density.values[..., ::-1], rel=1e-9, abs=1e-12)
+    with xarray.open_dataset(folder / "run/wigner.h5", engine="h5netcdf") as wigner:
+        assert wigner.wigner.dims == ("time", "valley", "x", "k")
+        assert list(wigner.time.values) == [2.0]
+        at = wigner.wigner.isel(time=0, valley=1)
+        forward = float(at.sel(x=0.8, k=0.3, method="nearest"))
+        assert forward > float(at.sel(x=0.8, k=-0.3, method="nearest")) > 0  # on the right, more move to the right
+
+
+def test_wigner_cut_is_thermal_at_the_centre(finished):
+    """Occupation per state ∝ exp(−ε/kT) between cells once energies are thermal, whatever the cell widths."""
+    folder, _ = finished
+    with xarray.open_dataset(folder / "run/wigner.h5", engine="h5netcdf") as wigner:
+        cut = wigner.wigner.isel(time=0, valley=1)
+        middle = cut.isel(x=[23, 24]).mean(dim="x")
+    mass, thermal = 0.71, 0.0861733 * 77
+    energy = 76.1996 * wigner.k.values**2 / (2 * mass)
+    low = np.isfinite(middle.values) & (energy < 3 * thermal)
+    slope = np.polyfit(energy[low], np.log(middle.values[low]), 1)[0]
+    assert -1 / slope == pytest.approx(thermal, rel=0.15)
+
+
+def test_written_input_runs_again_to_the_same_result(finished):
+    folder, _ = finished
+    again = hpcwigner(folder / "run/input.yaml", "--output", folder / "again", ranks=2)
+    assert again.returncode == 0, again.stderr
+    for name in ("series.h5", "fields.h5", "wigner.h5"):
+        with (
+            xarray.open_dataset(folder / "run" / name, engine="h5netcdf") as a,
+            xarray.open_dataset(folder / "again" / name, engine="h5netcdf") as b,
+        ):
+            assert a.drop_attrs().identical(b.drop_attrs()), name
+
+
+def test_a_run_directory_is_never_overwritten(finished):
+    folder, _ = finished
+    before = (folder / "run/series.h5").read_bytes()
+    found = hpcwigner(folder / "run.yaml")
+    assert found.returncode == 2
+    assert "holds a run already" in found.stderr
+    assert (folder / "run/series.h5").read_bytes() == before
+
+
+def test_plot_and_info(finished):
+    folder, _ = finished
+    found = hpcwigner("plot", folder / "run")
+    assert found.returncode == 0, found.stderr
+    assert (folder / "run/overview.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    found = hpcwigner("info", folder / "run")
+    assert "0 … 3 ps in 13 outputs" in found.stdout
+    empty = folder / "empty"
+    empty.mkdir()
+    shutil.copy(folder / "run.yaml", empty / "series.h5")
+    found = hpcwigner("info", empty)
+    assert found.returncode == 2
+    assert "cannot be read" in found.stderr
+
+
+@pytest.mark.parametrize("integrator", ["etd2", "arkimex3", "ars443"])
+def test_every_integrator_reaches_the_tolerance(tmp_path, integrator):
+    found = hpcwigner(small_input(tmp_path, integrator=integrator, steps="auto"))
+    assert found.returncode == 0, found.stderr
+    line = next(text for text in found.stdout.splitlines() if text.startswith("largest deviation of D_v"))
+    worst = max(float(word.strip(",")) for word in line.split(":")[1].split() if word[0].isdigit())
+    assert worst < 1.2e-2  # tolerance 1e-2, and the stencil's part
+
+
+def test_population_scales_with_the_density(tmp_path):
+    found = hpcwigner(small_input(tmp_path), "--set", "pump.density=1e11 cm^-2", "--set", "time.end=2 ps")
+    assert found.returncode == 0, found.stderr
+    with xarray.open_dataset(tmp_path / "run/series.h5", engine="h5netcdf") as series:
+        # peak 1e11/cm² = 1e3/µm² times π w0² = π 0.0451 µm²
+        assert float(series.population_total[-1]) == pytest.approx(1e3 * np.pi * 0.0451 * 0.998, rel=5e-3)
+
+
+def test_open_boundary_says_why_it_is_not_compared(tmp_path):
+    found = hpcwigner(small_input(tmp_path, space="{cells: 24, length: 1 um, boundary: open}"))
+    assert found.returncode == 0, found.stderr
+    assert "not compared" in found.stdout
+    assert "boundary" in found.stdout
+
+
+def test_slab_and_two_dimensions_agree(tmp_path):
+    """By translation symmetry n_v, w_v² and D_v are the same (DESIGN §5)."""
+    results = []
+    for name, space in (("slab", "{dimensions: 1, cells: 40, length: 4 um}"), ("plane", "{dimensions: 2, cells: 40, length: 4 um}")):
+        path = small_input(tmp_path, name, space)
+        found = hpcwigner(path, "--set", "time.end=2 ps", ranks=2)
+        assert found.returncode == 0, found.stderr
+        results.append(xarray.open_dataset(tmp_path / name / "series.h5", engine="h5netcdf"))
+    slab, plane = results
+    for name in ("population", "width_squared", "diffusion"):
+        scale = np.abs(slab[name]).max(dim="time")
+        assert float((np.abs(slab[name] - plane[name]) / scale)[4:].max()) < 1e-3, name
+
+
+def test_shipped_inputs_are_valid():
+    inputs = sorted((ROOT / "inputs").glob("*.yaml"))
+    assert len(inputs) == 8
+    for path in inputs:
+        found = hpcwigner("check", path, "--set", "time.end=1 ps" if "off" not in path.name else "time.end=12 ps",
+                          "--set", "momentum.energy_step=5 meV", ranks=2)  # fmt: skip
+        assert found.returncode == 0, (path, found.stderr)
