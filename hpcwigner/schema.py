@@ -185,7 +185,7 @@ def _explain(error: Any, data: Any) -> str:
     if error["type"] in ("missing", "missing_argument"):
         return f"{'.'.join(filter(None, (key, str(error['loc'][-1]))))}: missing, and it has no default"
     message = str(error["msg"]).removeprefix("Value error, ").removeprefix("Input should be ")
-    if error["type"] == "value_error" and isinstance(error["input"], Mapping):  # from `require` in a __post_init__
+    if ": found " in message:  # from `require` in a __post_init__
         return ".".join(filter(None, (key, message)))
     message = message if message.startswith("expected") else f"expected {message}"
     return f"{key}: found {_shorten(error['input'])}, {message}"

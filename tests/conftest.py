@@ -1,3 +1,4 @@
+# ruff: noqa: E402  (libraries read the environment when they are loaded)
 """What the tests share: one small material problem, small inputs, and a way to start the program on several ranks."""
 
 import os
@@ -37,9 +38,7 @@ SLAB = "{dimensions: 1, length: 6 um, cells: 48, boundary: periodic}"
 FIXED_STEPS = "{pump: 10 fs, pump_end: 0.75 ps, early: 50 fs, early_end: 2 ps, late: 125 fs}"
 
 
-def small_input(
-    folder: Path, name: str = "run", space: str = SLAB, integrator: str = "etd3", steps: str = FIXED_STEPS
-) -> Path:
+def small_input(folder: Path, name: str = "run", space: str = SLAB, integrator: str = "etd3", steps: str = FIXED_STEPS) -> Path:
     """A complete input that runs in a second or two; its output goes to folder/name."""
     path = folder / f"{name}.yaml"
     path.write_text(

@@ -12,7 +12,7 @@ from hpcwigner.momentum.scattering import Scattering
 
 def problem_of(rates, light_cone, end=6.0, switches=(), off=()):
     first = Scattering.build(rates, light_cone)
-    later = [Scattering.build(rates, light_cone, **{name: False for name in off})] if switches else []
+    later = [Scattering.build(rates, light_cone, **dict.fromkeys(off, False))] if switches else []
     formation = float(first.formation.sum())
     pump = Pump(0.2, 0.1, 500.0, 0.5 * (formation + light_cone.rate), formation)
     return MomentProblem([first, *later], pump, 1.0, end, 0.25, switches)

@@ -40,8 +40,8 @@ def test_generates_one_exciton(pump):
     t = np.linspace(0, 6, 600001)
     y = pump.formation_rate * pump.coherent(t)
     assert np.sum(0.5 * (y[1:] + y[:-1])) * (t[1] - t[0]) == pytest.approx(1, abs=1e-8)
-    assert pump.generated(0.3) == pytest.approx(np.trapezoid(y[:30001], t[:30001]) if hasattr(np, "trapezoid")
-                                                else np.trapz(y[:30001], t[:30001]), abs=1e-8)  # fmt: skip
+    early = y[:30001]
+    assert pump.generated(0.3) == pytest.approx(np.sum(0.5 * (early[1:] + early[:-1])) * (t[1] - t[0]), abs=1e-8)
 
 
 def test_step_polynomials_have_the_exact_integral(pump):

@@ -63,7 +63,7 @@ def process_grid(shape: tuple[int, int], dimensions: int, size: int) -> tuple[in
         if (px > 1 and shape[0] // px < HALO) or (py > 1 and shape[1] // py < HALO):
             continue
         surface = (px - 1) * shape[1] + (py - 1) * shape[0]
-        if best is None or surface < best[0]:
+        if best is None or surface <= best[0]:  # cuts along x send contiguous memory
             best = (surface, (px, py))
     if best is None:
         cells = str(shape[0]) if dimensions == 1 else f"{shape[0]}×{shape[1]}"

@@ -55,6 +55,7 @@ class OutputFile:
             encoded = [str(v).encode() for v in values]
             kind = h5py.string_dtype("utf-8", max(map(len, encoded)))
             dataset = self._file.create_dataset(name, data=np.array(encoded, dtype=kind))
+            dataset.attrs["_Encoding"] = "utf-8"  # tells xarray to decode
         else:
             dataset = self._file.create_dataset(name, data=np.asarray(values))
         dataset.make_scale(name)
