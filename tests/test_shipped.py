@@ -29,6 +29,23 @@ def test_full_runs_agree_with_the_moment_equations(tmp_path, name):
         assert np.allclose(run.data["diffusion"][-1], 1.15, atol=0.03)
 
 
+def test_ranks_agree_where_a_valley_holds_almost_nothing(tmp_path):
+    """1e-11 of the largest value, per valley, in series and fields of the 20 K job on 1, 2, 3 and 4 ranks."""
+    results = {}
+    for ranks in (1, 2, 3, 4):
+        folder = tmp_path / str(ranks)
+        found = hpcwigner(ROOT / "inputs/ws2_20K.yaml", "--output", folder, "--set", "time.end=12 ps", ranks=ranks)
+        assert found.returncode == 0, found.stderr
+        results[ranks] = read(folder / "series.h5"), read(folder / "fields.h5")
+    assert results[1][0].data["population"][-1, 0] < 1e-3 * results[1][0].data["population"][-1].sum()
+    for ranks in (2, 3, 4):
+        for found, expected in zip(results[ranks], results[1], strict=True):
+            for name in set(found.data) & {"population", "width_squared", "diffusion", "density", "shape_variation"}:
+                for v in range(3):
+                    a, b = found.data[name][:, v], expected.data[name][:, v]
+                    assert np.nanmax(np.abs(a - b)) <= 1e-11 * np.nanmax(np.abs(b)), (ranks, name, v)
+
+
 def _check_negative_diffusion(time, bright):
     """D_KK at 20 K: a peak of about 350 cm²/s near 3 ps, negative from about 42 to 103 ps, smallest about −85 near 60 ps."""
     ((first, last),) = negative_windows(time, bright, start=2.0)
