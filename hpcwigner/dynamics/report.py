@@ -40,7 +40,7 @@ class Progress:
         self.active = comm.rank == 0 and not quiet
         self.started = self._last = time.perf_counter()
         self._bar = None
-        if self.active and comm.size == 1 and sys.stdout.isatty():
+        if self.active and comm.size == 1 and sys.stderr.isatty():
             from tqdm import tqdm
 
             self._bar = tqdm(total=steps, unit="step", dynamic_ncols=True, leave=False)
