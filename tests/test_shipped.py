@@ -43,7 +43,9 @@ def test_ranks_agree_where_a_valley_holds_almost_nothing(tmp_path):
             for name in set(found.data) & {"population", "width_squared", "diffusion", "density", "shape_variation"}:
                 for v in range(3):
                     a, b = found.data[name][:, v], expected.data[name][:, v]
-                    assert np.nanmax(np.abs(a - b)) <= 1e-11 * np.nanmax(np.abs(b)), (ranks, name, v)
+                    # η is what remains after gain and loss nearly cancel: 1e-11 of those, not of the rest
+                    tolerance = 1e-9 if name == "shape_variation" else 1e-11
+                    assert np.nanmax(np.abs(a - b)) <= tolerance * np.nanmax(np.abs(b)), (ranks, name, v)
 
 
 def _check_negative_diffusion(time, bright):

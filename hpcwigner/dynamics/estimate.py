@@ -10,6 +10,7 @@ from mpi4py import MPI
 from hpcwigner.config import Config
 from hpcwigner.constants import HBAR
 from hpcwigner.dynamics import etd, system
+from hpcwigner.dynamics.ladder import Choice
 from hpcwigner.dynamics.steps import StepPlan
 from hpcwigner.dynamics.system import Problem, on_first_rank
 from hpcwigner.observables import registry
@@ -27,11 +28,12 @@ def estimate(config: Config, comm: MPI.Intracomm, material_directory: Path) -> s
 
 
 def _report(problem: Problem, ranks: int) -> str:
-    plan = problem.step_plan(problem.reference())
+    choice = problem.choose_steps(problem.reference())
+    plan = choice.plan
     cells = problem.energies.size
     unknowns = math.prod(problem.space.shape) * problem.angles.count * cells
     px, py = process_grid(problem.space.shape, problem.space.dimensions, ranks)
-    state, shared, private = memory(problem, plan, px, py)
+    state, shared, private = memory(problem, choice, px, py)
     per_valley = ", ".join(f"{v.name} {n}" for v, n in zip(problem.energies.valleys, problem.energies.counts, strict=True))
     lines = [
         f"material      {problem.material.name}, {problem.energies.temperature:g} K",
@@ -40,8 +42,7 @@ def _report(problem: Problem, ranks: int) -> str:
         f"coherent      ħΓ_0 = {HBAR * problem.pump.formation_rate:.4g} meV, light cone below "
         f"{problem.light_cone.energy:.3g} meV",
         f"unknowns      {unknowns:.4g} on {ranks} ranks ({px}×{py})",
-        f"steps         {len(plan.steps())} of {problem.integrator}: "
-        + ", ".join(f"{1000 * plan.tick / n:g} fs to {end:g} ps" for end, n in plan.phases),
+        f"steps         {len(plan.steps())} of {choice.integrator}: " + plan.describe(),
         f"memory        {(state + private) / MIB:.0f} MiB per rank ({state / MIB:.0f} of it state and work arrays), "
         f"and {shared / MIB:.0f} MiB once per node",
         f"output        {output_bytes(problem, plan) / MIB:.1f} MiB in {problem.config.output.directory}",
@@ -49,15 +50,15 @@ def _report(problem: Problem, ranks: int) -> str:
     return "\n".join(lines)
 
 
-def memory(problem: Problem, plan: StepPlan, px: int, py: int) -> tuple[float, float, float]:
+def memory(problem: Problem, choice: Choice, px: int, py: int) -> tuple[float, float, float]:
     """Bytes of state-sized arrays per rank, of operators per node, and of all else per rank."""
     nx, ny = (math.ceil(n / p) for n, p in zip(problem.space.shape, (px, py), strict=True))
     per_point = 8 * problem.angles.count * problem.energies.size
     orders, cells = max(problem.angles.orders) + 1, problem.energies.size
     block = 8 * orders * cells**2
-    sizes = {(step.stage, step.size) for step in plan.steps()}
-    if problem.integrator in etd.SCHEMES:
-        scheme = etd.SCHEMES[problem.integrator]
+    sizes = {(step.stage, step.size) for step in choice.plan.steps()}
+    if choice.integrator in etd.SCHEMES:
+        scheme = etd.SCHEMES[choice.integrator]
         arrays, sets = scheme.slots + 3, sum(scheme.slots_per_stage)
     else:
         arrays, sets = 16, 1  # PETSc's stage vectors, right-hand sides and residuals

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from mpi4py import MPI
@@ -118,54 +118,97 @@ class MomentProblem:
 def deviation(found: Sequence[Budget], reference: Sequence[Budget], times: Array) -> tuple[Array, Array]:
     """|ΔD_v| and |Δw_v²| at each time from JUDGED_FROM on, relative to the valley's largest |D_v| and w_v².
 
-    Returns two arrays (time, valley), zero before.
+    `found` may end before `reference` and `times`. Returns two arrays (time, valley), zero before JUDGED_FROM.
     """
     judged = times >= JUDGED_FROM - 1e-9
+    count = len(found)
     out = []
     for quantity in ("diffusion", "width_squared"):
         a = np.array([getattr(b, quantity) for b in found])
         b = np.array([getattr(b, quantity) for b in reference])
         scale = np.nanmax(np.abs(b[judged]), axis=0) if judged.any() else np.ones(b.shape[1])
-        out.append(np.where(judged[:, None], np.abs(a - b) / scale, 0.0))
+        out.append(np.where(judged[:count, None], np.abs(a - b[:count]) / scale, 0.0))
     return out[0], out[1]
 
 
-def choose(problem: MomentProblem, name: str, tolerance: float, largest_step: float, reference: Sequence[Budget]) -> StepPlan:
-    """The plan with the fewest steps whose error of D_v(t) stays below `tolerance`. Raises NoLadderError.
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """An integrator and its steps."""
 
-    `largest_step` [ps] is what the drift's stability allows.
+    integrator: str
+    plan: StepPlan
+
+    @property
+    def cost(self) -> int:
+        """Block products of the whole run, which is what exponential integrators spend their time on."""
+        return len(self.plan.steps()) * cost_per_step(self.integrator)
+
+
+def cost_per_step(name: str) -> int:
+    """Block products in a step; an implicit stage takes two (residual and resolvent), of ARK3(2)4L[2]SA and ARS(4,4,3)."""
+    return sum(etd.SCHEMES[name].slots_per_stage) if name in etd.SCHEMES else 8
+
+
+def choose(problem: MomentProblem, largest_steps: Mapping[str, float], tolerance: float, reference: Sequence[Budget]) -> Choice:
+    """The cheapest of the integrators whose error of D_v(t) stays below `tolerance`. Raises NoLadderError.
+
+    `largest_steps` [ps] are what the drift's stability allows each of them.
     """
-    empty = problem.plan((problem.end, 1))
-    tick = empty.tick
-    pump = math.ceil(tick / LONGEST_PUMP_STEP - 1e-9)
-    fewest = max(1, math.ceil(tick / largest_step - 1e-9))
-    times = np.array([empty.output_time(i) for i in range(empty.outputs)])
-    pump_end, early_end = _round_up(problem.pump.end_of_pulse, tick), _round_up(EARLY_PHASE, tick)
-    cache = None
-    if name in etd.SCHEMES:
-        cache = etd.OperatorCache(etd.SCHEMES[name], problem.scatterings, problem.system.orders, MPI.COMM_SELF)
+    best: Choice | None = None
+    for name, largest in largest_steps.items():
+        trial = _Trial(problem, name, tolerance, largest, reference)
+        best = trial.cheapest(math.inf if best is None else best.cost) or best
+    if best is None:
+        raise NoLadderError(f"{' and '.join(largest_steps)} do not reach {tolerance:g} with steps as long as during the pulse")
+    return best
 
-    def error(early: int, late: int, until: float) -> float:
-        plan = problem.plan((pump_end, pump), (early_end, early), (problem.end, late))
-        short = dataclasses.replace(plan, end=min(until, plan.end))
-        found = problem.integrated(name, short, cache)
-        return float(np.nanmax(deviation(found, reference[: len(found)], times[: len(found)])[0]))
 
-    candidates = [n for n in _counts(tick) if n >= fewest]
-    early_judge = math.ceil(early_end / problem.output_every) * problem.output_every
-    early = next((n for n in candidates if error(n, n, early_judge) <= tolerance), None)
-    late = None
-    if early is not None:
-        for early, late in ((e, n) for e in candidates if e >= early for n in candidates if n <= e):
-            if error(early, late, problem.end) <= tolerance:
-                break
-        else:
-            late = None
-    if cache:
-        cache.free()
-    if early is None or late is None:
-        raise NoLadderError(f"{name} does not reach a tolerance of {tolerance:g} with steps above {tick / candidates[-1]:g} ps")
-    return problem.plan((pump_end, pump), (early_end, early), (problem.end, late))
+class _Trial:
+    """Tries steps of one integrator on the moment equations."""
+
+    def __init__(self, problem: MomentProblem, name: str, tolerance: float, largest: float, reference: Sequence[Budget]) -> None:
+        self.problem, self.name, self.tolerance, self.reference = problem, name, tolerance, reference
+        plan = problem.plan((problem.end, 1))
+        tick = plan.tick
+        self.times = np.array([plan.output_time(i) for i in range(plan.outputs)])
+        self.pump = (_round_up(problem.pump.end_of_pulse, tick), math.ceil(tick / LONGEST_PUMP_STEP - 1e-9))
+        self.early_end = _round_up(EARLY_PHASE, tick)
+        self.counts = [n for n in _counts(tick) if n >= tick / largest - 1e-9]
+        self._cache: etd.OperatorCache | None = None
+        if name in etd.SCHEMES:
+            orders = problem.system.orders
+            self._cache = etd.OperatorCache(etd.SCHEMES[name], problem.scatterings, orders, MPI.COMM_SELF)
+
+    def cheapest(self, bound: float) -> Choice | None:
+        """The cheapest choice that reaches the tolerance and costs less than `bound`, None if there is none."""
+        try:
+            return self._search(bound)
+        finally:
+            if self._cache is not None:
+                self._cache.free()
+
+    def _search(self, bound: float) -> Choice | None:
+        early_is_over = _round_up(self.early_end, self.problem.output_every)
+        fine_enough_early = False
+        for early in self.counts:
+            if self._choice(early, self.counts[0]).cost >= bound:
+                return None
+            fine_enough_early = fine_enough_early or self._error(self._choice(early, early), early_is_over) <= self.tolerance
+            if not fine_enough_early:
+                continue
+            for late in (n for n in self.counts if n <= early):
+                choice = self._choice(early, late)
+                if choice.cost < bound and self._error(choice, self.problem.end) <= self.tolerance:
+                    return choice
+        return None
+
+    def _choice(self, early: int, late: int) -> Choice:
+        return Choice(self.name, self.problem.plan(self.pump, (self.early_end, early), (self.problem.end, late)))
+
+    def _error(self, choice: Choice, until: float) -> float:
+        short = dataclasses.replace(choice.plan, end=min(until, self.problem.end))
+        found = self.problem.integrated(self.name, short, self._cache)
+        return float(np.nanmax(deviation(found, self.reference, self.times)[0]))
 
 
 def _counts(tick: float) -> list[int]:

@@ -125,15 +125,16 @@ def run(config: Config, comm: MPI.Intracomm, material_directory: Path, quiet: bo
     """Runs the input to its end and returns the run directory. Raises schema.InputError. Collective."""
     started = time.perf_counter()
     problem = system.build(config, comm, material_directory)
-    reference, plan = on_first_rank(comm, lambda: _plan(problem))
-    complete = system.reduced(problem.config, plan, problem.integrator)
+    reference, choice = on_first_rank(comm, lambda: _plan(problem))
+    plan = choice.plan
+    complete = system.completed(problem.config, choice)
     directory = on_first_rank(comm, lambda: prepare_directory(complete, Path()))
     start_logging(comm, directory / "run.log", quiet)
     input_text = on_first_rank(comm, lambda: to_yaml(complete))
     if comm.rank == 0:
         (directory / "input.yaml").write_text(input_text, encoding="utf-8")
     wigner = problem.wigner_system(comm)
-    _announce(problem, wigner, plan, directory)
+    _announce(problem, wigner, choice, directory)
 
     output = RunOutput(problem, wigner, plan, directory, input_text, reference[-1].population)
     schedule = Schedule(plan, problem.pump, problem.amplitude)
@@ -147,7 +148,7 @@ def run(config: Config, comm: MPI.Intracomm, material_directory: Path, quiet: bo
             output.observe(due[done], wigner.view(u))
         progress.update(done, schedule.time_after(done - 1) if done else 0.0)
 
-    integrate(problem.integrator, wigner, problem.scatterings, schedule, comm, monitor, vector)
+    integrate(choice.integrator, wigner, problem.scatterings, schedule, comm, monitor, vector)
     progress.close()
     output.close()
     _summarise(problem, wigner, plan, output, reference, started, progress.started)
@@ -155,12 +156,12 @@ def run(config: Config, comm: MPI.Intracomm, material_directory: Path, quiet: bo
     return directory
 
 
-def _plan(problem: Problem) -> tuple[list[Budget], StepPlan]:
+def _plan(problem: Problem) -> tuple[list[Budget], ladder.Choice]:
     reference = problem.reference()
-    return reference, problem.step_plan(reference)
+    return reference, problem.choose_steps(reference)
 
 
-def _announce(problem: Problem, wigner: WignerSystem, plan: StepPlan, directory: Path) -> None:
+def _announce(problem: Problem, wigner: WignerSystem, choice: ladder.Choice, directory: Path) -> None:
     energies, decomposition = problem.energies, wigner.decomposition
     cells = "×".join(str(n) for n in problem.space.shape[: problem.space.dimensions])
     LOG.info("%s at %g K, output in %s", problem.material.name, energies.temperature, directory)
@@ -170,8 +171,7 @@ def _announce(problem: Problem, wigner: WignerSystem, plan: StepPlan, directory:
         ", ".join(f"{v.name} {n}" for v, n in zip(energies.valleys, energies.counts, strict=True)),
         wigner.unknowns, decomposition.comm.size, *decomposition.processes,
     )  # fmt: skip
-    phases = ", ".join(f"{1000 * plan.tick / n:g} fs to {end:g} ps" for end, n in plan.phases)
-    LOG.info("%s, %d steps: %s", problem.integrator, len(plan.steps()), phases)
+    LOG.info("%s, %d steps: %s", choice.integrator, len(choice.plan.steps()), choice.plan.describe())
 
 
 def _summarise(

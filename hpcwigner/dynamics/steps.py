@@ -73,6 +73,10 @@ class StepPlan:
             out += [Step(start + i * size, size, stage) for i in range(count)]
         return out
 
+    def describe(self) -> str:
+        """Step sizes of the phases, for people."""
+        return ", ".join(f"{1000 * self.tick / n:.4g} fs to {end:g} ps" for end, n in self.phases)
+
     def boundaries(self) -> NDArray[np.int64]:
         """Number of steps done when each series output is due, shape (outputs,)."""
         starts = np.array([step.start for step in self.steps()] + [self.end])

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from hpcwigner.config import Config
 from hpcwigner.dynamics import etd, ladder
 from hpcwigner.dynamics.pump import Pump
-from hpcwigner.dynamics.steps import StepPlan, plan
+from hpcwigner.dynamics.steps import plan
 from hpcwigner.dynamics.wigner import WignerSystem
 from hpcwigner.exciton import materials
 from hpcwigner.exciton.materials import Material
@@ -30,8 +30,8 @@ from hpcwigner.schema import InputError
 from hpcwigner.space.drift import runge_kutta, stability_limit
 from hpcwigner.space.grid import Decomposition, DecompositionError, SpaceGrid, process_grid
 
-AUTO_INTEGRATOR = "etd3"
-"""The cheapest for a given error of D_v(t) at 300, 77 and 20 K: table in the README, made by tools/work-precision."""
+AUTO_INTEGRATORS = ("etd3", "etd2")
+"""`auto` takes the cheaper one for the tolerance asked for; the IMEX schemes never are (table in the README)."""
 SAFETY = 0.9
 """Part of the drift's stability limit that steps may use."""
 T = TypeVar("T")
@@ -92,23 +92,16 @@ class Problem:
         time, output = self.config.time, self.config.output
         return ladder.MomentProblem(self.scatterings, self.pump, self.amplitude, time.end, output.series_every, self.switches)
 
-    @property
-    def integrator(self) -> str:
-        """Name of the integrator, `auto` resolved."""
-        name = self.config.time.integrator
-        return AUTO_INTEGRATOR if name == "auto" else name
-
-    @property
-    def largest_step(self) -> float:
+    def largest_step(self, integrator: str) -> float:
         """Longest step that drift allows [ps]: all plane waves stay bounded while scattering damps them."""
         rates = (1 / h for h in self.space.spacing[: self.space.dimensions])
         dx, dy = (*rates, 0.0)[:2]
         # |cos θ|/Δx + |sin θ|/Δy is largest at one of the angle cells
         per_speed = float((np.abs(self.angles.cosine) * dx + np.abs(self.angles.sine) * dy).max())
         courant_rate = per_speed * float(self.energies.velocity.max())
-        if self.integrator not in etd.SCHEMES:
+        if integrator not in etd.SCHEMES:
             return SAFETY * stability_limit(runge_kutta(3)) / courant_rate
-        scheme = etd.SCHEMES[self.integrator]
+        scheme = etd.SCHEMES[integrator]
         relaxation = min(float(-s.blocks[1].diagonal().max()) for s in self.scatterings)
 
         def amplification(courant: float, z: Array) -> Array:
@@ -120,22 +113,24 @@ class Problem:
         """Exact budgets at the series outputs, from the moment equations."""
         return self.moments.reference()
 
-    def step_plan(self, reference: list[Budget]) -> StepPlan:
-        """Steps from the input, or chosen beforehand on the moment equations. Raises InputError."""
+    def choose_steps(self, reference: list[Budget]) -> ladder.Choice:
+        """Integrator and steps from the input, or chosen beforehand on the moment equations. Raises InputError."""
         time, output = self.config.time, self.config.output
+        candidates = AUTO_INTEGRATORS if time.integrator == "auto" else (time.integrator,)
+        largest = {name: self.largest_step(name) for name in candidates}
         if time.steps != "auto":
             s = time.steps
             phases = ((s.pump_end, s.pump), (s.early_end, s.early), (time.end, s.late))
             chosen = plan(output.series_every, time.end, phases, self.switches)
-            longest = max(step.size for step in chosen.steps())
-            if longest > self.largest_step / SAFETY:
+            longest, limit = max(step.size for step in chosen.steps()), largest[candidates[0]] / SAFETY
+            if longest > limit:
                 raise InputError(
-                    f"time.steps: found a step of {longest:g} ps, expected at most {self.largest_step / SAFETY:.3g} ps, "
+                    f"time.steps: found a step of {longest:g} ps, expected at most {limit:.3g} ps, "
                     f"the stability limit of the drift on this grid"
                 )
-            return chosen
+            return ladder.Choice(candidates[0], chosen)
         try:
-            return ladder.choose(self.moments, self.integrator, time.tolerance, self.largest_step, reference)
+            return ladder.choose(self.moments, largest, time.tolerance, reference)
         except ladder.NoLadderError as error:
             raise InputError(f"time.tolerance: {error}; raise it, or choose another time.integrator") from None
 
@@ -211,12 +206,12 @@ def _check_switches(config: Config, pump: Pump) -> None:
             )
 
 
-def reduced(config: Config, chosen: StepPlan, integrator: str) -> Config:
+def completed(config: Config, choice: ladder.Choice) -> Config:
     """The input with everything that was `auto` filled in: it runs again to the same result."""
     from hpcwigner.config import StepLadder
 
-    (pump_end, pump), (early_end, early), (_, late) = chosen.phases
-    tick = chosen.tick
+    (pump_end, pump), (early_end, early), (_, late) = choice.plan.phases
+    tick = choice.plan.tick
     steps = StepLadder(pump=tick / pump, pump_end=pump_end, early=tick / early, early_end=early_end, late=tick / late)
-    time = dataclasses.replace(config.time, steps=steps, integrator=cast(Any, integrator))
+    time = dataclasses.replace(config.time, steps=steps, integrator=cast(Any, choice.integrator))
     return dataclasses.replace(config, time=time)
