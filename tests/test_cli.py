@@ -1,7 +1,7 @@
 """The command line in processes of its own: exit codes, one clear line, nothing left behind, no hang."""
 
 import pytest
-from conftest import hpcwigner, small_input
+from helpers import hpcwigner, small_input
 
 BAD = {
     "missing file": (None, "no such file"),
@@ -100,7 +100,7 @@ def test_an_error_on_one_rank_ends_all(tmp_path):
     import subprocess
     import sys
 
-    from conftest import ROOT, clean_environment
+    from helpers import ROOT, clean_environment
 
     found = subprocess.run(
         ["mpirun", "--quiet", "-n", "2", sys.executable, script],

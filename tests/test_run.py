@@ -4,7 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
-from conftest import ROOT, hpcwigner, small_input
+from helpers import ROOT, hpcwigner, small_input
 
 xarray = pytest.importorskip("xarray")
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import ROOT, hpcwigner
+from helpers import ROOT, hpcwigner
 
 from hpcwigner.storage.reading import negative_windows, read
 

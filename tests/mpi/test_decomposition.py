@@ -1,14 +1,11 @@
 """The same numbers on any number of ranks: halos, drift, shared memory, files."""
 
-import sys
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 from mpi4py import MPI
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from test_drift import drift_on
 
 from hpcwigner.observables.registry import Observable

@@ -1,14 +1,11 @@
 """Whole runs on several ranks against the same run on one."""
 
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import small_input
 from mpi4py import MPI
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from conftest import small_input
 
 from hpcwigner import config
 from hpcwigner.dynamics.run import run

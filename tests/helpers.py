@@ -1,0 +1,43 @@
+"""Small inputs, and a way to start the program on several ranks."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+SMALL_INPUT = """\
+material: ws2_hbn
+temperature: 77 K
+momentum: {{energy_max: 62 meV, energy_step: 4 meV, angles: 8}}
+space: {space}
+time: {{end: 3 ps, integrator: {integrator}, tolerance: 1e-2, steps: {steps}}}
+output: {{directory: {directory}, series_every: 0.25 ps, fields_every: 1 ps, wigner_at: [2 ps]}}
+"""
+SLAB = "{dimensions: 1, length: 6 um, cells: 48, boundary: periodic}"
+FIXED_STEPS = "{pump: 10 fs, pump_end: 0.75 ps, early: 50 fs, early_end: 2 ps, late: 125 fs}"
+
+
+def small_input(folder: Path, name: str = "run", space: str = SLAB, integrator: str = "etd3", steps: str = FIXED_STEPS) -> Path:
+    """A complete input that runs in a second or two; its output goes to folder/name."""
+    path = folder / f"{name}.yaml"
+    path.write_text(
+        SMALL_INPUT.format(space=space, integrator=integrator, steps=steps, directory=folder / name), encoding="utf-8"
+    )
+    return path
+
+
+def clean_environment() -> dict[str, str]:
+    """For a new mpirun: processes must not take themselves for ranks of the one that started pytest."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("OMPI_COMM", "PMIX", "PRTE"))}
+    environment |= {f"OMPI_ALLOW_RUN_AS_ROOT{suffix}": "1" for suffix in ("", "_CONFIRM")}
+    return environment | {"OMPI_MCA_rmaps_base_oversubscribe": "1"}
+
+
+def hpcwigner(*words: object, ranks: int = 1, cwd: Path = ROOT, timeout: int = 300) -> subprocess.CompletedProcess[str]:
+    """Runs the program in processes of its own, through mpirun when `ranks` > 1."""
+    command = [sys.executable, "-m", "hpcwigner", *map(str, words)]
+    if ranks > 1:
+        command = ["mpirun", "--quiet", "-n", str(ranks), *command]
+    return subprocess.run(command, cwd=cwd, env=clean_environment(), capture_output=True, text=True, timeout=timeout, check=False)
