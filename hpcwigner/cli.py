@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
     from hpcwigner.config import Config
 
-EXIT_DONE, EXIT_ERROR, EXIT_BAD_INPUT = 0, 1, 2
+EXIT_DONE, EXIT_ERROR, EXIT_BAD_INPUT, EXIT_STOPPED = 0, 1, 2, 3
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point; returns the exit code: 0 done, 2 bad input, 1 anything else."""
+    """Entry point; returns the exit code: 0 done, 2 bad input, 3 stopped on request, 1 anything else."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     cut = words.index("--") if "--" in words else len(words)
     words, petsc_options = words[:cut], words[cut + 1 :]
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     petsc4py.init([sys.argv[0], *petsc_options])
     from mpi4py import MPI
 
-    from hpcwigner.parallel import abort_all_ranks_on_exception
+    from hpcwigner.parallel import RunError, abort_all_ranks_on_exception
 
     comm = MPI.COMM_WORLD
     abort_all_ranks_on_exception(comm)
@@ -43,6 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if comm.rank == 0:
             print(f"hpcwigner: {error}", file=sys.stderr, flush=True)
         return EXIT_BAD_INPUT
+    except RunError as error:
+        if comm.rank == 0:
+            print(f"hpcwigner: {error}", file=sys.stderr, flush=True)
+        return EXIT_ERROR
     except _HelpShownError as help_text:
         if comm.rank == 0:
             print(help_text)
@@ -87,6 +91,10 @@ def _parse(words: list[str]) -> argparse.Namespace:
         sub.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="override a key, e.g. time.end='5 ps'")
         sub.add_argument("--output", metavar="DIR", help="run directory instead of output.directory")
         sub.add_argument("--quiet", action="store_true", help="print warnings and errors only")
+        if name == "run":
+            sub.add_argument(
+                "--restart", nargs="?", const="latest", metavar="latest|FILE", help="go on from a checkpoint of the run directory"
+            )
     sub = verb("plot", _plot, "draw w_v²(t), D_v(t) and PL(x, t) of a run directory as PNG")
     sub.add_argument("directory", metavar="RUN", type=Path)
     sub.add_argument("--output", metavar="FILE", type=Path, help="PNG to write (default RUN/overview.png)")
@@ -122,8 +130,8 @@ def _load(options: argparse.Namespace, comm: MPI.Intracomm) -> Config:
 def _run(options: argparse.Namespace, comm: MPI.Intracomm) -> int:
     from hpcwigner.dynamics.run import run
 
-    run(_load(options, comm), comm, options.input.parent, options.quiet)
-    return EXIT_DONE
+    _, finished = run(_load(options, comm), comm, options.input.parent, options.quiet, options.restart)
+    return EXIT_DONE if finished else EXIT_STOPPED
 
 
 def _check(options: argparse.Namespace, comm: MPI.Intracomm) -> int:

@@ -106,6 +106,8 @@ class Time:
     integrator: Literal["auto", "etd2", "etd3", "arkimex3", "ars443"] = "auto"
     tolerance: float = 1e-3
     steps: Auto | StepLadder = "auto"
+    walltime: Annotated[float | None, Quantity("s", shown="h", positive=True)] = None
+    """Stop with a checkpoint before this much real time has passed."""
 
     def __post_init__(self) -> None:
         require(1e-8 <= self.tolerance <= 0.1, "tolerance", self.tolerance, "a number from 1e-8 to 0.1")
@@ -122,6 +124,23 @@ class Output:
 
 
 @dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """Checkpoints: how often, how many stay, and how they are written."""
+
+    every: Annotated[float, Quantity("s", shown="min", minimum=0)] = 600.0
+    keep: int = 2
+    """Complete checkpoints that stay; 0 writes none."""
+    writes: Literal["collective", "independent"] = "collective"
+    compression: Literal["none", "gzip"] = "none"
+    alignment: Annotated[float, Quantity("byte", shown="MiB", minimum=0)] = 0.0
+    hints: dict[str, str] = dataclasses.field(default_factory=dict)
+    """MPI-IO hints, such as {romio_cb_write: enable, striping_factor: "8"}."""
+
+    def __post_init__(self) -> None:
+        require(self.keep >= 0, "keep", self.keep, "0 or more")
+
+
+@dataclasses.dataclass(frozen=True)
 class Config:
     """A complete input."""
 
@@ -133,6 +152,7 @@ class Config:
     space: Space = Space()
     time: Time = Time()
     output: Output = Output()
+    checkpoint: Checkpoint = Checkpoint()
 
     def __post_init__(self) -> None:
         every = self.output.series_every
@@ -186,6 +206,7 @@ def to_yaml(config: Config) -> str:
     import yaml
 
     data = schema.dump(config)
-    if data["pump"]["density"] is None:
-        del data["pump"]["density"]
+    for section, key in (("pump", "density"), ("time", "walltime")):
+        if data[section][key] is None:
+            del data[section][key]
     return str(yaml.safe_dump(data, sort_keys=False, default_flow_style=None, width=120, allow_unicode=True))

@@ -16,6 +16,10 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 
+class RunError(Exception):
+    """A run cannot go on. Raised on all ranks together; the message is one line."""
+
+
 class NodeShared:
     """An array that exists once per node; every rank of the node sees it, and each fills the part it is asked to."""
 

@@ -22,6 +22,8 @@ NEGLIGIBLE_SOURCE = 1e-30
 
 Monitor = Callable[[int, Any], None]
 """Called with the number of finished steps and the state's vector, also before the first step."""
+AfterStep = Callable[[int, Any], bool]
+"""Called with the same after each step; True ends the integration there."""
 
 
 class Schedule:
@@ -60,6 +62,7 @@ def integrate(
     vector: Any,
     first_step: int = 0,
     cache: etd.OperatorCache | None = None,
+    after_step: AfterStep | None = None,
 ) -> None:
     """Advances `vector` through the schedule with the integrator `name`. Collective over `comm`.
 
@@ -85,6 +88,8 @@ def integrate(
         implicit = imex.ImplicitScattering(system, scatterings, comm, schedule)
         _set_up_arkimex(ts, name, implicit, vector, schedule)
         finish = implicit.free
+    if after_step is not None:
+        _add_post_step(ts, after_step)
     ts.setFromOptions()
     try:
         ts.solve(vector)
@@ -122,6 +127,22 @@ def _set_up_arkimex(ts: Any, name: str, implicit: imex.ImplicitScattering, vecto
 
     ts.setPreStep(before)
     ts.setPostStep(after)
+
+
+def _add_post_step(ts: Any, after_step: AfterStep) -> None:
+    """Asks `after_step` after each step, and whatever was asked before."""
+    from petsc4py import PETSc
+
+    earlier = ts.getPostStep()
+
+    def post_step(ts: Any) -> None:
+        if earlier is not None:
+            function, args, keywords = earlier
+            function(ts, *args, **keywords)
+        if after_step(ts.getStepNumber(), ts.getSolution()):
+            ts.setConvergedReason(PETSc.TS.ConvergedReason.CONVERGED_USER)
+
+    ts.setPostStep(post_step)
 
 
 def _nothing() -> None:

@@ -115,20 +115,26 @@ class MomentProblem:
         return budgets(self._integrated(name, plan, cache), self.coherent, self.pump.width_squared)
 
 
-def deviation(found: Sequence[Budget], reference: Sequence[Budget], times: Array) -> tuple[Array, Array]:
-    """|ΔD_v| and |Δw_v²| at each time from JUDGED_FROM on, relative to the valley's largest |D_v| and w_v².
+def relative_deviation(found: Array, reference: Array, times: Array) -> Array:
+    """|found − reference| at each time from JUDGED_FROM on, relative to the valley's largest |reference| there.
 
-    `found` may end before `reference` and `times`. Returns two arrays (time, valley), zero before JUDGED_FROM.
+    Arrays (time, valley), zero before JUDGED_FROM; `found` may end before the others.
     """
     judged = times >= JUDGED_FROM - 1e-9
-    count = len(found)
-    out = []
-    for quantity in ("diffusion", "width_squared"):
-        a = np.array([getattr(b, quantity) for b in found])
-        b = np.array([getattr(b, quantity) for b in reference])
-        scale = np.nanmax(np.abs(b[judged]), axis=0) if judged.any() else np.ones(b.shape[1])
-        out.append(np.where(judged[:count, None], np.abs(a - b[:count]) / scale, 0.0))
-    return out[0], out[1]
+    scale = np.nanmax(np.abs(reference[judged]), axis=0) if judged.any() else np.ones(reference.shape[1])
+    difference = np.abs(found - reference[: len(found)]) / scale
+    return np.where(judged[: len(found), None], difference, 0.0)
+
+
+def deviation(found: Sequence[Budget], reference: Sequence[Budget], times: Array) -> tuple[Array, Array]:
+    """`relative_deviation` of D_v and of w_v²."""
+    diffusion, width = (
+        relative_deviation(
+            np.array([getattr(b, quantity) for b in found]), np.array([getattr(b, quantity) for b in reference]), times
+        )
+        for quantity in ("diffusion", "width_squared")
+    )
+    return diffusion, width
 
 
 @dataclasses.dataclass(frozen=True)

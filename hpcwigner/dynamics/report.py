@@ -35,26 +35,28 @@ class Progress:
 
     SECONDS_BETWEEN_LINES = 10.0
 
-    def __init__(self, comm: MPI.Intracomm, steps: int, end: float, quiet: bool) -> None:
-        self.steps, self.end, self.done = steps, end, 0
+    def __init__(self, comm: MPI.Intracomm, steps: int, end: float, quiet: bool, first: int = 0) -> None:
+        """`first` steps were done before this process started."""
+        self.steps, self.end, self.done, self._first = steps, end, first, first
         self.active = comm.rank == 0 and not quiet
         self.started = self._last = time.perf_counter()
         self._bar = None
         if self.active and comm.size == 1 and sys.stderr.isatty():
             from tqdm import tqdm
 
-            self._bar = tqdm(total=steps, unit="step", dynamic_ncols=True, leave=False)
+            self._bar = tqdm(total=steps, initial=first, unit="step", dynamic_ncols=True, leave=False)
 
     def update(self, done: int, simulated: float) -> None:
         """`done` steps are finished, the state is at `simulated` [ps]."""
         if not self.active:
+            self.done = done
             return
         if self._bar is not None:
             self._bar.set_description(f"{simulated:.4g} of {self.end:g} ps", refresh=False)
             self._bar.update(done - self.done)
         now = time.perf_counter()
         if self._bar is None and now - self._last >= self.SECONDS_BETWEEN_LINES:
-            rate = done / (now - self.started)
+            rate = (done - self._first) / (now - self.started)
             left = (self.steps - done) / rate
             LOG.info("%8.4g of %g ps   %.3g steps/s   %s to go", simulated, self.end, rate, _duration(left))
             self._last = now

@@ -1,230 +1,213 @@
-"""A run from input to output files."""
+"""A run from input to output files, from the start or from a checkpoint."""
 
 from __future__ import annotations
 
+import fcntl
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from mpi4py import MPI
-from numpy.typing import NDArray
 
 from hpcwigner.config import Config, to_yaml
-from hpcwigner.dynamics import ladder, system
+from hpcwigner.dynamics import ladder, restart, system
+from hpcwigner.dynamics.control import Control, Request
 from hpcwigner.dynamics.integrators import Schedule, integrate
+from hpcwigner.dynamics.output import RunOutput
 from hpcwigner.dynamics.report import LOG, Progress, start_logging
 from hpcwigner.dynamics.steps import StepPlan
+from hpcwigner.dynamics.summary import Work, announce, summarise
 from hpcwigner.dynamics.system import Problem, on_first_rank
 from hpcwigner.dynamics.wigner import WignerSystem
-from hpcwigner.observables import registry
-from hpcwigner.observables.budget import Budget, budget
-from hpcwigner.observables.fields import SpatialMomentSums, WignerCut, local_fields, undershoot
+from hpcwigner.observables.budget import Budget
+from hpcwigner.parallel import RunError
 from hpcwigner.schema import InputError
-from hpcwigner.storage import provenance
-from hpcwigner.storage.files import OutputFile
+from hpcwigner.storage.checkpoint import CheckpointError, CheckpointStore, Header, Layout
 
-Array = NDArray[np.float64]
-
-UNDERSHOOT_WARNING = -1e-2
-LEAK_WARNING = 1e-3
+CHECKPOINTS = "checkpoints"
+RUN_FILES = ("series.h5", "fields.h5", "input.yaml", CHECKPOINTS)
 
 
-class RunOutput:
-    """Observes the state whenever an output is due and writes it."""
-
-    def __init__(
-        self, problem: Problem, wigner: WignerSystem, plan: StepPlan, directory: Path, input_text: str, final: Array
-    ) -> None:
-        """`final` are the populations (valley,) at the end: below a part of them width and D_v are undefined."""
-        self.problem, self.wigner, self.plan = problem, wigner, plan
-        decomposition = wigner.decomposition
-        self.comm = decomposition.comm
-        self.sums = SpatialMomentSums(decomposition, problem.angles)
-        self._final = final
-        self.budgets: list[Budget] = []
-        self.worst_undershoot = np.zeros(len(final))
-        output = problem.config.output
-        self._fields_stride = round(output.fields_every / output.series_every)
-        self._wigner_due = {round(t / output.series_every) for t in output.wigner_at}
-        self._open(directory, input_text)
-
-    def _open(self, directory: Path, input_text: str) -> None:
-        two = self.problem.space.dimensions == 2
-        attributes = on_first_rank(self.comm, lambda: provenance.attributes(input_text, self.comm.size))
-        valleys = [v.name for v in self.problem.energies.valleys]
-        place = {axis: self.problem.space.centers(i) * registry.UM for i, axis in enumerate("xy" if two else "x")}
-        adapt = (lambda o: o) if two else registry.in_slab
-        fields, cut = [adapt(o) for o in registry.FIELDS], [adapt(o) for o in registry.WIGNER]
-        self.series = OutputFile(directory / "series.h5", self.comm, registry.SERIES, {"valley": valleys}, attributes)
-        self.fields = OutputFile(directory / "fields.h5", self.comm, fields, {"valley": valleys, **place}, attributes)
-        self.wigner_file, self.cut = None, None
-        if self._wigner_due:
-            self.cut = WignerCut(self.wigner.decomposition, self.problem.angles, self.problem.energies)
-            coordinates: dict[str, Array | list[str]] = {"valley": valleys, "x": place["x"], "k": self.cut.k}
-            self.wigner_file = OutputFile(directory / "wigner.h5", self.comm, cut, coordinates, attributes)
-
-    def observe(self, index: int, u: Array) -> None:
-        """Writes what is due at series output `index`; u is (point, angle, cell). Collective."""
-        now = self.plan.output_time(index)
-        scattering = self.problem.scatterings[sum(now > t + 1e-9 for t in self.problem.switches)]
-        coherent = self.problem.moments.coherent(now)
-        moments = self.sums(u)
-        found = budget(moments, scattering, coherent, self.problem.pump.width_squared)
-        self.budgets.append(found)
-        row = self.series.append(now)
-        for name, value in found.series(self._final).items():
-            self.series.write(row, name, value if self.comm.rank == 0 else None)
-        if index % self._fields_stride == 0:
-            self._write_fields(now, u, scattering, moments)
-        if index in self._wigner_due and self.cut is not None and self.wigner_file is not None:
-            row = self.wigner_file.append(now)
-            values = self.cut(u)
-            block = (self.wigner.decomposition.x, slice(None))
-            self.wigner_file.write(row, "wigner", values if self.cut.writes else None, block)
-
-    def _write_fields(self, now: float, u: Array, scattering: Any, moments: Any) -> None:
-        decomposition = self.wigner.decomposition
-        local = local_fields(u, decomposition, scattering, moments)
-        if not np.isfinite(self.comm.allreduce(float(local.density.sum()))):
-            raise FloatingPointError(f"the state is not finite at {now:g} ps")
-        if now >= ladder.JUDGED_FROM:
-            self.worst_undershoot = np.minimum(self.worst_undershoot, undershoot(local.density, self.comm))
-        two = self.problem.space.dimensions == 2
-        block = (decomposition.x, decomposition.y) if two else (decomposition.x,)
-        row = self.fields.append(now)
-        for name in ("density", "pl", "shape_variation"):
-            values = getattr(local, name)
-            self.fields.write(row, name, values if two else values[..., 0], block)
-        self.fields.flush()
-        self.series.flush()
-
-    def close(self) -> None:
-        """Ends the files. Collective."""
-        for file in (self.series, self.fields, self.wigner_file):
-            if file is not None:
-                file.close()
-
-
-def prepare_directory(config: Config, base: Path) -> Path:
-    """The run directory, made when it is not there. Raises InputError when it holds a run already (rank 0 only)."""
-    directory = base / config.output.directory
-    if directory.exists() and any((directory / name).exists() for name in ("series.h5", "fields.h5", "input.yaml")):
+def prepare_directory(config: Config, restarted: bool) -> tuple[Path, IO[str]]:
+    """The run directory and the open file that locks it (rank 0 only). Raises InputError when it is not free."""
+    directory = Path(config.output.directory)
+    if not restarted and any((directory / name).exists() for name in RUN_FILES):
         raise InputError(
             f"output.directory: found '{directory}', which holds a run already, expected a new one: "
-            f"choose another with --output DIR, or move the old one away"
+            f"choose another with --output DIR, go on with it with --restart, or move it away"
         )
     try:
         directory.mkdir(parents=True, exist_ok=True)
+        lock = (directory / "run.lock").open("a")
     except OSError as error:
-        raise InputError(f"output.directory: cannot make '{directory}' ({error.strerror})") from None
-    return directory
+        raise InputError(f"output.directory: cannot write in '{directory}' ({error.strerror})") from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise InputError(f"output.directory: found '{directory}', in which another run is under way") from None
+    except OSError:
+        LOG.warning("%s does not support locks: make sure that no other run uses it", directory)
+    return directory, lock
 
 
-def run(config: Config, comm: MPI.Intracomm, material_directory: Path, quiet: bool = False) -> Path:
-    """Runs the input to its end and returns the run directory. Raises schema.InputError. Collective."""
+class Checkpoints:
+    """Writes checkpoints of one run when asked to, and says so."""
+
+    def __init__(
+        self, config: Config, directory: Path, wigner: WignerSystem, output: RunOutput, input_text: str, schedule: Schedule
+    ) -> None:
+        options = config.checkpoint
+        layout = Layout(options.writes == "collective", options.compression == "gzip", int(options.alignment), options.hints)
+        self.store = CheckpointStore(directory / CHECKPOINTS, wigner.decomposition, options.keep, layout)
+        self.wigner, self.output, self.input_text, self.schedule = wigner, output, input_text, schedule
+
+    def write(self, done: int, vector: Any) -> float:
+        """Checkpoint after `done` steps; returns the seconds it took. Raises CheckpointError. Collective."""
+        started = time.perf_counter()
+        paths, rows = self.output.flushed()
+        shape = (*self.wigner.decomposition.grid.shape, *self.wigner.decomposition.per_point)
+        header = Header(
+            step=done,
+            time=self.schedule.time_after(done - 1) if done else 0.0,
+            rows=rows,
+            accumulators={"undershoot": [float(x) for x in self.output.worst_undershoot]},
+            input=self.input_text,
+            shape=shape,
+        )
+        path = self.store.write(self.wigner.decomposition.view(vector), header, paths)
+        took = time.perf_counter() - started
+        LOG.info("checkpoint %s at %g ps in %.2g s", path.name, header.time, took)
+        return took
+
+
+class _Stepper:
+    """What happens around each step: outputs, progress, checkpoints, requests to stop."""
+
+    def __init__(
+        self, output: RunOutput, checkpoints: Checkpoints, control: Control, schedule: Schedule, plan: StepPlan,
+        progress: Progress,
+    ) -> None:  # fmt: skip
+        self.output, self.checkpoints, self.control, self.schedule = output, checkpoints, control, schedule
+        self.progress = progress
+        self.stopped = False
+        self._due = {int(steps): index for index, steps in enumerate(plan.boundaries())}
+        self._observed = -1
+
+    def monitor(self, done: int, vector: Any) -> None:
+        """Before the first and after every step."""
+        if done in self._due and done != self._observed:
+            self.output.observe(self._due[done], self.output.wigner.view(vector))
+            self._observed = done
+        self.progress.update(done, self.schedule.time_after(done - 1) if done else 0.0)
+
+    def after_step(self, done: int, vector: Any) -> bool:
+        """Fulfils requests; True stops the run after this step."""
+        request = self.control.poll()
+        last = done == len(self.schedule.steps)
+        if request is Request.NONE and not last:
+            return False
+        self.monitor(done, vector)  # what is due at this step belongs to its checkpoint
+        stop = request is Request.STOP and not last
+        if self.checkpoints.store.keep == 0:
+            if stop:
+                raise RunError(f"stopped by {self.control.reason} without a checkpoint, as checkpoint.keep is 0")
+            return False
+        try:
+            self.control.done(self.checkpoints.write(done, vector))
+        except CheckpointError as error:
+            if stop:
+                raise RunError(f"stopped by {self.control.reason}, but without a new checkpoint: {error}") from None
+            LOG.warning("no checkpoint after step %d: %s", done, error)
+            self.control.done(0.0)
+        self.stopped = stop
+        return stop
+
+
+def run(
+    config: Config, comm: MPI.Intracomm, material_directory: Path, quiet: bool = False, restart_from: str | None = None
+) -> tuple[Path, bool]:
+    """Runs the input to its end, or until it is stopped. Returns the run directory and whether the end was reached.
+
+    `restart_from` is 'latest' or a checkpoint. Raises schema.InputError and parallel.RunError on all ranks. Collective.
+    """
     started = time.perf_counter()
+    if restart_from:
+        config = on_first_rank(comm, lambda: _resumed_config(config, restart_from))
     problem = system.build(config, comm, material_directory)
     reference, choice = on_first_rank(comm, lambda: _plan(problem))
-    plan = choice.plan
-    complete = system.completed(problem.config, choice)
-    directory = on_first_rank(comm, lambda: prepare_directory(complete, Path()))
+    complete, plan = system.completed(problem.config, choice), choice.plan
+    directory, lock = _on_first_with_local(comm, lambda: prepare_directory(complete, bool(restart_from)))
     start_logging(comm, directory / "run.log", quiet)
+    control = Control(comm, directory, complete.checkpoint.every, complete.time.walltime)
     input_text = on_first_rank(comm, lambda: to_yaml(complete))
+    wigner = problem.wigner_system(comm)
+    announce(problem, wigner, choice, directory)
+    vector = wigner.create_vector()
+    header = _load(wigner, vector, directory, restart_from) if restart_from else None
     if comm.rank == 0:
         (directory / "input.yaml").write_text(input_text, encoding="utf-8")
-    wigner = problem.wigner_system(comm)
-    _announce(problem, wigner, choice, directory)
 
-    output = RunOutput(problem, wigner, plan, directory, input_text, reference[-1].population)
+    output = RunOutput(problem, wigner, plan, directory, input_text, reference[-1].population, header)
     schedule = Schedule(plan, problem.pump, problem.amplitude)
-    due = {int(steps): index for index, steps in enumerate(plan.boundaries())}
-    progress = Progress(comm, len(schedule.steps), plan.end, quiet)
-    vector = wigner.create_vector()
-    vector.set(0.0)
-
-    def monitor(done: int, u: Any) -> None:
-        if done in due:
-            output.observe(due[done], wigner.view(u))
-        progress.update(done, schedule.time_after(done - 1) if done else 0.0)
-
-    integrate(choice.integrator, wigner, problem.scatterings, schedule, comm, monitor, vector)
+    first = header.step if header else 0
+    checkpoints = Checkpoints(complete, directory, wigner, output, input_text, schedule)
+    progress = Progress(comm, len(schedule.steps), plan.end, quiet, first)
+    stepper = _Stepper(output, checkpoints, control, schedule, plan, progress)
+    if first < len(schedule.steps):
+        integrate(
+            choice.integrator, wigner, problem.scatterings, schedule, comm, stepper.monitor, vector, first,
+            after_step=stepper.after_step,
+        )  # fmt: skip
     progress.close()
+    undershoot = output.worst_undershoot
     output.close()
-    _summarise(problem, wigner, plan, output, reference, started, progress.started)
+    if stepper.stopped:
+        LOG.warning("stopped by %s with a checkpoint at %g ps: go on with --restart", control.reason, checkpoints_time(stepper))
+    elif comm.rank == 0:
+        work = Work(started, progress.started, len(schedule.steps) - first)
+        summarise(problem, wigner, plan, undershoot, directory / "series.h5", reference, work)
     vector.destroy()
-    return directory
+    control.close()
+    comm.Barrier()
+    if lock is not None:
+        lock.close()
+    return directory, not stepper.stopped
+
+
+def checkpoints_time(stepper: _Stepper) -> float:
+    """Simulated time [ps] at which a run was stopped."""
+    return stepper.schedule.time_after(stepper.progress.done - 1)
+
+
+def _resumed_config(config: Config, which: str) -> Config:
+    header = restart.peek(Path(config.output.directory), which)
+    return restart.effective_config(config, header, header.time)
+
+
+def _load(wigner: WignerSystem, vector: Any, directory: Path, which: str) -> Header:
+    """Fills the state from the first good checkpoint and puts the output files as they were then. Collective."""
+    store = CheckpointStore(directory / CHECKPOINTS, wigner.decomposition, keep=1)
+    path, header, u = restart.load(store, directory, which)
+    np.copyto(wigner.decomposition.view(vector), u)
+    restart.restore_outputs(path, header, directory, wigner.decomposition.comm)
+    LOG.info("restarted from checkpoint %s at %g ps", path.name, header.time)
+    return header
+
+
+def _on_first_with_local(comm: MPI.Intracomm, compute: Callable[[], tuple[Path, IO[str]]]) -> tuple[Path, IO[str] | None]:
+    """Like on_first_rank for a path and an open file, which stays on rank 0."""
+    kept: list[IO[str]] = []
+
+    def path_only() -> Path:
+        path, file = compute()
+        kept.append(file)
+        return path
+
+    return on_first_rank(comm, path_only), kept[0] if kept else None
 
 
 def _plan(problem: Problem) -> tuple[list[Budget], ladder.Choice]:
     reference = problem.reference()
     return reference, problem.choose_steps(reference)
-
-
-def _announce(problem: Problem, wigner: WignerSystem, choice: ladder.Choice, directory: Path) -> None:
-    energies, decomposition = problem.energies, wigner.decomposition
-    cells = "×".join(str(n) for n in problem.space.shape[: problem.space.dimensions])
-    LOG.info("%s at %g K, output in %s", problem.material.name, energies.temperature, directory)
-    LOG.info(
-        "%s cells × %d angles × %d energies (%s) = %.4g unknowns on %d ranks (%d×%d)",
-        cells, problem.angles.count, energies.size,
-        ", ".join(f"{v.name} {n}" for v, n in zip(energies.valleys, energies.counts, strict=True)),
-        wigner.unknowns, decomposition.comm.size, *decomposition.processes,
-    )  # fmt: skip
-    LOG.info("%s, %d steps: %s", choice.integrator, len(choice.plan.steps()), choice.plan.describe())
-
-
-def _summarise(
-    problem: Problem, wigner: WignerSystem, plan: StepPlan, output: RunOutput, reference: list[Budget],
-    started: float, stepping: float,
-) -> None:  # fmt: skip
-    comm = wigner.decomposition.comm
-    now = time.perf_counter()
-    steps = len(plan.steps())
-    rate = steps * wigner.unknowns / (now - stepping)
-    LOG.info(
-        "done in %.1f s (%.1f s of it stepping): %.3g steps/s, %.3g unknowns·steps/s, %.3g per rank, %.3g core-hours",
-        now - started, now - stepping, steps / (now - stepping), rate, rate / comm.size,
-        comm.size * (now - started) / 3600,
-    )  # fmt: skip
-    _balance(problem, plan, output, reference)
-    worst = ", ".join(f"{v.name} {value:.1e}" for v, value in zip(problem.energies.valleys, output.worst_undershoot, strict=True))
-    if output.worst_undershoot.min() < UNDERSHOOT_WARNING:
-        LOG.warning("densities undershoot: min N/max N = %s; use more cells (space.cells)", worst)
-    else:
-        LOG.info("smallest min N/max N: %s", worst)
-    _compare(problem, plan, output.budgets, reference)
-
-
-def _balance(problem: Problem, plan: StepPlan, output: RunOutput, reference: list[Budget]) -> None:
-    generated = problem.amplitude * problem.pump.generated(plan.end)
-    expected = float(reference[-1].population.sum())
-    present = float(output.budgets[-1].population.sum())
-    LOG.info(
-        "excitons: %.12g generated, %.6g radiated, %.12g present, balance off by %.1e of the generated",
-        generated, generated - expected, present, (present - expected) / generated,
-    )  # fmt: skip
-
-
-def _compare(problem: Problem, plan: StepPlan, found: list[Budget], reference: list[Budget]) -> None:
-    """Largest deviation from the exact moment equations, or why they do not apply."""
-    times = np.array([plan.output_time(i) for i in range(plan.outputs)])
-    if times[-1] < ladder.JUDGED_FROM:
-        LOG.info("moment equations: not compared, the run ends before %g ps", ladder.JUDGED_FROM)
-        return
-    leak = abs(found[-1].population.sum() / reference[-1].population.sum() - 1)
-    if problem.space.boundary != "periodic" and leak > LEAK_WARNING:
-        LOG.info("moment equations: not compared, %.1e of the excitons have left through the boundary", leak)
-        return
-    diffusion, width = ladder.deviation(found, reference, times)
-    for name, values in (("D_v", diffusion), ("w_v²", width)):
-        worst = np.nanmax(values, axis=0)
-        LOG.info(
-            "largest deviation of %s from the exact moment equations (t ≥ %g ps, relative to its largest value): %s",
-            name, ladder.JUDGED_FROM,
-            ", ".join(f"{v.name} {w:.1e}" for v, w in zip(problem.energies.valleys, worst, strict=True)),
-        )  # fmt: skip
-    if np.nanmax(width) > 0.05:
-        LOG.warning(
-            "excitons have reached the edge of the sample, or the grid is too coarse for them (space.length, space.cells)"
-        )

@@ -35,7 +35,7 @@ class OutputFile:
         attributes: Mapping[str, str | int],
     ) -> None:
         """Makes the file; `coordinates` are all but time, in the units of the file. Fails if it exists."""
-        self.comm, self.observables, self.rows = comm, {o.name: o for o in observables}, 0
+        self.path, self.comm, self.observables, self.rows = path, comm, {o.name: o for o in observables}, 0
         self._file = h5py.File(path, "w-", driver="mpio", comm=comm)
         for name, value in attributes.items():
             self._file.attrs[name] = value
@@ -45,6 +45,17 @@ class OutputFile:
         for observable in observables:
             self._variable(observable)
         self._file.flush()
+
+    @classmethod
+    def reopen(cls, path: Path, comm: MPI.Intracomm, observables: Sequence[Observable], rows: int) -> OutputFile:
+        """Goes on with a file after its first `rows` rows; what follows them is dropped."""
+        self = cls.__new__(cls)
+        self.path, self.comm, self.observables, self.rows = path, comm, {o.name: o for o in observables}, rows
+        self._file = h5py.File(path, "r+", driver="mpio", comm=comm)
+        for name in ("time", *self.observables):
+            self._file[name].resize(rows, axis=0)
+        self._file.flush()
+        return self
 
     def _coordinate(self, name: str, values: Array | Sequence[str]) -> None:
         unit, long_name = _COORDINATES[name]

@@ -1,0 +1,116 @@
+"""Requests to a running job: save, or stop with a checkpoint. They never influence the steps."""
+
+from __future__ import annotations
+
+import enum
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+from types import FrameType
+
+from mpi4py import MPI
+
+SIGNALS = (signal.SIGUSR1, signal.SIGTERM)
+STOP_FILE, SAVE_FILE = "STOP", "SAVE"
+LOOK_EVERY = 0.5
+"""Seconds between looks for the files."""
+SLURM_MARGIN = 90.0
+"""A job stops this long [s] before Slurm's limit, besides the time of a checkpoint."""
+
+
+class Request(enum.IntEnum):
+    """What is asked for; larger wins."""
+
+    NONE = 0
+    SAVE = 1
+    STOP = 2
+
+
+class Control:
+    """Signals, STOP and SAVE files, the walltime and the checkpoint interval, agreed on by all ranks after each step."""
+
+    def __init__(self, comm: MPI.Intracomm, directory: Path, every: float, walltime: float | None) -> None:
+        """`every` and `walltime` [s]. Signal handlers replace PETSc's: make this after PETSc is initialised."""
+        self.comm, self.directory, self.every = comm, directory, every
+        self.reason = ""
+        self._started = self._saved = time.monotonic()
+        self._looked = 0.0
+        self._signal = ""
+        self.save_takes = 0.0
+        """Seconds the last checkpoint took."""
+        self._deadline = self._started + walltime if walltime else None
+        if comm.rank == 0 and (left := slurm_time_left()) is not None:
+            slurm = self._started + left - SLURM_MARGIN
+            self._deadline = slurm if self._deadline is None else min(self._deadline, slurm)
+        self._previous = {number: signal.signal(number, self._on_signal) for number in SIGNALS}
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        self._signal = signal.Signals(number).name
+
+    def poll(self) -> Request:
+        """What to do after this step, the same on every rank; `reason` says why. Collective."""
+        wish, reason = Request.NONE, ""
+        if self._signal:
+            wish, reason = Request.STOP, f"signal {self._signal}"
+        elif self.comm.rank == 0:
+            wish, reason = self._look()
+        agreed = Request(self.comm.allreduce(int(wish), MPI.MAX))
+        if agreed is not Request.NONE:
+            reasons = self.comm.allgather(reason if wish is agreed else "")
+            self.reason = next(filter(None, reasons))
+        return agreed
+
+    def _look(self) -> tuple[Request, str]:
+        now = time.monotonic()
+        if self._deadline is not None and now + 2 * self.save_takes >= self._deadline:
+            return Request.STOP, "the walltime"
+        if now - self._looked >= LOOK_EVERY:
+            self._looked = now
+            for name, request in ((STOP_FILE, Request.STOP), (SAVE_FILE, Request.SAVE)):
+                if (self.directory / name).exists():
+                    return request, f"a file {name}"
+        if now - self._saved >= self.every:
+            return Request.SAVE, ""
+        return Request.NONE, ""
+
+    def done(self, took: float) -> None:
+        """A checkpoint was written in `took` seconds: the request is fulfilled."""
+        self.save_takes = took
+        self._saved = time.monotonic()
+        if self.comm.rank == 0:
+            for name in (STOP_FILE, SAVE_FILE):
+                (self.directory / name).unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Gives the signals back."""
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+
+def slurm_time_left() -> float | None:
+    """Seconds until Slurm ends this job, None outside a job or when Slurm does not tell."""
+    job = os.environ.get("SLURM_JOB_ID")
+    if not job:
+        return None
+    if end := os.environ.get("SLURM_JOB_END_TIME"):
+        return float(end) - time.time()
+    try:
+        text = subprocess.run(
+            ["squeue", "-h", "-j", job, "-o", "%L"], capture_output=True, text=True, timeout=20, check=True
+        ).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return parse_slurm_duration(text)
+
+
+def parse_slurm_duration(text: str) -> float | None:
+    """Seconds in [days-][hours:]minutes:seconds; None for UNLIMITED and the like."""
+    days, dash, rest = text.partition("-")
+    try:
+        parts = [int(p) for p in (rest if dash else days).split(":")]
+        seconds = sum(p * f for p, f in zip(reversed(parts), (1, 60, 3600), strict=False))
+        return float(seconds + (86400 * int(days) if dash else 0))
+    except ValueError:
+        return None

@@ -1,0 +1,109 @@
+"""Opening and closing lines of a run: what it is, what it cost, and how exact it was."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcwigner.dynamics import ladder
+from hpcwigner.dynamics.report import LOG
+from hpcwigner.dynamics.steps import StepPlan
+from hpcwigner.dynamics.system import Problem
+from hpcwigner.dynamics.wigner import WignerSystem
+from hpcwigner.observables import registry
+from hpcwigner.observables.budget import Budget
+from hpcwigner.storage.reading import Variables, read
+
+Array = NDArray[np.float64]
+
+UNDERSHOOT_WARNING = -1e-2
+LEAK_WARNING = 1e-3
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """What this process did, by time.perf_counter()."""
+
+    started: float
+    stepping: float
+    """When the first step began."""
+    steps: int
+    """Steps done by this process."""
+
+
+def announce(problem: Problem, wigner: WignerSystem, choice: ladder.Choice, directory: Path) -> None:
+    energies, decomposition = problem.energies, wigner.decomposition
+    cells = "×".join(str(n) for n in problem.space.shape[: problem.space.dimensions])
+    LOG.info("%s at %g K, output in %s", problem.material.name, energies.temperature, directory)
+    LOG.info(
+        "%s cells × %d angles × %d energies (%s) = %.4g unknowns on %d ranks (%d×%d)",
+        cells, problem.angles.count, energies.size,
+        ", ".join(f"{v.name} {n}" for v, n in zip(energies.valleys, energies.counts, strict=True)),
+        wigner.unknowns, decomposition.comm.size, *decomposition.processes,
+    )  # fmt: skip
+    LOG.info("%s, %d steps: %s", choice.integrator, len(choice.plan.steps()), choice.plan.describe())
+
+
+def summarise(
+    problem: Problem, wigner: WignerSystem, plan: StepPlan, undershoot: Array, series: Path, reference: list[Budget],
+    work: Work,
+) -> None:  # fmt: skip
+    """Closing lines of a run that reached its end; `series` is its file, read on one rank."""
+    now, steps = time.perf_counter(), work.steps
+    ranks = wigner.decomposition.comm.size
+    rate = steps * wigner.unknowns / (now - work.stepping)
+    LOG.info(
+        "done in %.1f s (%.1f s of it stepping): %.3g steps/s, %.3g unknowns·steps/s, %.3g per rank, %.3g core-hours",
+        now - work.started, now - work.stepping, steps / (now - work.stepping), rate, rate / ranks,
+        ranks * (now - work.started) / 3600,
+    )  # fmt: skip
+    found = read(series)
+    _balance(problem, plan, found, reference)
+    worst = ", ".join(f"{v.name} {value:.1e}" for v, value in zip(problem.energies.valleys, undershoot, strict=True))
+    if undershoot.min() < UNDERSHOOT_WARNING:
+        LOG.warning("densities undershoot: min N/max N = %s; use more cells (space.cells)", worst)
+    else:
+        LOG.info("smallest min N/max N: %s", worst)
+    _compare(problem, plan, found, reference)
+
+
+def _balance(problem: Problem, plan: StepPlan, found: Variables, reference: list[Budget]) -> None:
+    generated = problem.amplitude * problem.pump.generated(plan.end)
+    expected = float(reference[-1].population.sum())
+    present = float(found.data["population_total"][-1])
+    LOG.info(
+        "excitons: %.12g generated, %.6g radiated, %.12g present, balance off by %.1e of the generated",
+        generated, generated - expected, present, (present - expected) / generated,
+    )  # fmt: skip
+
+
+def _compare(problem: Problem, plan: StepPlan, found: Variables, reference: list[Budget]) -> None:
+    """Largest deviation from the exact moment equations, or why they do not apply."""
+    times = np.array([plan.output_time(i) for i in range(plan.outputs)])
+    if times[-1] < ladder.JUDGED_FROM:
+        LOG.info("moment equations: not compared, the run ends before %g ps", ladder.JUDGED_FROM)
+        return
+    leak = abs(found.data["population_total"][-1] / reference[-1].population.sum() - 1)
+    if problem.space.boundary != "periodic" and leak > LEAK_WARNING:
+        LOG.info("moment equations: not compared, %.1e of the excitons have left through the boundary", leak)
+        return
+    diffusion, width = (
+        ladder.relative_deviation(found.data[o.name] / o.scale, np.array([getattr(b, o.name) for b in reference]), times)
+        for o in registry.SERIES
+        if o.name in ("diffusion", "width_squared")
+    )
+    for name, values in (("D_v", diffusion), ("w_v²", width)):
+        worst = np.nanmax(values, axis=0)
+        LOG.info(
+            "largest deviation of %s from the exact moment equations (t ≥ %g ps, relative to its largest value): %s",
+            name, ladder.JUDGED_FROM,
+            ", ".join(f"{v.name} {w:.1e}" for v, w in zip(problem.energies.valleys, worst, strict=True)),
+        )  # fmt: skip
+    if np.nanmax(width) > 0.05:
+        LOG.warning(
+            "excitons have reached the edge of the sample, or the grid is too coarse for them (space.length, space.cells)"
+        )
