@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 import traceback
 from collections.abc import Callable
@@ -54,5 +55,6 @@ def abort_all_ranks_on_exception(comm: MPI.Intracomm) -> None:
         sys.stderr.flush()
         if comm.size > 1:
             comm.Abort(1)
+        os._exit(1)  # PETSc, left in the middle of a call, does not survive an orderly exit
 
     sys.excepthook = hook

@@ -72,7 +72,7 @@ class Control:
                 if (self.directory / name).exists():
                     return request, f"a file {name}"
         if now - self._saved >= self.every:
-            return Request.SAVE, ""
+            return Request.SAVE, "the checkpoint interval"
         return Request.NONE, ""
 
     def done(self, took: float) -> None:

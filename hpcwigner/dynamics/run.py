@@ -87,13 +87,14 @@ class _Stepper:
 
     def __init__(
         self, output: RunOutput, checkpoints: Checkpoints, control: Control, schedule: Schedule, plan: StepPlan,
-        progress: Progress,
+        progress: Progress, resumed_at: int,
     ) -> None:  # fmt: skip
+        """`resumed_at` is the step of the checkpoint gone on from: what was due there is in its files. −1 without one."""
         self.output, self.checkpoints, self.control, self.schedule = output, checkpoints, control, schedule
         self.progress = progress
         self.stopped = False
         self._due = {int(steps): index for index, steps in enumerate(plan.boundaries())}
-        self._observed = -1
+        self._observed = resumed_at
 
     def monitor(self, done: int, vector: Any) -> None:
         """Before the first and after every step."""
@@ -154,7 +155,7 @@ def run(
     first = header.step if header else 0
     checkpoints = Checkpoints(complete, directory, wigner, output, input_text, schedule)
     progress = Progress(comm, len(schedule.steps), plan.end, quiet, first)
-    stepper = _Stepper(output, checkpoints, control, schedule, plan, progress)
+    stepper = _Stepper(output, checkpoints, control, schedule, plan, progress, header.step if header else -1)
     if first < len(schedule.steps):
         integrate(
             choice.integrator, wigner, problem.scatterings, schedule, comm, stepper.monitor, vector, first,

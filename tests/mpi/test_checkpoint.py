@@ -1,0 +1,161 @@
+"""Checkpoints on any number of ranks: complete, verified, and never trusted when damaged."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mpi4py import MPI
+
+from hpcwigner.dynamics import restart
+from hpcwigner.schema import InputError
+from hpcwigner.space.grid import Decomposition, SpaceGrid
+from hpcwigner.storage import checkpoint
+from hpcwigner.storage.checkpoint import CheckpointError, CheckpointStore, Header, Layout
+
+COMM = MPI.COMM_WORLD
+pytestmark = pytest.mark.mpi
+PER_POINT = (3, 5)
+
+
+def place(comm, shape=(17, 13)):
+    dimensions = 1 if shape[1] == 1 else 2
+    return Decomposition(SpaceGrid(dimensions, 10.0, shape, "periodic"), comm, PER_POINT)
+
+
+def whole(shape, seed=0):
+    return np.random.default_rng(seed).standard_normal((*shape, *PER_POINT))
+
+
+def header(shape, step=7):
+    return Header(step, 0.1 * step, {"series.h5": 3}, {"undershoot": [0.0, -1e-3]}, "material: x\n", (*shape, *PER_POINT))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """One directory for all ranks, with an output file to attach."""
+    path = Path(COMM.bcast(str(tmp_path)))
+    if COMM.rank == 0:
+        (path / "series.h5").write_bytes(b"what was written so far")
+    COMM.Barrier()
+    return path
+
+
+def written(folder, steps=(7,), shape=(17, 13), keep=2, layout=None):
+    decomposition = place(COMM, shape)
+    store = CheckpointStore(folder / "checkpoints", decomposition, keep, layout)
+    for step in steps:
+        mine = np.ascontiguousarray(decomposition.local(whole(shape, step)))
+        store.write(mine, header(shape, step), [folder / "series.h5"])
+    return store
+
+
+@pytest.mark.parametrize("shape", [(17, 13), (31, 1), (12, 12)])
+@pytest.mark.parametrize(
+    "layout", [Layout(), Layout(collective=False), Layout(compress=True), Layout(hints={"romio_cb_write": "enable"})]
+)
+def test_reads_back_on_the_same_and_on_one_rank(folder, shape, layout):
+    store = written(folder, shape=shape, layout=layout)
+    path = folder / "checkpoints/00000007"
+    found, u = store.load(path)
+    assert found == header(shape)
+    assert np.array_equal(u, store.decomposition.local(whole(shape, 7)))
+    assert (path / "series.h5").read_bytes() == b"what was written so far"
+    if COMM.rank == 0:
+        alone = CheckpointStore(folder / "checkpoints", place(MPI.COMM_SELF, shape), keep=2)
+        assert np.array_equal(alone.load(path)[1], whole(shape, 7))
+    COMM.Barrier()
+
+
+def test_large_blocks_go_in_pieces(folder, monkeypatch):
+    monkeypatch.setattr(checkpoint, "LARGEST_WRITE", 300)
+    monkeypatch.setattr(checkpoint, "SUM_CHUNK", 1000)
+    store = written(folder)
+    assert len(store._pieces(store.decomposition.local_shape)) > 3
+    assert np.array_equal(store.load(folder / "checkpoints/00000007")[1], store.decomposition.local(whole((17, 13), 7)))
+
+
+def test_newest_stay_and_latest_points_to_the_last(folder):
+    store = written(folder, steps=(3, 5, 11, 12), keep=2)
+    assert store.numbers() == ["00000012", "00000011"]
+    assert store.candidates()[0].name == "00000012"
+    assert (folder / "checkpoints/latest").read_text() == "00000012\n"
+    assert not list((folder / "checkpoints").glob("*.partial"))
+
+
+@pytest.mark.parametrize("name", ["state.h5", "series.h5", "complete.json"])
+@pytest.mark.parametrize("damage", ["flip", "truncate", "delete"])
+def test_damage_is_found_and_the_previous_one_used(folder, name, damage):
+    store = written(folder, steps=(5, 9))
+    target = folder / "checkpoints/00000009" / name
+    if COMM.rank == 0:
+        data = bytearray(target.read_bytes())
+        data[len(data) // 3] ^= 4
+        if damage == "flip":
+            target.write_bytes(data)
+        elif damage == "truncate":
+            target.write_bytes(data[: len(data) // 2])
+        else:
+            target.unlink()
+    COMM.Barrier()
+    with pytest.raises(CheckpointError):
+        store.verify(target.parent)
+    path, found, u = restart.load(store, folder, "latest")
+    assert (path.name, found.step) == ("00000005", 5)
+    assert np.array_equal(u, store.decomposition.local(whole((17, 13), 5)))
+
+
+def test_nothing_good_is_said(folder):
+    store = written(folder, steps=(5,))
+    if COMM.rank == 0:
+        (folder / "checkpoints/00000005/state.h5").unlink()
+    COMM.Barrier()
+    with pytest.raises(InputError, match="damaged"):
+        restart.load(store, folder, "latest")
+
+
+def test_a_checkpoint_of_another_grid_is_refused(folder):
+    written(folder)
+    other = CheckpointStore(folder / "checkpoints", place(COMM, (17, 14)), keep=2)
+    with pytest.raises(CheckpointError, match="expected"):
+        other.load(folder / "checkpoints/00000007")
+
+
+def test_not_after_a_nan_on_any_rank(folder):
+    store = written(folder, steps=(5,))
+    mine = np.ones(store.decomposition.local_shape)
+    if COMM.rank == COMM.size - 1:
+        mine[0, 0, 0, 0] = np.nan
+    with pytest.raises(CheckpointError, match="not finite"):
+        store.write(mine, header((17, 13), 6), [])
+    assert store.numbers() == ["00000005"]
+    COMM.Barrier()
+
+
+def test_not_when_the_disk_is_short(folder, monkeypatch):
+    store = written(folder, steps=(5,))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9, 10**6))
+    with pytest.raises(CheckpointError, match="are free"):
+        store.write(np.ones(store.decomposition.local_shape), header((17, 13), 6), [])
+    assert store.numbers() == ["00000005"]
+    COMM.Barrier()
+
+
+def test_what_reads_back_differently_is_not_published(folder, monkeypatch):
+    """A disk that returns other numbers than it was given."""
+    store = written(folder, steps=(5,))
+    original = CheckpointStore._read_state
+
+    def corrupted(self, path):
+        found, u = original(self, path)
+        if COMM.rank == 0:
+            u[0, 0, 0, 0] += 1
+        return found, u
+
+    monkeypatch.setattr(CheckpointStore, "_read_state", corrupted)
+    with pytest.raises(CheckpointError, match="does not read back"):
+        store.write(np.ones(store.decomposition.local_shape), header((17, 13), 6), [])
+    monkeypatch.undo()
+    assert store.numbers() == ["00000005"]
+    assert store.candidates()[0].name == "00000005"
+    COMM.Barrier()
