@@ -18,6 +18,8 @@ from hpcwigner.storage.reading import read
 SLAB = "{dimensions: 1, length: 6 um, cells: 48}"
 PLANE = "{dimensions: 2, length: 4 um, cells: [14, 12], boundary: reflecting}"
 EVERY_STEP = ("--set", "checkpoint.every=0 s", "--set", "checkpoint.keep=1000", "--set", "time.end=2.5 ps")
+FEW_STEPS = "{pump: 50 fs, pump_end: 0.75 ps, early: 125 fs, early_end: 1.5 ps, late: 125 fs}"
+"""29 steps to 2.5 ps."""
 FILES = ("series.h5", "fields.h5", "wigner.h5")
 
 
@@ -39,18 +41,18 @@ def state(checkpoint):
 @pytest.mark.parametrize("ranks", [1, 2, 4])
 @pytest.mark.parametrize(("space", "integrator"), [(SLAB, "etd3"), (SLAB, "arkimex3"), (PLANE, "etd3"), (PLANE, "arkimex3")])
 def test_restarted_twice_it_is_bit_identical(tmp_path, space, integrator, ranks):
-    path = small_input(tmp_path, space=space, integrator=integrator)
+    path = small_input(tmp_path, space=space, integrator=integrator, steps=FEW_STEPS)
     whole = hpcwigner(path, *EVERY_STEP, "--output", tmp_path / "whole", ranks=ranks)
     assert whole.returncode == 0, whole.stderr
     numbers = sorted(p.name for p in (tmp_path / "whole/checkpoints").iterdir() if p.is_dir())
-    assert len(numbers) > 80
+    assert len(numbers) == 29
     resumed = tmp_path / "resumed"
     # killed in the pump, between two outputs; then stopped by request, and gone on with again
-    shutil.copytree(tmp_path / "whole/checkpoints" / numbers[40], resumed / "checkpoints" / numbers[40])
+    shutil.copytree(tmp_path / "whole/checkpoints" / numbers[12], resumed / "checkpoints" / numbers[12])
     (resumed / "STOP").touch()
     first = hpcwigner(path, *EVERY_STEP, "--output", resumed, "--restart", ranks=ranks)
     assert first.returncode == 3, first.stdout + first.stderr
-    assert f"restarted from checkpoint {numbers[40]}" in first.stdout
+    assert f"restarted from checkpoint {numbers[12]}" in first.stdout
     assert not (resumed / "STOP").exists()
     second = hpcwigner(path, *EVERY_STEP, "--output", resumed, "--restart", "latest", ranks=ranks)
     assert second.returncode == 0, second.stderr
@@ -65,12 +67,12 @@ def test_restarted_twice_it_is_bit_identical(tmp_path, space, integrator, ranks)
 
 def test_other_numbers_of_ranks(tmp_path):
     """1e-11 of the largest value per valley."""
-    path = small_input(tmp_path)
+    path = small_input(tmp_path, steps=FEW_STEPS)
     assert hpcwigner(path, *EVERY_STEP).returncode == 0
     for ranks in (2, 3):
         folder = tmp_path / f"on{ranks}"
-        shutil.copytree(tmp_path / "run/checkpoints/00000050", folder / "checkpoints/00000050")
-        found = hpcwigner(path, *EVERY_STEP, "--output", folder, "--restart", "00000050", ranks=ranks)
+        shutil.copytree(tmp_path / "run/checkpoints/00000011", folder / "checkpoints/00000011")
+        found = hpcwigner(path, *EVERY_STEP, "--output", folder, "--restart", "00000011", ranks=ranks)
         assert found.returncode == 0, found.stderr
         for name, keys in (("series.h5", ("population", "diffusion")), ("fields.h5", ("density",))):
             a, b = read(folder / name), read(tmp_path / "run" / name)

@@ -159,3 +159,20 @@ def test_what_reads_back_differently_is_not_published(folder, monkeypatch):
     assert store.numbers() == ["00000005"]
     assert store.candidates()[0].name == "00000005"
     COMM.Barrier()
+
+
+@pytest.mark.slow
+def test_more_than_two_gibibytes(folder):
+    """More bytes than 32 bits count, in the dataset and, on one rank, in a rank's block."""
+    decomposition = Decomposition(SpaceGrid(2, 10.0, (24, 24), "periodic"), COMM, (32, 15000))
+    store = CheckpointStore(folder / "checkpoints", decomposition, keep=1)
+    u = np.empty(decomposition.local_shape)
+    u[...] = np.arange(u.size).reshape(u.shape) + COMM.rank
+    assert COMM.allreduce(u.nbytes) > 2**31
+    store.write(u, Header(1, 0.1, {}, {}, "", (24, 24, 32, 15000)), [])
+    found = store.load(folder / "checkpoints/00000001")[1]
+    assert np.array_equal(found, u)
+    COMM.Barrier()
+    if COMM.rank == 0:
+        shutil.rmtree(folder / "checkpoints")
+    COMM.Barrier()
