@@ -128,6 +128,11 @@ def _load(options: argparse.Namespace, comm: MPI.Intracomm) -> Config:
 
 
 def _run(options: argparse.Namespace, comm: MPI.Intracomm) -> int:
+    from petsc4py import PETSc  # noqa: F401  (initialises PETSc, whose signal handlers ours must replace)
+
+    from hpcwigner.dynamics.control import watch_signals
+
+    watch_signals()
     from hpcwigner.dynamics.run import run
 
     _, finished = run(_load(options, comm), comm, options.input.parent, options.quiet, options.restart)

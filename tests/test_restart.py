@@ -209,3 +209,23 @@ def test_slurm_durations():
     assert parse_slurm_duration("0:45") == 45
     assert parse_slurm_duration("UNLIMITED") is None
     assert parse_slurm_duration("") is None
+
+
+def test_a_signal_during_start_up_is_not_lost(tmp_path):
+    """It must neither end the process nor be forgotten."""
+    command = [sys.executable, "-m", "hpcwigner", str(small_input(tmp_path)), "--set", "time.end=3000 ps"]
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=clean_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )  # fmt: skip
+    handled = 1 << (signal.SIGUSR1 - 1)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:  # as soon as Python handles the signal (SigCgt), long before the first step
+        with open(f"/proc/{process.pid}/status", encoding="ascii") as status:
+            caught = int(next(line for line in status if line.startswith("SigCgt")).split()[1], 16)
+        if caught & handled:
+            break
+        time.sleep(0.005)
+    process.send_signal(signal.SIGUSR1)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 3, out + err
+    assert (tmp_path / "run/checkpoints/latest").exists()

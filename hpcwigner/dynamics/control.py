@@ -12,6 +12,8 @@ from types import FrameType
 
 from mpi4py import MPI
 
+from hpcwigner.dynamics.report import LOG
+
 SIGNALS = (signal.SIGUSR1, signal.SIGTERM)
 STOP_FILE, SAVE_FILE = "STOP", "SAVE"
 LOOK_EVERY = 0.5
@@ -28,32 +30,44 @@ class Request(enum.IntEnum):
     STOP = 2
 
 
+_received: list[str] = []
+
+
+def watch_signals() -> None:
+    """From now on a signal asks for a stop instead of ending the process. Call after PETSc's initialisation, which sets its own."""
+    for number in SIGNALS:
+        signal.signal(number, _remember)
+
+
+def _remember(number: int, _frame: FrameType | None) -> None:
+    _received.append(signal.Signals(number).name)
+
+
 class Control:
     """Signals, STOP and SAVE files, the walltime and the checkpoint interval, agreed on by all ranks after each step."""
 
     def __init__(self, comm: MPI.Intracomm, directory: Path, every: float, walltime: float | None) -> None:
-        """`every` and `walltime` [s]. Signal handlers replace PETSc's: make this after PETSc is initialised."""
+        """`every` and `walltime` [s]; `watch_signals` is called elsewhere, as early as possible."""
         self.comm, self.directory, self.every = comm, directory, every
         self.reason = ""
         self._started = self._saved = time.monotonic()
         self._looked = 0.0
-        self._signal = ""
         self.save_takes = 0.0
         """Seconds the last checkpoint took."""
         self._deadline = self._started + walltime if walltime else None
         if comm.rank == 0 and (left := slurm_time_left()) is not None:
             slurm = self._started + left - SLURM_MARGIN
             self._deadline = slurm if self._deadline is None else min(self._deadline, slurm)
-        self._previous = {number: signal.signal(number, self._on_signal) for number in SIGNALS}
-
-    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        self._signal = signal.Signals(number).name
+            if left < 2 * SLURM_MARGIN:
+                LOG.warning(
+                    "Slurm ends this job in %.0f s: it will stop with a checkpoint %.0f s before that", left, SLURM_MARGIN
+                )
 
     def poll(self) -> Request:
         """What to do after this step, the same on every rank; `reason` says why. Collective."""
         wish, reason = Request.NONE, ""
-        if self._signal:
-            wish, reason = Request.STOP, f"signal {self._signal}"
+        if _received:
+            wish, reason = Request.STOP, f"signal {_received[0]}"
         elif self.comm.rank == 0:
             wish, reason = self._look()
         agreed = Request(self.comm.allreduce(int(wish), MPI.MAX))
@@ -83,11 +97,6 @@ class Control:
             for name in (STOP_FILE, SAVE_FILE):
                 (self.directory / name).unlink(missing_ok=True)
 
-    def close(self) -> None:
-        """Gives the signals back."""
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-
 
 def slurm_time_left() -> float | None:
     """Seconds until Slurm ends this job, None outside a job or when Slurm does not tell."""
@@ -95,7 +104,10 @@ def slurm_time_left() -> float | None:
     if not job:
         return None
     if end := os.environ.get("SLURM_JOB_END_TIME"):
-        return float(end) - time.time()
+        try:
+            return float(end) - time.time()
+        except ValueError:
+            return None
     try:
         text = subprocess.run(
             ["squeue", "-h", "-j", job, "-o", "%L"], capture_output=True, text=True, timeout=20, check=True

@@ -170,7 +170,6 @@ def run(
         work = Work(started, progress.started, len(schedule.steps) - first)
         summarise(problem, wigner, plan, undershoot, directory / "series.h5", reference, work)
     vector.destroy()
-    control.close()
     comm.Barrier()
     if lock is not None:
         lock.close()
