@@ -34,7 +34,7 @@ _received: list[str] = []
 
 
 def watch_signals() -> None:
-    """From now on a signal asks for a stop instead of ending the process. Call after PETSc's initialisation, which sets its own."""
+    """From now on a signal asks for a stop instead of ending the process. Call after PETSc has set its own handlers."""
     for number in SIGNALS:
         signal.signal(number, _remember)
 
