@@ -21,6 +21,10 @@ class RunError(Exception):
     """A run cannot go on. Raised on all ranks together; the message is one line."""
 
 
+class WriteError(Exception):
+    """A file could not be written on this rank; the message is one line. Ends all ranks."""
+
+
 class NodeShared:
     """An array that exists once per node; every rank of the node sees it, and each fills the part it is asked to."""
 
@@ -50,8 +54,11 @@ def abort_all_ranks_on_exception(comm: MPI.Intracomm) -> None:
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> Any:
         where = f" on rank {comm.rank}" if comm.size > 1 else ""
-        text = "".join(traceback.format_exception(kind, error, trace))
-        sys.stderr.write(f"hpcwigner: stopped by an error{where}\n{text}")
+        if isinstance(error, WriteError):
+            sys.stderr.write(f"hpcwigner: {error}{where}\n")
+        else:
+            text = "".join(traceback.format_exception(kind, error, trace))
+            sys.stderr.write(f"hpcwigner: stopped by an error{where}\n{text}")
         sys.stderr.flush()
         if comm.size > 1:
             comm.Abort(1)

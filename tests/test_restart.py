@@ -194,6 +194,15 @@ def test_a_save_file_saves_and_goes_on(tmp_path):
     assert process.returncode == 3
 
 
+def test_a_stop_file_is_obeyed_however_often_checkpoints_are_written(tmp_path):
+    """Removing it with a periodic checkpoint would lose the request."""
+    process = started(tmp_path, 1, "--set", "checkpoint.every=0 s")
+    (tmp_path / "run/STOP").touch()
+    out, err = finish(process)
+    assert process.returncode == 3, out + err
+    assert "a file STOP" in out
+
+
 def test_a_lost_rank_ends_all(tmp_path):
     process = started(tmp_path, 2)
     pids = subprocess.run(["pgrep", "-f", str(tmp_path / "run.yaml")], capture_output=True, text=True, check=True).stdout.split()

@@ -52,6 +52,7 @@ class Control:
         self.reason = ""
         self._started = self._saved = time.monotonic()
         self._looked = 0.0
+        self._file: Path | None = None
         self.save_takes = 0.0
         """Seconds the last checkpoint took."""
         self._deadline = self._started + walltime if walltime else None
@@ -84,6 +85,7 @@ class Control:
             self._looked = now
             for name, request in ((STOP_FILE, Request.STOP), (SAVE_FILE, Request.SAVE)):
                 if (self.directory / name).exists():
+                    self._file = self.directory / name
                     return request, f"a file {name}"
         if now - self._saved >= self.every:
             return Request.SAVE, "the checkpoint interval"
@@ -93,9 +95,9 @@ class Control:
         """A checkpoint was written in `took` seconds: the request is fulfilled."""
         self.save_takes = took
         self._saved = time.monotonic()
-        if self.comm.rank == 0:
-            for name in (STOP_FILE, SAVE_FILE):
-                (self.directory / name).unlink(missing_ok=True)
+        if self._file is not None:  # only the one that was obeyed: another may have come meanwhile
+            self._file.unlink(missing_ok=True)
+            self._file = None
 
 
 def slurm_time_left() -> float | None:

@@ -101,6 +101,7 @@ def load(store: CheckpointStore, directory: Path, which: str) -> tuple[Path, Hea
         except CheckpointError as error:
             LOG.warning("checkpoint %s cannot be used: %s; trying an older one", path.name, error)
             continue
+        store.go_on_from(path)
         return path, header, u
     raise InputError(f"--restart {which}: every checkpoint in '{directory}/checkpoints' is damaged")
 

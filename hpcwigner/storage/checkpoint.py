@@ -27,7 +27,8 @@ from hpcwigner.space.grid import Decomposition
 Array = NDArray[np.float64]
 
 FORMAT = 1
-STATE, MARK, LATEST, PARTIAL = "state.h5", "complete.json", "latest", ".partial"
+STATE, MARK, LATEST = "state.h5", "complete.json", "latest"
+PARTIAL, ABANDONED = ".partial", ".abandoned"
 SUM_CHUNK = 16 * 2**20
 """Bytes of a file behind one checksum."""
 LARGEST_WRITE = 2**29
@@ -90,7 +91,12 @@ class CheckpointStore:
         partial = final.with_name(final.name + PARTIAL)
         self._on_first(lambda: self._make_room(partial, attachments))
         sums = _point_sums(u)
-        self._write_state(partial / STATE, u, header, sums)
+        problem = ""
+        try:
+            self._write_state(partial / STATE, u, header, sums)
+        except (OSError, RuntimeError) as error:  # HDF5 raises either when a disk fills while it writes or closes
+            problem = f"{partial / STATE} cannot be written ({error})"
+        self._agree(not problem, problem)
         self._on_first(lambda: _attach(partial, attachments))
         found, reread = self._read_state(partial / STATE)
         same = found == header and np.array_equal(reread, u)
@@ -194,12 +200,37 @@ class CheckpointStore:
             shutil.rmtree(final)
         partial.rename(final)
         _sync(self.directory)
+        self._point_to(final.name)
+        for passed_over in self.directory.glob(f"*{ABANDONED}"):
+            shutil.rmtree(passed_over)
+        older = [name for name in self.numbers() if name < final.name]
+        for old in older[self.keep - 1 :]:
+            shutil.rmtree(self.directory / old)
+
+    def go_on_from(self, path: Path) -> None:
+        """Sets aside what is newer than the checkpoint gone on from: damaged, or a branch that is left. Collective.
+
+        It stays as NNNNNNNN.abandoned until the next checkpoint is complete.
+        """
+        self._on_first(lambda: self._set_aside(path))
+
+    def _set_aside(self, path: Path) -> None:
+        if path.parent != self.directory:
+            return
+        self._point_to(path.name)
+        for newer in (name for name in self.numbers() if name > path.name):
+            target = self.directory / f"{newer}{ABANDONED}"
+            if target.exists():
+                shutil.rmtree(target)
+            (self.directory / newer).rename(target)
+        _sync(self.directory)
+
+    def _point_to(self, name: str) -> None:
+        """Moves `latest`, atomically."""
         pointer = self.directory / LATEST
-        _write_synced(pointer.with_suffix(".new"), final.name + "\n")
+        _write_synced(pointer.with_suffix(".new"), name + "\n")
         pointer.with_suffix(".new").replace(pointer)
         _sync(self.directory)
-        for old in self.numbers()[self.keep :]:
-            shutil.rmtree(self.directory / old)
 
     def numbers(self) -> list[str]:
         """Names of the checkpoints, newest first."""

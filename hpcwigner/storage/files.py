@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import h5py
@@ -11,6 +12,7 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from hpcwigner.observables.registry import Observable
+from hpcwigner.parallel import WriteError
 
 Array = NDArray[np.float64]
 
@@ -90,10 +92,11 @@ class OutputFile:
         """Adds a row at `time` [ps] and returns its number; `write` fills it."""
         row = self.rows
         self.rows += 1
-        for name in ("time", *self.observables):
-            self._file[name].resize(self.rows, axis=0)
-        if self.comm.rank == 0:
-            self._file["time"][row] = time
+        with self._writing():
+            for name in ("time", *self.observables):
+                self._file[name].resize(self.rows, axis=0)
+            if self.comm.rank == 0:
+                self._file["time"][row] = time
         return row
 
     def write(self, row: int, name: str, values: Array | float | None, block: tuple[slice, ...] = ()) -> None:
@@ -106,12 +109,23 @@ class OutputFile:
         observable = self.observables[name]
         dataset = self._file[name]
         leading = (slice(None),) * (len(observable.dimensions) - 1 - len(block))
-        dataset[(row, *leading, *block)] = np.asarray(values) * observable.scale
+        with self._writing():
+            dataset[(row, *leading, *block)] = np.asarray(values) * observable.scale
 
     def flush(self) -> None:
         """What was written reaches the disk."""
-        self._file.flush()
+        with self._writing():
+            self._file.flush()
 
     def close(self) -> None:
         """Ends the file."""
-        self._file.close()
+        with self._writing():
+            self._file.close()
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Turns what HDF5 raises on a full or lost disk into one line."""
+        try:
+            yield
+        except (OSError, RuntimeError, ValueError) as error:
+            raise WriteError(f"{self.path}: cannot be written ({error})") from None

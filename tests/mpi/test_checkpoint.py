@@ -105,6 +105,26 @@ def test_damage_is_found_and_the_previous_one_used(folder, name, damage):
     assert np.array_equal(u, store.decomposition.local(whole((17, 13), 5)))
 
 
+@pytest.mark.parametrize("keep", [1, 2])
+def test_pruning_never_takes_the_good_for_the_damaged(folder, keep):
+    """A damaged newer checkpoint must not count as one to keep, nor be tried again."""
+    written(folder, steps=(5, 9), keep=2)
+    if COMM.rank == 0:
+        (folder / "checkpoints/00000009/state.h5").write_bytes(b"")
+    COMM.Barrier()
+    decomposition = place(COMM)
+    store = CheckpointStore(folder / "checkpoints", decomposition, keep)
+    assert restart.load(store, folder, "latest")[0].name == "00000005"
+    assert store.numbers() == ["00000005"]
+    assert (folder / "checkpoints/00000009.abandoned").exists()
+    COMM.Barrier()
+    store.write(np.ascontiguousarray(decomposition.local(whole((17, 13), 6))), header((17, 13), 6), [])
+    assert store.numbers() == ["00000006", "00000005"][:keep]
+    assert restart.load(store, folder, "latest")[1].step == 6
+    assert not (folder / "checkpoints/00000009.abandoned").exists()
+    COMM.Barrier()
+
+
 def test_nothing_good_is_said(folder):
     store = written(folder, steps=(5,))
     if COMM.rank == 0:
