@@ -39,6 +39,12 @@ def watch_signals() -> None:
         signal.signal(number, _remember)
 
 
+def ignore_signals() -> None:
+    """After the last step: a request that comes now is too late, and must not end the process with a signal's code."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
 def _remember(number: int, _frame: FrameType | None) -> None:
     _received.append(signal.Signals(number).name)
 

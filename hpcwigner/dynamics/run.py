@@ -13,7 +13,7 @@ from mpi4py import MPI
 
 from hpcwigner.config import Config, to_yaml
 from hpcwigner.dynamics import ladder, restart, system
-from hpcwigner.dynamics.control import Control, Request
+from hpcwigner.dynamics.control import Control, Request, ignore_signals
 from hpcwigner.dynamics.integrators import Schedule, integrate
 from hpcwigner.dynamics.output import RunOutput
 from hpcwigner.dynamics.report import LOG, Progress, start_logging
@@ -161,6 +161,7 @@ def run(
             choice.integrator, wigner, problem.scatterings, schedule, comm, stepper.monitor, vector, first,
             after_step=stepper.after_step,
         )  # fmt: skip
+    ignore_signals()
     progress.close()
     undershoot = output.worst_undershoot
     output.close()
