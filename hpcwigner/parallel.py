@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 import os
 import sys
@@ -47,6 +48,16 @@ class NodeShared:
         self.array = np.empty(0)
         self._window.Free()
         self.comm.Free()
+
+
+def readable(vector: Any) -> Array:
+    """A PETSc vector's local numbers for reading only, without a copy, also while PETSc holds a read lock on it.
+
+    petsc4py hands out locked vectors as read-only arrays, for which numba would compile every kernel a second time (and could
+    not mix them with halos): this is the same memory without the flag. Do not write to it.
+    """
+    locked = vector.array_r
+    return np.ctypeslib.as_array((ctypes.c_double * locked.size).from_address(locked.ctypes.data))
 
 
 def abort_all_ranks_on_exception(comm: MPI.Intracomm) -> None:

@@ -59,7 +59,7 @@ class ImplicitScattering:
 
     def function(self, _ts: Any, _t: float, u: Any, u_dot: Any, f: Any) -> None:
         """F = u̇ − L u."""
-        self.operator.apply(self._transposed[self._stage], self.system.view(u), self._work)
+        self.operator.apply(self._transposed[self._stage], self.system.read(u), self._work)
         u_dot.copy(f)
         view = self.system.view(f)
         view -= self._work
@@ -75,7 +75,7 @@ class ImplicitScattering:
 
     def explicit(self, _ts: Any, t: float, u: Any, g: Any) -> None:
         """Drift and source."""
-        self.system.explicit(self.system.view(u), self.system.view(g))
+        self.system.explicit(self.system.read(u), self.system.view(g))
         source = self.schedule.source(self.number)
         if source is not None:
             step = self.schedule.steps[self.number]
@@ -91,7 +91,7 @@ class ImplicitScattering:
 
     def apply(self, _pc: Any, x: Any, y: Any) -> None:
         """Preconditioner: y = (σ − L)⁻¹ x."""
-        self.operator.apply(self._resolvent(), self.system.view(x), self.system.view(y))
+        self.operator.apply(self._resolvent(), self.system.read(x), self.system.view(y))
         y.stateIncrease()
 
     def _resolvent(self) -> Array:

@@ -76,7 +76,7 @@ class Checkpoints:
             input=self.input_text,
             shape=shape,
         )
-        path = self.store.write(self.wigner.decomposition.view(vector), header, paths)
+        path = self.store.write(self.wigner.read(vector).reshape(self.wigner.decomposition.local_shape), header, paths)
         took = time.perf_counter() - started
         LOG.info("checkpoint %s at %g ps in %.2g s", path.name, header.time, took)
         return took
@@ -99,7 +99,7 @@ class _Stepper:
     def monitor(self, done: int, vector: Any) -> None:
         """Before the first and after every step."""
         if done in self._due and done != self._observed:
-            self.output.observe(self._due[done], self.output.wigner.view(vector))
+            self.output.observe(self._due[done], self.output.wigner.read(vector))
             self._observed = done
         self.progress.update(done, self.schedule.time_after(done - 1) if done else 0.0)
 

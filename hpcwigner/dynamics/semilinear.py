@@ -28,6 +28,9 @@ class SemilinearSystem(Protocol):
     def view(self, vector: Any) -> Array:
         """Its local part as (point, row, cell), without a copy."""
 
+    def read(self, vector: Any) -> Array:
+        """The same for reading only: PETSc locks the vectors that it passes to callbacks."""
+
     def to_harmonics(self, state: Array, out: Array) -> None:
         """Harmonics of a state; `out` may be a strided view."""
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcwigner.momentum.grid import Angles, EnergyGrid
+from hpcwigner.parallel import readable
 from hpcwigner.space.drift import Drift
 from hpcwigner.space.grid import Decomposition
 from hpcwigner.space.halo import Halo
@@ -39,6 +40,9 @@ class WignerSystem:
 
     def view(self, vector: Any) -> Array:
         return self.decomposition.view(vector).reshape(self.shape)
+
+    def read(self, vector: Any) -> Array:
+        return readable(vector).reshape(self.shape)
 
     def to_harmonics(self, state: Array, out: Array) -> None:
         np.matmul(self.angles.to_harmonics, state, out=out.transpose(1, 0, 2))

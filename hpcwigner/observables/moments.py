@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from hpcwigner.momentum.scattering import Scattering
 from hpcwigner.observables.budget import Budget, SpatialMoments, budget
+from hpcwigner.parallel import readable
 
 Array = NDArray[np.float64]
 
@@ -39,6 +40,9 @@ class MomentSystem:
     def view(self, vector: Any) -> Array:
         return np.asarray(vector.getArray()).reshape(self.shape)
 
+    def read(self, vector: Any) -> Array:
+        return readable(vector).reshape(self.shape)
+
     def to_harmonics(self, state: Array, out: Array) -> None:
         out[:, 0] = state[0]
 
@@ -56,7 +60,7 @@ class MomentSystem:
 
     def moments(self, vector: Any) -> SpatialMoments:
         """The state as moments."""
-        return SpatialMoments(*self.view(vector)[0].copy())
+        return SpatialMoments(*self.read(vector)[0].copy())
 
 
 class ExactMoments:
