@@ -53,6 +53,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_DONE
 
 
+_OUTPUTS: dict[str, dict[str, str]] = {
+    "rates": {"metavar": "FILE", "default": "rates.h5", "help": "file to write (default rates.h5)"},
+    "sensitivity": {"metavar": "DIR", "help": "also write DIR/sensitivity.txt and DIR/sensitivity.png"},
+}
+
+
 class _HelpShownError(Exception):
     """Help or version was asked for; the text is the message."""
 
@@ -85,16 +91,24 @@ def _parse(words: list[str]) -> argparse.Namespace:
         ("run", _run, "run an input"),
         ("check", _check, "validate an input; print unknowns, memory, steps and output size"),
         ("moments", _moments, "D_v(t) and w_v²(t) from the exact moment equations, without a grid"),
+        ("rates", _rates, "write the scattering rates of an input; `rates: FILE` in an input takes them back"),
+        ("sensitivity", _sensitivity, "change of D_v(t) per 10 % of each uncertain number of the material"),
     ):
         sub = verb(name, call, text)
         sub.add_argument("input", metavar="INPUT", type=Path, help="input file (YAML)")
         sub.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="override a key, e.g. time.end='5 ps'")
-        sub.add_argument("--output", metavar="DIR", help="run directory instead of output.directory")
+        output: dict[str, Any] = _OUTPUTS.get(name, {"metavar": "DIR", "help": "run directory instead of output.directory"})
+        sub.add_argument("-o", "--output", **output)
         sub.add_argument("--quiet", action="store_true", help="print warnings and errors only")
         if name == "run":
             sub.add_argument(
                 "--restart", nargs="?", const="latest", metavar="latest|FILE", help="go on from a checkpoint of the run directory"
             )
+        elif name == "sensitivity":
+            sub.add_argument("--ranged", action="store_true", help="vary every number with a range, not the estimated ones only")
+            sub.add_argument("--at", metavar="PS", type=float, nargs="+", default=None, help="times of the table [ps]")
+    sub = verb("verify", _verify, "linewidths, lifetimes, diffusion coefficients of a material beside what is known")
+    sub.add_argument("material", metavar="MATERIAL", help="shipped name or material file")
     sub = verb("plot", _plot, "draw w_v²(t), D_v(t) and PL(x, t) of a run directory as PNG")
     sub.add_argument("directory", metavar="RUN", type=Path)
     sub.add_argument("--output", metavar="FILE", type=Path, help="PNG to write (default RUN/overview.png)")
@@ -119,10 +133,10 @@ def _parse(words: list[str]) -> argparse.Namespace:
 def _load(options: argparse.Namespace, comm: MPI.Intracomm) -> Config:
     """The input on every rank, read by rank 0."""
     from hpcwigner import config
-    from hpcwigner.dynamics.system import on_first_rank
+    from hpcwigner.dynamics.kinetics import on_first_rank
 
     loaded = on_first_rank(comm, lambda: config.load(options.input, options.set))
-    if options.output:
+    if options.output and options.call in (_run, _check, _moments):
         loaded = dataclasses.replace(loaded, output=dataclasses.replace(loaded.output, directory=options.output))
     return loaded
 
@@ -157,8 +171,37 @@ def _moments(options: argparse.Namespace, comm: MPI.Intracomm) -> int:
     return EXIT_DONE
 
 
+def _rates(options: argparse.Namespace, comm: MPI.Intracomm) -> int:
+    from hpcwigner.dynamics.rates_report import write_rates
+
+    text = write_rates(_load(options, comm), comm, options.input.parent, Path(options.output))
+    if comm.rank == 0 and not options.quiet:
+        print(text)
+    return EXIT_DONE
+
+
+def _sensitivity(options: argparse.Namespace, comm: MPI.Intracomm) -> int:
+    from hpcwigner.dynamics import sensitivity
+
+    text = sensitivity.report(_load(options, comm), comm, options.input.parent, options.ranged, options.at, options.output)
+    if comm.rank == 0 and not options.quiet:
+        print(text)
+    return EXIT_DONE
+
+
+def _verify(options: argparse.Namespace, comm: MPI.Intracomm) -> int:
+    from hpcwigner.dynamics import verification
+    from hpcwigner.dynamics.kinetics import on_first_rank
+    from hpcwigner.exciton import materials
+
+    text = on_first_rank(comm, lambda: verification.report(materials.load(options.material)))
+    if comm.rank == 0:
+        print(text)
+    return EXIT_DONE
+
+
 def _plot(options: argparse.Namespace, comm: MPI.Intracomm) -> int:
-    from hpcwigner.dynamics.system import on_first_rank
+    from hpcwigner.dynamics.kinetics import on_first_rank
     from hpcwigner.plotting.overview import plot_overview
 
     path = on_first_rank(comm, lambda: plot_overview(options.directory, options.output))
@@ -168,7 +211,7 @@ def _plot(options: argparse.Namespace, comm: MPI.Intracomm) -> int:
 
 
 def _info(options: argparse.Namespace, comm: MPI.Intracomm) -> int:
-    from hpcwigner.dynamics.system import on_first_rank
+    from hpcwigner.dynamics.kinetics import on_first_rank
     from hpcwigner.storage.reading import describe
 
     text = on_first_rank(comm, lambda: describe(options.directory))

@@ -146,6 +146,10 @@ class Config:
 
     material: str
     temperature: Annotated[float, Quantity("K", positive=True, maximum=1000)]
+    rates: str = "auto"
+    """`auto`: from the material; else a file that the verb `rates` wrote, or that is laid out like it."""
+    rates_cache: str | None = None
+    """Directory in which rates are kept between runs."""
     pump: Pump = Pump()
     momentum: Momentum = Momentum()
     scattering: Scattering = Scattering()
@@ -206,7 +210,7 @@ def to_yaml(config: Config) -> str:
     import yaml
 
     data = schema.dump(config)
-    for section, key in (("pump", "density"), ("time", "walltime")):
-        if data[section][key] is None:
-            del data[section][key]
+    for section, key in ((data, "rates_cache"), (data["pump"], "density"), (data["time"], "walltime")):
+        if section[key] is None:
+            del section[key]
     return str(yaml.safe_dump(data, sort_keys=False, default_flow_style=None, width=120, allow_unicode=True))

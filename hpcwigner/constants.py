@@ -14,3 +14,9 @@ HBAR_OVER_M0 = HBAR2_OVER_M0 / HBAR
 
 HBAR_C = 197326.9804
 """ħ c [meV nm]."""
+
+COULOMB = 1439.9645
+"""e² [meV nm], Gaussian units."""
+
+ELECTRON_REST_ENERGY = 510998950.0
+"""m0c² [meV]."""

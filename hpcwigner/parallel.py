@@ -27,26 +27,33 @@ class WriteError(Exception):
 
 
 class NodeShared:
-    """An array that exists once per node; every rank of the node sees it, and each fills the part it is asked to."""
+    """An uninitialised array that exists once per node: every rank of it sees it, and fills the parts it is asked to."""
 
     def __init__(self, comm: MPI.Intracomm, shape: tuple[int, ...]) -> None:
         self.comm = cast(MPI.Intracomm, comm.Split_type(MPI.COMM_TYPE_SHARED))
+        self._window: MPI.Win | None = None
+        if self.comm.size == 1:
+            self.array: Array = np.empty(shape)
+            return
         size = 8 * math.prod(shape)
         self._window = MPI.Win.Allocate_shared(size if self.comm.rank == 0 else 0, 8, comm=self.comm)
         buffer, _ = self._window.Shared_query(0)
-        self.array: Array = np.frombuffer(cast(Any, buffer), dtype=np.float64, count=math.prod(shape)).reshape(shape)
+        self.array = np.frombuffer(cast(Any, buffer), dtype=np.float64, count=math.prod(shape)).reshape(shape)
 
     def fill(self, parts: int, compute: Callable[[int], None]) -> None:
         """Calls compute(part) for parts 0…`parts`−1, dealt out over the node's ranks. Collective."""
         for part in range(self.comm.rank, parts, self.comm.size):
             compute(part)
-        self._window.Sync()
-        self.comm.Barrier()
+        if self._window:
+            self._window.Sync()
+            self.comm.Barrier()
+            self._window.Sync()
 
     def free(self) -> None:
         """Gives the memory back. Collective; the array must not be used afterwards."""
         self.array = np.empty(0)
-        self._window.Free()
+        if self._window:
+            self._window.Free()
         self.comm.Free()
 
 

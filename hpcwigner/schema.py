@@ -208,6 +208,8 @@ def dump(instance: Any, parsed: Parsed | None = None) -> Any:
     """Plain data that `validate` turns back into an equal instance, with units written out."""
     if isinstance(instance, list | tuple):
         return [dump(item, parsed) for item in instance]
+    if isinstance(instance, dict):
+        return {key: dump(value, parsed) for key, value in instance.items()}
     if parsed is not None and instance is not None:
         return parsed.write(instance)
     if not dataclasses.is_dataclass(instance) or isinstance(instance, type):

@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 
 from hpcwigner.constants import BOLTZMANN, HBAR, HBAR2_OVER_M0
+from hpcwigner.exciton.landscape import Landscape
 from hpcwigner.exciton.phonons import Couplings
 from hpcwigner.exciton.wavefunctions import ExponentialState
+from hpcwigner.momentum.conductance import Quadrature
 from hpcwigner.momentum.grid import EnergyGrid
-from hpcwigner.momentum.rates import Quadrature, Rates
+from hpcwigner.momentum.rates import Rates
+from hpcwigner.momentum.scattering import Scattering
 
 
 def only(couplings, acoustic=(), optical=()):
@@ -47,16 +50,19 @@ def test_acoustic_linewidth_of_the_bright_exciton_grows_with_30_microelectronvol
     widths = []
     for temperature in (100.0, 300.0):
         grid = EnergyGrid.build(couplings.valleys, temperature, 5.0, 310.0)
-        widths.append(HBAR * Rates.build(couplings, grid, 1, 0).intravalley_formation[:3].sum())
+        widths.append(HBAR * Rates.build(couplings, grid, 1, 0).formation[0][:3].sum())
     assert (widths[1] - widths[0]) / 200 * 1000 == pytest.approx(30.5, rel=0.01)
 
 
 @pytest.mark.parametrize(("temperature", "expected"), [(300.0, 22.3), (77.0, 7.1), (20.0, 4.7)])
-def test_linewidth_of_the_coherent_exciton(couplings, temperature, expected):
-    """ħΓ_0(KK) of an independent calculation (DESIGN §4)."""
+def test_linewidth_of_the_coherent_exciton(ws2, temperature, expected):
+    """ħΓ_0(KK) of an independent calculation with exponential states (DESIGN §4)."""
+    landscape = Landscape.of(ws2)
+    exponential = dict.fromkeys(landscape.wavefunctions, ExponentialState(1.355))
+    couplings = Couplings.of(ws2, dataclasses.replace(landscape, wavefunctions=exponential))
     grid = EnergyGrid.build(couplings.valleys, temperature, 1.0, max(60.0, 12 * BOLTZMANN * temperature))
     rates = Rates.build(couplings, grid, 1, 0)
-    assert HBAR * (rates.intravalley_formation + rates.intervalley_formation).sum() == pytest.approx(expected, abs=0.06)
+    assert HBAR * (rates.formation[0] + rates.formation[1]).sum() == pytest.approx(expected, abs=0.06)
 
 
 def test_optical_emission_rate_from_the_golden_rule(couplings):
@@ -84,9 +90,31 @@ def test_detailed_balance_and_positivity_in_every_cell(rates):
         assert np.max(np.abs(flow - flow.T)[both] / (flow + flow.T)[both]) < 1e-14
 
 
-def test_higher_harmonics_are_bounded_by_the_isotropic_rate(rates):
-    total = rates.intravalley + rates.intervalley
-    assert np.all(np.abs(total[1:]) <= total[0] * (1 + 1e-12))
+@pytest.mark.parametrize("step", [0.25, 0.5, 1.0, 2.0])
+def test_every_harmonic_is_damped(couplings, light_cone, step):
+    """No mode of any harmonic grows, however the cells compare with the phonons' energies."""
+    grid = EnergyGrid.build(couplings.valleys, 20.0, step, 30.0)
+    blocks = Scattering.build(Rates.build(couplings, grid, 8, 0), dataclasses.replace(light_cone, rate=0.0)).blocks
+    root = np.sqrt(grid.equilibrium)
+    for m, block in enumerate(blocks):
+        modes = np.linalg.eigvalsh(block * (root / root[:, None]))
+        assert modes[-1] < (1e-12 if m == 0 else -0.1)
+
+
+def test_energy_diffusion_does_not_depend_on_the_cells_width(couplings):
+    """½ d⟨(δε)²⟩/dt by acoustic phonons at 300 K, where they carry less than a cell of 8 meV: that of fine cells."""
+    acoustic = only(couplings, couplings.acoustic)
+
+    def diffusion(step):
+        grid = EnergyGrid.build(couplings.valleys, 300.0, step, 310.0)
+        rates, cells = Rates.build(acoustic, grid, 0, 0).intravalley[0], grid.slices[0]
+        energy = (np.arange(grid.counts[0]) + 0.5) * grid.width(0)
+        squared = (rates[cells, cells] * np.subtract.outer(energy, energy) ** 2).sum(axis=0)
+        middle = (energy > 20) & (energy < 100)
+        return squared[middle] @ grid.equilibrium[cells][middle] / grid.equilibrium[cells][middle].sum()
+
+    assert diffusion(8.0) == pytest.approx(diffusion(0.25), rel=0.06)
+    assert diffusion(2.0) == pytest.approx(diffusion(0.25), rel=0.02)
 
 
 def test_quadrature_is_converged(rates, couplings):
@@ -102,7 +130,7 @@ def test_formation_keeps_the_energy_of_the_phonon(couplings):
     phonon = next(p for p in couplings.optical if p.name == "K LO")
     grid = EnergyGrid.build(couplings.valleys, 20.0, 0.7, 30.0)
     rates = Rates.build(only(couplings, optical=[phonon]), grid, 1, 0)
-    energy = grid.kinetic_energy @ rates.intervalley_formation / rates.intervalley_formation.sum()
+    energy = grid.kinetic_energy @ rates.formation[1] / rates.formation[1].sum()
     assert energy == pytest.approx(51.5 - 48.0, rel=1e-9)
 
 

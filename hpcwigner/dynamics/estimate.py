@@ -10,9 +10,10 @@ from mpi4py import MPI
 from hpcwigner.config import Config
 from hpcwigner.constants import HBAR
 from hpcwigner.dynamics import etd, system
+from hpcwigner.dynamics.kinetics import on_first_rank
 from hpcwigner.dynamics.ladder import Choice
 from hpcwigner.dynamics.steps import StepPlan
-from hpcwigner.dynamics.system import Problem, on_first_rank
+from hpcwigner.dynamics.system import Problem
 from hpcwigner.observables import registry
 from hpcwigner.space.grid import HALO, process_grid
 
@@ -63,8 +64,8 @@ def memory(problem: Problem, choice: Choice, px: int, py: int) -> tuple[float, f
     else:
         arrays, sets = 16, 1  # PETSc's stage vectors, right-hand sides and residuals
     halo = 4 * HALO * (ny + (nx if problem.space.dimensions == 2 else 0)) * per_point
-    rates = (2 + len(problem.scatterings)) * block
-    return arrays * nx * ny * per_point, len(sizes) * sets * block, halo + rates + PROGRAM_BYTES
+    operators = (len(sizes) * sets + len(problem.scatterings)) * block
+    return arrays * nx * ny * per_point, operators, halo + PROGRAM_BYTES
 
 
 def output_bytes(problem: Problem, plan: StepPlan) -> float:

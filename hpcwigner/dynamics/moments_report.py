@@ -9,7 +9,8 @@ from mpi4py import MPI
 
 from hpcwigner.config import Config, to_yaml
 from hpcwigner.dynamics import system
-from hpcwigner.dynamics.system import Problem, on_first_rank
+from hpcwigner.dynamics.kinetics import on_first_rank
+from hpcwigner.dynamics.system import Problem
 from hpcwigner.observables import registry
 from hpcwigner.observables.budget import Budget
 from hpcwigner.schema import InputError

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcwigner.dynamics import ladder
+from hpcwigner.dynamics.kinetics import on_first_rank
 from hpcwigner.dynamics.steps import StepPlan
-from hpcwigner.dynamics.system import Problem, on_first_rank
+from hpcwigner.dynamics.system import Problem
 from hpcwigner.dynamics.wigner import WignerSystem
 from hpcwigner.observables import registry
 from hpcwigner.observables.budget import budget

@@ -15,11 +15,12 @@ from hpcwigner.config import Config, to_yaml
 from hpcwigner.dynamics import ladder, restart, system
 from hpcwigner.dynamics.control import Control, Request, ignore_signals
 from hpcwigner.dynamics.integrators import Schedule, integrate
+from hpcwigner.dynamics.kinetics import on_first_rank
 from hpcwigner.dynamics.output import RunOutput
 from hpcwigner.dynamics.report import LOG, Progress, start_logging
 from hpcwigner.dynamics.steps import StepPlan
 from hpcwigner.dynamics.summary import Work, announce, summarise
-from hpcwigner.dynamics.system import Problem, on_first_rank
+from hpcwigner.dynamics.system import Problem
 from hpcwigner.dynamics.wigner import WignerSystem
 from hpcwigner.observables.budget import Budget
 from hpcwigner.parallel import RunError

@@ -5,24 +5,21 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
 from hpcwigner.config import Config
-from hpcwigner.dynamics import etd, ladder
+from hpcwigner.dynamics import etd, kinetics, ladder
 from hpcwigner.dynamics.pump import Pump
 from hpcwigner.dynamics.steps import plan
 from hpcwigner.dynamics.wigner import WignerSystem
-from hpcwigner.exciton import materials
 from hpcwigner.exciton.materials import Material
-from hpcwigner.exciton.phonons import Couplings
 from hpcwigner.exciton.radiation import LightCone
-from hpcwigner.momentum.grid import MAX_DISCARDED_WEIGHT, Angles, EnergyGrid, auto_energy_above, auto_energy_step
+from hpcwigner.momentum.grid import Angles, EnergyGrid
 from hpcwigner.momentum.rates import Rates
 from hpcwigner.momentum.scattering import Scattering
 from hpcwigner.observables.budget import Budget
@@ -34,22 +31,7 @@ AUTO_INTEGRATORS = ("etd3", "etd2")
 """`auto` takes the cheaper one for the tolerance asked for; the IMEX schemes never are (table in the README)."""
 SAFETY = 0.9
 """Part of the drift's stability limit that steps may use."""
-T = TypeVar("T")
 Array = NDArray[np.float64]
-
-
-def on_first_rank(comm: MPI.Intracomm, compute: Callable[[], T]) -> T:
-    """Result of `compute` on rank 0, sent to all; an InputError there is raised on every rank. Collective."""
-    result: T | InputError | None = None
-    if comm.rank == 0:
-        try:
-            result = compute()
-        except InputError as error:
-            result = error
-    result = comm.bcast(result)
-    if isinstance(result, InputError):
-        raise result
-    return cast(T, result)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,29 +44,14 @@ class Problem:
     energies: EnergyGrid
     angles: Angles
     space: SpaceGrid
-    rates: Rates
     light_cone: LightCone
+    switches: tuple[float, ...]
+    """Times at which some scattering is switched off [ps]."""
+    scatterings: list[Scattering]
+    """What acts in each stage between switches."""
     pump: Pump
     amplitude: float
     """Total generated population."""
-
-    @functools.cached_property
-    def switches(self) -> tuple[float, ...]:
-        """Times at which some scattering is switched off [ps]."""
-        scattering = self.config.scattering
-        times = {scattering.intravalley, scattering.intervalley} - {0.0, math.inf}
-        return tuple(sorted(t for t in times if t < self.config.time.end))
-
-    @functools.cached_property
-    def scatterings(self) -> list[Scattering]:
-        """What acts in each stage between switches."""
-        switch = self.config.scattering
-        return [
-            Scattering.build(
-                self.rates, self.light_cone, intravalley=switch.intravalley > start, intervalley=switch.intervalley > start
-            )
-            for start in (0.0, *self.switches)
-        ]
 
     @functools.cached_property
     def moments(self) -> ladder.MomentProblem:
@@ -142,18 +109,19 @@ class Problem:
 
 def build(config: Config, comm: MPI.Intracomm, directory: Path = Path()) -> Problem:
     """Problem of an input whose relative paths start at `directory`. Raises schema.InputError. Collective."""
-    material = on_first_rank(comm, lambda: materials.load(config.material, directory))
-    couplings = Couplings.of(material)
     space = _space(config, comm.size)
-    energies, config = _energies(config, couplings)
-    angles = Angles(config.momentum.angles, half=space.dimensions == 1)
-    light_cone = LightCone.of(material)
-    rates = Rates.build(couplings, energies, config.momentum.angles // 2, light_cone.bright_valley)
-    formation_rate = 0.0
-    if config.scattering.intravalley > 0:
-        formation_rate += math.fsum(rates.intravalley_formation)
-    if config.scattering.intervalley > 0:
-        formation_rate += math.fsum(rates.intervalley_formation)
+    found = kinetics.load(config, comm, directory)
+    problem = of(found, space)
+    found.rates.free()
+    return problem
+
+
+def of(found: kinetics.Kinetics, space: SpaceGrid) -> Problem:
+    """Problem with rates that are at hand. Raises schema.InputError. Collective."""
+    config, light_cone = found.config, found.light_cone
+    switches = _switches(config)
+    scatterings = _scatterings(config, found.rates, light_cone, switches)
+    formation_rate = math.fsum(scatterings[0].formation)
     pump = Pump(
         center=config.pump.center,
         duration_fwhm=config.pump.duration_fwhm,
@@ -162,9 +130,32 @@ def build(config: Config, comm: MPI.Intracomm, directory: Path = Path()) -> Prob
         formation_rate=formation_rate,
     )
     _check_switches(config, pump)
-    density = config.pump.density
-    amplitude = 1.0 if density is None else density * math.pi * pump.width_squared
-    return Problem(config, material, energies, angles, space, rates, light_cone, pump, amplitude)
+    return Problem(
+        config=config,
+        material=found.material,
+        energies=found.energies,
+        angles=Angles(config.momentum.angles, half=space.dimensions == 1),
+        space=space,
+        light_cone=light_cone,
+        switches=switches,
+        scatterings=scatterings,
+        pump=pump,
+        amplitude=1.0 if config.pump.density is None else config.pump.density * math.pi * pump.width_squared,
+    )
+
+
+def _switches(config: Config) -> tuple[float, ...]:
+    times = {config.scattering.intravalley, config.scattering.intervalley} - {0.0, math.inf}
+    return tuple(sorted(t for t in times if t < config.time.end))
+
+
+def _scatterings(config: Config, rates: Rates, light_cone: LightCone, switches: tuple[float, ...]) -> list[Scattering]:
+    """Made here and by all ranks together, since their blocks are shared within a node."""
+    switch = config.scattering
+    return [
+        Scattering.build(rates, light_cone, intravalley=switch.intravalley > start, intervalley=switch.intervalley > start)
+        for start in (0.0, *switches)
+    ]
 
 
 def _space(config: Config, ranks: int) -> SpaceGrid:
@@ -174,24 +165,6 @@ def _space(config: Config, ranks: int) -> SpaceGrid:
     except DecompositionError as error:
         raise InputError(f"space.cells: found {error}") from None
     return space
-
-
-def _energies(config: Config, couplings: Couplings) -> tuple[EnergyGrid, Config]:
-    temperature = config.temperature
-    step, above = config.momentum.energy_step, config.momentum.energy_max
-    step = auto_energy_step(temperature) if isinstance(step, str) else step
-    above = auto_energy_above(temperature) if isinstance(above, str) else above
-    if above < 2 * step:
-        raise InputError(f"momentum.energy_max: found {above:g} meV, expected at least two energy steps of {step:g} meV")
-    grid = EnergyGrid.build(couplings.valleys, temperature, step, above)
-    if grid.discarded_weight > MAX_DISCARDED_WEIGHT:
-        needed = -math.log(MAX_DISCARDED_WEIGHT) * grid.thermal_energy
-        raise InputError(
-            f"momentum.energy_max: found {above:g} meV, expected at least {needed:.4g} meV at {temperature:g} K: the cutoff "
-            f"would discard {grid.discarded_weight:.1e} of a valley's Boltzmann weight (limit {MAX_DISCARDED_WEIGHT:g})"
-        )
-    momentum = dataclasses.replace(config.momentum, energy_step=step, energy_max=above)
-    return grid, dataclasses.replace(config, momentum=momentum)
 
 
 def _check_switches(config: Config, pump: Pump) -> None:

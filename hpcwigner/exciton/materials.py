@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, cast
 
 from hpcwigner import schema
 from hpcwigner.schema import InputError, Quantity, require
@@ -13,82 +14,115 @@ Confidence = Literal["measured", "computed", "estimated"]
 SHIPPED = Path(__file__).parent / "data"
 
 
+_Slope = Annotated[float, Quantity("meV/K", shown="ueV/K")]
+_Energy = Annotated[float, Quantity("meV")]
+_Mass = Annotated[float, Quantity("electron_mass", positive=True)]
+_Length = Annotated[float, Quantity("nm", minimum=0)]
+_Speed = Annotated[float, Quantity("nm/ps", positive=True)]
+_AreaDensity = Annotated[float, Quantity("meV*ps^2/nm^4", shown="kg/m^2", positive=True)]
+_AcousticPotential = Annotated[float, Quantity("meV", shown="eV")]
+_OpticalPotential = Annotated[float, Quantity("meV/nm", shown="eV/angstrom")]
+
+
 @dataclasses.dataclass(frozen=True)
-class _Sourced:
-    """What every number of a material file carries beside its value."""
-
-    source: str
-    confidence: Confidence
-
-
-@dataclasses.dataclass(frozen=True)
-class Number(_Sourced):
-    """A number without a unit."""
+class Sourced:
+    """A number of a material file, and what every one of them carries beside its value."""
 
     value: float
+    source: str
+    confidence: Confidence
+    range: tuple[float, float] | None = None
+    """What the literature spreads over; an estimated number must have it."""
+
+    def __post_init__(self) -> None:
+        if self.range is None:
+            require(self.confidence != "estimated", "range", None, "[lowest, highest], since the number is estimated")
+        else:
+            low, high = self.range
+            require(low <= self.value <= high, "range", list(self.range), "[lowest, highest] around the value")
 
 
 @dataclasses.dataclass(frozen=True)
-class Energy(_Sourced):
+class Number(Sourced):
+    """A number without a unit."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Energy(Sourced):
     """[meV]"""
 
-    value: Annotated[float, Quantity("meV")]
+    value: _Energy
+    range: tuple[_Energy, _Energy] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
-class Mass(_Sourced):
+class Mass(Sourced):
     """[free electron masses]"""
 
-    value: Annotated[float, Quantity("electron_mass", positive=True)]
+    value: _Mass
+    range: tuple[_Mass, _Mass] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
-class Length(_Sourced):
+class Length(Sourced):
     """[nm]"""
 
-    value: Annotated[float, Quantity("nm", positive=True)]
+    value: _Length
+    range: tuple[_Length, _Length] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
-class Speed(_Sourced):
+class Speed(Sourced):
     """[nm/ps]"""
 
-    value: Annotated[float, Quantity("nm/ps", positive=True)]
+    value: _Speed
+    range: tuple[_Speed, _Speed] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
-class AreaDensity(_Sourced):
+class AreaDensity(Sourced):
     """Mass per area [meV ps²/nm⁴]."""
 
-    value: Annotated[float, Quantity("meV*ps^2/nm^4", shown="kg/m^2", positive=True)]
+    value: _AreaDensity
+    range: tuple[_AreaDensity, _AreaDensity] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
-class AcousticPotential(_Sourced):
+class AcousticPotential(Sourced):
     """First-order deformation potential D1 [meV]."""
 
-    value: Annotated[float, Quantity("meV", shown="eV")]
+    value: _AcousticPotential
+    range: tuple[_AcousticPotential, _AcousticPotential] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
-class OpticalPotential(_Sourced):
+class OpticalPotential(Sourced):
     """Zeroth-order deformation potential D0 [meV/nm]."""
 
-    value: Annotated[float, Quantity("meV/nm", shown="eV/angstrom")]
+    value: _OpticalPotential
+    range: tuple[_OpticalPotential, _OpticalPotential] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Valley:
     """An exciton valley: a group of `degeneracy` equivalent ones."""
 
-    energy: Energy
     degeneracy: int
     electron_mass: Mass
     hole_mass: Mass
-    orbital_radius: Length
-    """a of the exponential 1s state ψ ∝ exp(−r/a)."""
     acoustic_electron: AcousticPotential
     acoustic_hole: AcousticPotential
+    energy: Energy | None = None
+    """Bottom E_v relative to the bright valley; without it, it follows from `splitting` and the binding energies."""
+    splitting: Energy | None = None
+    """Single-particle energy of the electron's valley relative to the bright exciton's electron."""
+    reduced_mass: Mass | None = None
+    """Measured one; without it m_e m_h/M, scaled by what the bright valley's measured one is of its own m_e m_h/M."""
+
+    def __post_init__(self) -> None:
+        known = self.energy is not None or self.splitting is not None
+        require(known, "energy", None, "the valley's exciton energy, or the splitting of its electron's band")
+        require(self.degeneracy > 0, "degeneracy", self.degeneracy, "1 or more")
 
     @property
     def mass(self) -> float:
@@ -120,6 +154,33 @@ class IntervalleyPhonon:
 
 
 @dataclasses.dataclass(frozen=True)
+class Sheet:
+    """Screening of a polarisable sheet (exciton/potentials.py: RytovaKeldysh)."""
+
+    screening_length: Length
+    surroundings: Number
+
+
+@dataclasses.dataclass(frozen=True)
+class Uniaxial:
+    """Dielectric constants of a half space."""
+
+    in_plane: Number
+    out_of_plane: Number
+
+
+@dataclasses.dataclass(frozen=True)
+class DielectricFilm:
+    """Screening of a film between two half spaces (exciton/potentials.py: Film)."""
+
+    thickness: Length
+    in_plane: Number
+    out_of_plane: Number
+    above: Uniaxial
+    below: Uniaxial
+
+
+@dataclasses.dataclass(frozen=True)
 class Radiation:
     """Radiative recombination of the bright valley inside the light cone."""
 
@@ -128,6 +189,25 @@ class Radiation:
     """ħγ: γ is a population rate."""
     photon_energy: Energy
     refractive_index: Number
+
+
+@dataclasses.dataclass(frozen=True)
+class Slope(Sourced):
+    """Energy per temperature [meV/K]."""
+
+    value: _Slope
+    range: tuple[_Slope, _Slope] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Benchmarks:
+    """What is known of the bright exciton from elsewhere; the verb `verify` puts ours beside it."""
+
+    binding_energy: Energy | None = None
+    acoustic_slope: Slope | None = None
+    """Growth of the acoustic linewidth ħΓ_0 with temperature."""
+    linewidth_300K: Energy | None = None
+    """ħΓ_0 at 300 K."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,6 +222,10 @@ class Material:
     intervalley_phonons: tuple[IntervalleyPhonon, ...]
     radiation: Radiation
     references: dict[str, str]
+    dielectric: Sheet | None = None
+    film: DielectricFilm | None = None
+    """Used for the wave functions when `dielectric` is not given."""
+    benchmarks: Benchmarks = Benchmarks()
 
     def __post_init__(self) -> None:
         require(self.radiation.bright_valley in self.valleys, "radiation.bright_valley", self.radiation.bright_valley,
@@ -151,8 +235,8 @@ class Material:
                 require(valley in self.valleys, f"intervalley_phonons.{i}.between", valley,
                         f"one of {', '.join(self.valleys)}")  # fmt: skip
             require(phonon.final_valleys > 0, f"intervalley_phonons.{i}.final_valleys", phonon.final_valleys, "1 or more")
-        for name, group in self.valleys.items():
-            require(group.degeneracy > 0, f"valleys.{name}.degeneracy", group.degeneracy, "1 or more")
+        screened = self.dielectric is not None or self.film is not None
+        require(screened, "dielectric", None, "screening_length and surroundings, or a film")
 
 
 def shipped() -> list[str]:
@@ -174,3 +258,36 @@ def load(name: str, directory: Path = Path()) -> Material:
         raise InputError(f"material: found '{name}', expected a shipped material or a path to a material file; "
                          f"{hint}(shipped: {', '.join(shipped())})")  # fmt: skip
     return schema.validate(Material, schema.read_yaml(path), str(path))
+
+
+def numbers(part: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Sourced]]:
+    """All numbers of a material with their keys, such as ("valleys.KK.hole_mass", …)."""
+    if isinstance(part, Sourced):
+        yield ".".join(path), part
+    elif isinstance(part, Benchmarks):
+        return
+    elif isinstance(part, dict):
+        for key, value in part.items():
+            yield from numbers(value, (*path, key))
+    elif isinstance(part, tuple):
+        for i, value in enumerate(part):
+            yield from numbers(value, (*path, str(i)))
+    elif dataclasses.is_dataclass(part):
+        for field in dataclasses.fields(part):
+            yield from numbers(getattr(part, field.name), (*path, field.name))
+
+
+def with_value(material: Material, key: str, value: float) -> Material:
+    """The same material with another value of one number; its range is widened if it must be."""
+
+    def changed(part: Any, path: list[str]) -> Any:
+        if isinstance(part, Sourced):
+            low, high = part.range or (part.value, part.value)
+            return dataclasses.replace(part, value=value, range=(min(low, value), max(high, value)))
+        if isinstance(part, dict):
+            return {**part, path[0]: changed(part[path[0]], path[1:])}
+        if isinstance(part, tuple):
+            return tuple(changed(p, path[1:]) if str(i) == path[0] else p for i, p in enumerate(part))
+        return dataclasses.replace(part, **{path[0]: changed(getattr(part, path[0]), path[1:])})
+
+    return cast(Material, changed(material, key.split(".")))

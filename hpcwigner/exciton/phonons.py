@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcwigner.constants import BOLTZMANN, HBAR, HBAR2_OVER_M0
+from hpcwigner.exciton.landscape import Landscape
 from hpcwigner.exciton.materials import Material, Valley
-from hpcwigner.exciton.wavefunctions import ExponentialState, Wavefunction
+from hpcwigner.exciton.wavefunctions import Wavefunction
 
 Array = NDArray[np.float64]
 
@@ -45,16 +46,16 @@ class ValleyState:
     wavefunction: Wavefunction
 
     @classmethod
-    def of(cls, name: str, valley: Valley) -> ValleyState:
-        """From a material file's valley."""
+    def of(cls, name: str, valley: Valley, energy: float, wavefunction: Wavefunction) -> ValleyState:
+        """From a material file's valley with its bottom and 1s state."""
         return cls(
             name=name,
-            energy=valley.energy.value,
+            energy=energy,
             degeneracy=valley.degeneracy,
             mass=valley.mass,
             electron_fraction=valley.electron_mass.value / valley.mass,
             hole_fraction=valley.hole_mass.value / valley.mass,
-            wavefunction=ExponentialState(valley.orbital_radius.value),
+            wavefunction=wavefunction,
         )
 
     def momentum(self, kinetic: Array) -> Array:
@@ -135,9 +136,15 @@ class Couplings:
     optical: tuple[OpticalPhonon, ...]
 
     @classmethod
-    def of(cls, material: Material) -> Couplings:
-        """From a material file."""
-        states = {name: ValleyState.of(name, valley) for name, valley in material.valleys.items()}
+    def of(cls, material: Material, landscape: Landscape | None = None) -> Couplings:
+        """From a material file and its valleys' 1s states, which are computed when they are not given."""
+        found = landscape or Landscape.of(material)
+        states = {
+            exciton.name: ValleyState.of(
+                exciton.name, material.valleys[exciton.name], exciton.energy, found.wavefunctions[exciton.name]
+            )
+            for exciton in found.valleys
+        }
         density = material.area_density.value
         acoustic = tuple(
             AcousticPhonon(

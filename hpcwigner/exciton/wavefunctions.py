@@ -1,18 +1,27 @@
 """Overlaps of 1s wave functions at a shifted relative momentum: the form factors of exciton-phonon coupling.
 
-A `Wavefunction` needs only `overlap`. The exponential state is the closed-form one; states of the Wannier equation take
-the same place.
+A `Wavefunction` needs only `overlap`. The states of the Wannier equation bring theirs as a table; the exponential state is
+the closed-form one, for tests.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Protocol
 
 import numpy as np
+from numpy.polynomial import chebyshev
 from numpy.typing import NDArray
 
+from hpcwigner.exciton.wannier import BoundState
+
 Array = NDArray[np.float64]
+
+DEGREE = 48
+"""Degree of the tables: overlaps to 1e-6 (tests/test_wannier.py)."""
+REACH = 8.0
+"""Tables end at κa/2 of this size, where the form factor is 2e-3; beyond, its asymptotic κ^{−3} goes on."""
 
 
 class Wavefunction(Protocol):
@@ -36,3 +45,57 @@ class ExponentialState:
         mean = 2 / (1 / self.radius + 1 / other.radius)
         amplitude = mean**2 / (self.radius * other.radius)
         return amplitude * (1 + (0.5 * mean * np.asarray(shift)) ** 2) ** -1.5
+
+
+@dataclasses.dataclass(frozen=True)
+class OverlapTable:
+    """F(κ) = (1 + x)^{−3/2} g(x/(1 + x)), x = (κa/2)²: for an exponential state g is constant, for bound states smooth."""
+
+    length: float
+    """a [nm]"""
+    coefficients: tuple[float, ...]
+    """Chebyshev coefficients of g on [0, x_max/(1 + x_max)]."""
+
+    @classmethod
+    def of(cls, first: BoundState, second: BoundState) -> OverlapTable:
+        """Table of the overlap of two bound states."""
+        length = (first.rms_radius + second.rms_radius) / np.sqrt(6)  # of an exponential state: a = rms radius·√(2/3)
+        z = 0.5 * (1 + chebyshev.chebpts1(2 * DEGREE)) * _compressed(REACH**2)
+        x = z / (1 - z)
+        values = first.overlap(second, 2 / length * np.sqrt(x)) * (1 + x) ** 1.5
+        coefficients = chebyshev.chebfit(2 * z / _compressed(REACH**2) - 1, values, DEGREE)
+        return cls(float(length), tuple(map(float, coefficients)))
+
+    def __call__(self, shift: Array) -> Array:
+        x = (0.5 * self.length * np.asarray(shift)) ** 2
+        z = 2 * np.minimum(_compressed(x) / _compressed(REACH**2), 1.0) - 1
+        return np.asarray(chebyshev.chebval(z, self.coefficients) * (1 + x) ** -1.5)
+
+
+def _compressed(x: Array | float) -> Array:
+    return np.asarray(x / (1 + np.asarray(x)))
+
+
+@dataclasses.dataclass(frozen=True)
+class TabulatedState:
+    """A 1s state known by its overlaps with all states of its material."""
+
+    name: str
+    tables: Mapping[str, OverlapTable]
+    """By the other state's name."""
+
+    def overlap(self, other: Wavefunction, shift: Array) -> Array:
+        """From the table; raises TypeError for a state of another material."""
+        if not isinstance(other, TabulatedState) or other.name not in self.tables:
+            raise TypeError("a tabulated state overlaps with the states of its own material only")
+        return self.tables[other.name](shift)
+
+
+def tabulate(states: Mapping[str, BoundState]) -> dict[str, TabulatedState]:
+    """Tables of the overlaps of all pairs, each computed once."""
+    tables: dict[tuple[str, str], OverlapTable] = {}
+    names = list(states)
+    for i, first in enumerate(names):
+        for second in names[i:]:
+            tables[first, second] = tables[second, first] = OverlapTable.of(states[first], states[second])
+    return {name: TabulatedState(name, {other: tables[name, other] for other in names}) for name in names}

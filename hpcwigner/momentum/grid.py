@@ -97,8 +97,11 @@ class EnergyGrid:
 
     def cell_at(self, valley: int, kinetic: Array) -> NDArray[np.int64]:
         """Cell that holds each kinetic energy [meV] of a valley; the topmost one for energies above the grid."""
-        within = np.minimum((np.asarray(kinetic) / self.width(valley)).astype(np.int64), self.counts[valley] - 1)
-        return within + self.slices[valley].start
+        return self.cell_within(valley, kinetic) + self.slices[valley].start
+
+    def cell_within(self, valley: int, kinetic: Array) -> NDArray[np.int64]:
+        """The same, counted from the valley's own first cell."""
+        return np.minimum((np.asarray(kinetic) / self.width(valley)).astype(np.int64), self.counts[valley] - 1)
 
     @functools.cached_property
     def kinetic_energy(self) -> Array:
@@ -133,8 +136,11 @@ def auto_energy_above(temperature: float) -> float:
 
 
 def auto_energy_step(temperature: float) -> float:
-    """Energy step [meV]: 0.5 at 20 K, then 0.15 kT up to 4 meV (convergence table in the README)."""
-    return min(4.0, max(0.5, round(4 * 0.15 * BOLTZMANN * temperature) / 4))
+    """Energy step [meV]: the largest that keeps D_v(t) within 2 % of its peak (tools/convergence, table in the README).
+
+    At low temperature the excitons' first steps count (they are formed at discrete energies), at room temperature kT does.
+    """
+    return round(min(8.0, max(0.6, 0.9 * (temperature / 77) ** 1.6)), 1)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from hpcwigner.exciton.radiation import LightCone
 from hpcwigner.momentum.grid import EnergyGrid
 from hpcwigner.momentum.rates import Rates
+from hpcwigner.parallel import NodeShared
 
 Array = NDArray[np.float64]
 
@@ -31,24 +32,28 @@ class Scattering:
     """Intervalley gain minus loss of each valley per population of each cell [1/ps], shape (valley, cell)."""
     formation: Array
     """Γ_{Q,0} from coherent excitons into each cell [1/ps], shape (cell,)."""
+    shared: NodeShared
+    """Holds the memory of `blocks`, once per node."""
 
     @classmethod
     def build(cls, rates: Rates, light_cone: LightCone, *, intravalley: bool = True, intervalley: bool = True) -> Scattering:
-        """Generator of the processes that are on, from the rates of all of them."""
+        """Generator of the processes that are on, from the rates of all of them. Collective over the rates' ranks."""
         grid = rates.grid
-        blocks = np.zeros_like(rates.intravalley)
-        formation = np.zeros(grid.size)
-        if intravalley:
-            blocks += rates.intravalley
-            formation += rates.intravalley_formation
-        if intervalley:
-            blocks += rates.intervalley
-            formation += rates.intervalley_formation
         loss = radiative_loss(grid, light_cone)
+        out = loss + intravalley * rates.intravalley_out + intervalley * rates.intervalley_out
+        shared = NodeShared(rates.comm, rates.intravalley.shape)
         diagonal = np.arange(grid.size)
-        blocks[:, diagonal, diagonal] -= blocks[0].sum(axis=0) + loss
+
+        def compute(m: int) -> None:
+            block = shared.array[m]
+            np.multiply(rates.intravalley[m], float(intravalley), out=block)
+            block += float(intervalley) * rates.intervalley[m]
+            block[diagonal, diagonal] -= out
+
+        shared.fill(len(shared.array), compute)
+        formation = intravalley * rates.formation[0] + intervalley * rates.formation[1]
         transfer = _valley_transfer(rates) if intervalley else np.zeros((len(grid.valleys), grid.size))
-        return cls(grid, blocks, loss, transfer, formation)
+        return cls(grid, shared.array, loss, transfer, formation, shared)
 
     @property
     def fastest_rate(self) -> float:

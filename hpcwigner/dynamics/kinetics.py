@@ -1,0 +1,109 @@
+"""From the input to what happens at one point in space: material, momentum grid, rates. The first half of the builder."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar, cast
+
+from mpi4py import MPI
+
+from hpcwigner import schema
+from hpcwigner.config import Config
+from hpcwigner.exciton import materials
+from hpcwigner.exciton.landscape import Landscape
+from hpcwigner.exciton.materials import Material
+from hpcwigner.exciton.phonons import Couplings
+from hpcwigner.exciton.radiation import LightCone
+from hpcwigner.momentum.grid import MAX_DISCARDED_WEIGHT, EnergyGrid, auto_energy_above, auto_energy_step
+from hpcwigner.momentum.rates import Rates
+from hpcwigner.schema import InputError
+from hpcwigner.storage import rates_cache, rates_file
+
+T = TypeVar("T")
+
+
+def on_first_rank(comm: MPI.Intracomm, compute: Callable[[], T]) -> T:
+    """Result of `compute` on rank 0, sent to all; an InputError there is raised on every rank. Collective."""
+    result: T | InputError | None = None
+    if comm.rank == 0:
+        try:
+            result = compute()
+        except InputError as error:
+            result = error
+    result = comm.bcast(result)
+    if isinstance(result, InputError):
+        raise result
+    return cast(T, result)
+
+
+@dataclasses.dataclass(frozen=True)
+class Kinetics:
+    """Rates of a material at a temperature on a momentum grid."""
+
+    config: Config
+    """With `auto` values of the momentum grid filled in."""
+    material: Material
+    couplings: Couplings
+    energies: EnergyGrid
+    light_cone: LightCone
+    rates: Rates
+
+
+def load(config: Config, comm: MPI.Intracomm, directory: Path) -> Kinetics:
+    """Kinetics of an input whose relative paths start at `directory`. Raises schema.InputError. Collective."""
+
+    def solve() -> tuple[Material, Couplings]:
+        material = materials.load(config.material, directory)
+        return material, couplings_of(material)
+
+    material, couplings = on_first_rank(comm, solve)
+    return of(config, material, couplings, comm, directory)
+
+
+def couplings_of(material: Material, landscape: Landscape | None = None) -> Couplings:
+    """Couplings with the material's 1s states. Raises schema.InputError when its potential binds no exciton."""
+    try:
+        return Couplings.of(material, landscape)
+    except ArithmeticError as error:
+        raise InputError(f"material: found '{material.name}', expected bound excitons: {error}") from None
+
+
+def of(config: Config, material: Material, couplings: Couplings, comm: MPI.Intracomm, directory: Path = Path()) -> Kinetics:
+    """Kinetics of a material that is at hand. Raises schema.InputError. Collective."""
+    energies, config = _energies(config, couplings)
+    light_cone = LightCone.of(material)
+    orders = config.momentum.angles // 2
+
+    def build() -> Rates:
+        return Rates.build(couplings, energies, orders, light_cone.bright_valley, comm=comm)
+
+    if config.rates != "auto":
+        rates = rates_file.read(directory / config.rates, energies, orders, comm)
+    elif config.rates_cache is not None:
+        ingredients = json.dumps(schema.dump(material), sort_keys=True)
+        rates = rates_cache.cached(directory / config.rates_cache, ingredients, energies, orders, comm, build)
+    else:
+        rates = build()
+    return Kinetics(config, material, couplings, energies, light_cone, rates)
+
+
+def _energies(config: Config, couplings: Couplings) -> tuple[EnergyGrid, Config]:
+    temperature = config.temperature
+    step, above = config.momentum.energy_step, config.momentum.energy_max
+    step = auto_energy_step(temperature) if isinstance(step, str) else step
+    above = auto_energy_above(temperature) if isinstance(above, str) else above
+    if above < 2 * step:
+        raise InputError(f"momentum.energy_max: found {above:g} meV, expected at least two energy steps of {step:g} meV")
+    grid = EnergyGrid.build(couplings.valleys, temperature, step, above)
+    if grid.discarded_weight > MAX_DISCARDED_WEIGHT:
+        needed = -math.log(MAX_DISCARDED_WEIGHT) * grid.thermal_energy
+        raise InputError(
+            f"momentum.energy_max: found {above:g} meV, expected at least {needed:.4g} meV at {temperature:g} K: the cutoff "
+            f"would discard {grid.discarded_weight:.1e} of a valley's Boltzmann weight (limit {MAX_DISCARDED_WEIGHT:g})"
+        )
+    momentum = dataclasses.replace(config.momentum, energy_step=step, energy_max=above)
+    return grid, dataclasses.replace(config, momentum=momentum)

@@ -1,0 +1,96 @@
+"""Electron-hole attraction in a monolayer, V(r) [meV] at the distance r [nm] (Gaussian units, DESIGN §3)."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcwigner.constants import COULOMB
+
+Array = NDArray[np.float64]
+SMALLEST_IMAGE = 1e-15
+
+
+class Potential(Protocol):
+    """An attractive potential that is isotropic in the plane."""
+
+    def __call__(self, distance: Array) -> Array:
+        """V(r) [meV], negative, same shape as `distance` [nm]."""
+
+
+@dataclasses.dataclass(frozen=True)
+class RytovaKeldysh:
+    """A polarisable sheet: V(q) = −2πe²/[q(κ + r0 q)].
+
+    In space V(r) = −(πe²/2r0)[H0(κr/r0) − Y0(κr/r0)], H0 the Struve function (Rytova 1967, Keldysh 1979; Goryca 2019).
+    """
+
+    screening_length: float
+    """r0 [nm]; 0 is the unscreened potential −e²/κr."""
+    surroundings: float
+    """κ, mean dielectric constant of what is above and below."""
+
+    def __call__(self, distance: Array) -> Array:
+        if self.screening_length == 0:
+            return -COULOMB / (self.surroundings * distance)
+        from scipy.special import struve, y0  # here, since only the rank that solves the Wannier equation needs it
+
+        x = self.surroundings * distance / self.screening_length
+        return np.asarray(-math.pi * COULOMB / (2 * self.screening_length) * (struve(0, x) - y0(x)))
+
+
+@dataclasses.dataclass(frozen=True)
+class HalfSpace:
+    """A uniaxial dielectric."""
+
+    in_plane: float
+    """ε∥"""
+    out_of_plane: float
+    """ε⊥"""
+
+    @property
+    def mean(self) -> float:
+        """√(ε∥ε⊥), what an interface sees."""
+        return math.sqrt(self.in_plane * self.out_of_plane)
+
+
+@dataclasses.dataclass(frozen=True)
+class Film:
+    """An anisotropic film of thickness d between two half spaces, charges in its middle plane.
+
+    V(q) = −(2πe²/qε)(1 + p₁e^{−αqd})(1 + p₂e^{−αqd})/(1 − p₁p₂e^{−2αqd}) with ε = √(ε∥ε⊥), α = √(ε∥/ε⊥) of the film and
+    p = (ε − ε_i)/(ε + ε_i) of each half space (Rytova 1967). Expanded in powers of e^{−αqd}, every term is an image charge:
+    V(r) = −(e²/ε) Σ_k c_k/√(r² + (kαd)²).
+    """
+
+    film: HalfSpace
+    """Dielectric constants of the film."""
+    thickness: float
+    """d [nm]"""
+    above: HalfSpace
+    below: HalfSpace
+
+    def images(self) -> Array:
+        """Charges c_k of the images at the distances kαd, shape (k,)."""
+        inside = self.film.mean
+        p1, p2 = ((inside - side.mean) / (inside + side.mean) for side in (self.above, self.below))
+        largest = max(abs(p1 * p2), 1e-300)
+        pairs = max(1, math.ceil(math.log(SMALLEST_IMAGE) / math.log(largest)))
+        powers = (p1 * p2) ** np.arange(pairs)
+        charges = np.empty(2 * pairs)
+        charges[0::2] = 2 * powers
+        charges[1::2] = (p1 + p2) * powers
+        charges[0] = 1.0
+        return charges
+
+    def __call__(self, distance: Array) -> Array:
+        step = math.sqrt(self.film.in_plane / self.film.out_of_plane) * self.thickness
+        squared = np.asarray(distance) ** 2
+        total = np.zeros_like(squared)
+        for k, charge in enumerate(self.images()):
+            total += charge / np.sqrt(squared + (k * step) ** 2)
+        return np.asarray(-COULOMB / self.film.mean * total)

@@ -1,0 +1,174 @@
+"""Conductances between energy cells, one block per phonon process: Boltzmann-weighted averages over source and target cell.
+
+For the emission of a phonon from source cell i to target cell j the conductance of harmonic m is
+
+    c_m[j, i] = ∫_i dε' ∫_j dε ∫dθ/2π  p(ε') (n + 1) R(Q', Q, θ) cos(mθ) δ(ε' − ε − ħω),
+
+p(ε') the Boltzmann population per energy. Absorption is its reverse, p(ε)·n = p(ε')(n + 1): the same number. The
+quadrature is independent of the cells.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcwigner.constants import HBAR, HBAR2_OVER_M0, HBAR_OVER_M0
+from hpcwigner.exciton.phonons import AcousticPhonon, OpticalPhonon, bose
+from hpcwigner.momentum.grid import EnergyGrid
+
+Array = NDArray[np.float64]
+Phonon = AcousticPhonon | OpticalPhonon
+
+
+@dataclasses.dataclass(frozen=True)
+class Quadrature:
+    """Points behind the rates; the defaults give them to 1e-3 or better (tests/test_rates.py)."""
+
+    angles: int = 64
+    """Angles between 0 and π."""
+    points: int = 4
+    """Gauss points on each piece of an energy cell."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Conductance:
+    """Emission from the cells of valley `initial` to those of valley `final`, over any number of processes."""
+
+    final: int
+    initial: int
+    values: Array
+    """c_m[to, from], shape (m, cell of `final`, cell of `initial`)."""
+
+    def add_to(self, total: Array, order: int, grid: EnergyGrid) -> None:
+        """Adds harmonic `order` of emission and of the reverse absorption to `total`, shape (cell, cell)."""
+        to, start = grid.slices[self.final], grid.slices[self.initial]
+        total[to, start] += self.values[order]
+        total[start, to] += self.values[order].T
+
+
+def conductance(phonon: Phonon, grid: EnergyGrid, orders: int, rule: Quadrature) -> Array:
+    """c_m[to, from] of one emission process for harmonics 0…`orders`: shape (m, cell of final, cell of initial valley)."""
+    if isinstance(phonon, AcousticPhonon):
+        return _acoustic(phonon, grid, orders, rule)
+    return _optical(phonon, grid, orders, rule)
+
+
+def _cell_sums(target: NDArray[np.int64], source: NDArray[np.int64], values: Array, shape: tuple[int, int]) -> Array:
+    """Sums of values (m, point) over the points of each pair of cells, shape (m, target, source)."""
+    pair = target * shape[1] + source
+    return np.stack([np.bincount(pair, row, shape[0] * shape[1]).reshape(shape) for row in values])
+
+
+def _optical(phonon: OpticalPhonon, grid: EnergyGrid, orders: int, rule: Quadrature) -> Array:
+    """Emission of a phonon of constant energy: source and target cells overlap in pieces after a shift by ħω."""
+    initial, final = grid.valleys.index(phonon.initial), grid.valleys.index(phonon.final)
+    shift = phonon.initial.energy - phonon.energy - phonon.final.energy  # final kinetic − initial kinetic energy
+    breaks = np.union1d(grid.edges(initial) + shift, grid.edges(final))
+    breaks = breaks[(breaks >= max(shift, 0.0)) & (breaks <= grid.edges(final)[-1])]
+    lower, width = breaks[:-1], np.diff(breaks)
+    keep = width > 1e-9 * grid.width(final)  # edges that agree up to rounding
+    nodes, weights = np.polynomial.legendre.leggauss(rule.points)
+    energy = (lower[keep, None] + width[keep, None] * (0.5 + 0.5 * nodes)).ravel()
+    weight = (0.5 * width[keep, None] * weights).ravel()
+    theta = (np.arange(rule.angles) + 0.5) * np.pi / rule.angles
+    rate = phonon.rate(phonon.initial.momentum(energy - shift)[:, None], phonon.final.momentum(energy)[:, None], theta[None, :])
+    harmonics = np.cos(np.outer(np.arange(orders + 1), theta)) @ rate.T / rule.angles
+    emission = 1 + bose(np.array(phonon.energy), grid.temperature)
+    harmonics *= weight * emission * grid.equilibrium_density(initial, energy - shift)
+    shape = grid.counts[final], grid.counts[initial]
+    return _cell_sums(grid.cell_within(final, energy), grid.cell_within(initial, energy - shift), harmonics, shape)
+
+
+def sound_momentum(phonon: AcousticPhonon) -> float:
+    """Q_s = Mv/ħ [1/nm], where an exciton is as fast as sound."""
+    return phonon.valley.mass * phonon.sound_velocity / HBAR_OVER_M0
+
+
+def _acoustic(phonon: AcousticPhonon, grid: EnergyGrid, orders: int, rule: Quadrature) -> Array:
+    """Inelastic acoustic emission, with energy and momentum conserved exactly.
+
+    Momenta that satisfy both conservation laws, in units of Q_s = Mv/ħ (energies of E_s = ħ²Q_s²/2M):
+    Q' = cosh ξ + sin χ, Q = cosh ξ − sin χ, q = 2 cosh ξ sin χ, tan(θ/2) = tanh ξ tan χ with ξ ≥ 0, 0 ≤ χ ≤ π/2, and
+    ∫dε' ∫dε ∫dθ/2π δ(ε' − ε − ħvq) … = (4E_s/π) ∫dξ ∫dχ QQ' …: no singularity is left, not even at the threshold
+    Q' = 2Q_s. ξ is integrated piecewise between the energies at which Q' or Q enters another cell.
+    """
+    valley = grid.valleys.index(phonon.valley)
+    momentum = sound_momentum(phonon)
+    energy = HBAR2_OVER_M0 * momentum**2 / (2 * phonon.valley.mass)
+    nodes, weights = np.polynomial.legendre.leggauss(rule.points)
+    chi_nodes, chi_weights = np.polynomial.legendre.leggauss(2 * rule.angles)
+    chi = 0.25 * np.pi * (1 + chi_nodes)
+    edges = np.sqrt(grid.edges(valley) / energy)
+    # cosh ξ at which Q' or Q crosses an edge, up to the grid's top, and a few more for wide cells; shape (χ, break)
+    sine = np.sin(chi)[:, None]
+    few = np.cosh(np.arange(0.25, np.arccosh(edges[-1] + 1), 0.25)) + 0 * sine
+    breaks = np.concatenate((edges - sine, edges + sine, few), axis=1)
+    breaks = np.arccosh(np.sort(np.clip(breaks, 1.0, np.maximum(edges[-1] - sine, 1.0)), axis=1))
+    width = np.diff(breaks, axis=1)
+    xi = (breaks[:, :-1, None] + width[:, :, None] * (0.5 + 0.5 * nodes)).reshape(len(chi), -1)
+    weight = (0.5 * width[:, :, None] * weights).reshape(len(chi), -1) * (0.25 * np.pi * chi_weights)[:, None]
+    keep = weight > 0
+    xi, weight, chi = xi[keep], weight[keep], np.broadcast_to(chi[:, None], keep.shape)[keep]
+    source, target = np.cosh(xi) + np.sin(chi), np.cosh(xi) - np.sin(chi)
+    transfer = 2 * momentum * np.cosh(xi) * np.sin(chi)
+    theta = 2 * np.arctan(np.tanh(xi) * np.tan(chi))
+    weight = weight * 4 * energy / np.pi * source * target * phonon.rate(transfer)
+    weight *= 1 + bose(HBAR * phonon.sound_velocity * transfer, grid.temperature)
+    weight *= grid.equilibrium_density(valley, energy * source**2)
+    harmonics = np.cos(np.outer(np.arange(orders + 1), theta)) * weight
+    cells = grid.cell_within(valley, energy * target**2), grid.cell_within(valley, energy * source**2)
+    shape = grid.counts[valley], grid.counts[valley]
+    jump = HBAR * phonon.sound_velocity * transfer / grid.width(valley)
+    sums = _cell_sums(*cells, harmonics, shape)
+    return _without_cell_diffusion(sums, _cell_sums(*cells, harmonics * jump**2, shape))
+
+
+def _without_cell_diffusion(sums: Array, squared: Array) -> Array:
+    """Takes away the energy diffusion that is only due to cells wider than the phonon's energy.
+
+    A phonon that carries δ < 1 cell widths moves a whole cell in a fraction δ of all cases: the mean energy loss is right,
+    but its mean square is δ instead of δ² cell widths squared (DESIGN §5: diffusion too large by ΔE/ħω). `squared` is the
+    sum over δ², so what is too much is known pair by pair; it is taken from the conductances between neighbours, on the
+    edges that the pair straddles. Total rates, detailed balance and conservation stay exact (both members of a pair of
+    cells give and get the same), rates stay ≥ 0, and all harmonics stay damped.
+    """
+    count = sums.shape[1]
+    steps = np.abs(np.subtract.outer(np.arange(count), np.arange(count)))
+    excess = steps**2 * sums - squared
+    per_edge = excess / np.maximum(steps, 1)
+    diagonal = np.arange(count)
+    within = per_edge[:, diagonal, diagonal]
+    per_edge[:, diagonal, diagonal] = 0.0
+    # Emission goes downwards: a pair straddles the edges above its target up to its source, edge k lying above cell k.
+    # Summed from the top, where the Boltzmann weight is least: from the bottom, rounding would swamp it.
+    taken = np.cumsum((per_edge.sum(axis=1) - per_edge.sum(axis=2))[:, :0:-1], axis=1)[:, ::-1]
+    taken += 0.5 * (within[:, :-1] + within[:, 1:])
+    lower, upper = diagonal[:-1], diagonal[1:]
+    taken *= _largest_share(sums, taken)
+    # `add_to` adds the transpose: half of the diagonal's and one of the two off-diagonal entries are set here.
+    corrected = sums.copy()
+    corrected[:, lower, upper] -= taken
+    corrected[:, lower, lower] += 0.5 * taken
+    corrected[:, upper, upper] += 0.5 * taken
+    return corrected
+
+
+def _largest_share(sums: Array, taken: Array) -> Array:
+    """Share 0…1 of `taken` (m, edge) that each edge can give.
+
+    Between its cells the isotropic conductance must stay ≥ 0. In harmonic m an edge takes part in the damping with
+    (c_0 + s − a)(g² + g'²) − 2(c_m − a)gg', s ≥ 0 what its cells lose inside, a the amount taken: ≥ 0 for all g, g' while
+    2a ≤ c_0 + c_m + s.
+    """
+    lower = np.arange(taken.shape[1])
+    upper = lower + 1
+    between = sums[:, lower, upper] + sums[:, upper, lower]
+    inside = sums[0].diagonal() - sums.diagonal(axis1=1, axis2=2)
+    available = 0.5 * (between[0] + between + np.minimum(inside[:, :-1], inside[:, 1:]))
+    available[0] = between[0]
+    available *= 1 - 1e-12
+    short = taken > available
+    return np.where(short, np.maximum(available, 0.0) / np.where(short, taken, 1.0), 1.0).min(axis=0)
