@@ -12,6 +12,7 @@ import petsc4py
 petsc4py.init([])
 
 import pytest
+from mpi4py import MPI
 
 from hpcwigner.exciton import materials
 from hpcwigner.exciton.phonons import Couplings
@@ -42,7 +43,7 @@ def rates(request, couplings):
     """Coarse rates (2 meV at 20 K, 8 meV at 300 K), harmonics 0…4."""
     cold = request.param == 20.0
     grid = EnergyGrid.build(couplings.valleys, request.param, 2.0 if cold else 8.0, 30.0 if cold else 310.0)
-    return Rates.build(couplings, grid, 4, bright_valley=0)
+    return Rates.build(couplings, grid, 4, bright_valley=0, comm=MPI.COMM_SELF)
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from mpi4py import MPI
 
 from hpcwigner.constants import BOLTZMANN, HBAR, HBAR2_OVER_M0
 from hpcwigner.exciton.landscape import Landscape
@@ -39,7 +40,7 @@ def test_fast_excitons_scatter_elastically_at_high_temperature(couplings):
     coupling = dataclasses.replace(only(couplings, [phonon]), valleys=(phonon.valley,))
     temperature = 3000.0
     grid = EnergyGrid.build(coupling.valleys, temperature, 20.0, 2600.0)
-    out = Rates.build(coupling, grid, 1, 0).intravalley[0].sum(axis=0)
+    out = Rates.build(coupling, grid, 1, 0, comm=MPI.COMM_SELF).intravalley[0].sum(axis=0)
     deformation = phonon.electron + phonon.hole
     elastic = phonon.valley.mass / HBAR2_OVER_M0 * deformation**2 * BOLTZMANN * temperature
     elastic /= HBAR * phonon.area_density * phonon.sound_velocity**2
@@ -50,7 +51,7 @@ def test_acoustic_linewidth_of_the_bright_exciton_grows_with_30_microelectronvol
     widths = []
     for temperature in (100.0, 300.0):
         grid = EnergyGrid.build(couplings.valleys, temperature, 5.0, 310.0)
-        widths.append(HBAR * Rates.build(couplings, grid, 1, 0).formation[0][:3].sum())
+        widths.append(HBAR * Rates.build(couplings, grid, 1, 0, comm=MPI.COMM_SELF).formation[0][:3].sum())
     assert (widths[1] - widths[0]) / 200 * 1000 == pytest.approx(30.5, rel=0.01)
 
 
@@ -61,7 +62,7 @@ def test_linewidth_of_the_coherent_exciton(ws2, temperature, expected):
     exponential = dict.fromkeys(landscape.wavefunctions, ExponentialState(1.355))
     couplings = Couplings.of(ws2, dataclasses.replace(landscape, wavefunctions=exponential))
     grid = EnergyGrid.build(couplings.valleys, temperature, 1.0, max(60.0, 12 * BOLTZMANN * temperature))
-    rates = Rates.build(couplings, grid, 1, 0)
+    rates = Rates.build(couplings, grid, 1, 0, comm=MPI.COMM_SELF)
     assert HBAR * (rates.formation[0] + rates.formation[1]).sum() == pytest.approx(expected, abs=0.06)
 
 
@@ -72,7 +73,7 @@ def test_optical_emission_rate_from_the_golden_rule(couplings):
     states = tuple(dataclasses.replace(v, wavefunction=point) for v in couplings.valleys)
     phonon = dataclasses.replace(phonon, initial=states[0], final=states[1])
     grid = EnergyGrid.build(states, 77.0, 1.0, 100.0)
-    rates = Rates.build(Couplings(states, (), (phonon,)), grid, 1, 0)
+    rates = Rates.build(Couplings(states, (), (phonon,)), grid, 1, 0, comm=MPI.COMM_SELF)
     n = 1 / np.expm1(phonon.energy / (BOLTZMANN * 77.0))
     down = states[1].mass / HBAR2_OVER_M0 * phonon.electron**2 / (2 * phonon.area_density * phonon.energy / HBAR)
     out = rates.intervalley[0].sum(axis=0)[grid.slices[0]]
@@ -94,7 +95,9 @@ def test_detailed_balance_and_positivity_in_every_cell(rates):
 def test_every_harmonic_is_damped(couplings, light_cone, step):
     """No mode of any harmonic grows, however the cells compare with the phonons' energies."""
     grid = EnergyGrid.build(couplings.valleys, 20.0, step, 30.0)
-    blocks = Scattering.build(Rates.build(couplings, grid, 8, 0), dataclasses.replace(light_cone, rate=0.0)).blocks
+    blocks = Scattering.build(
+        Rates.build(couplings, grid, 8, 0, comm=MPI.COMM_SELF), dataclasses.replace(light_cone, rate=0.0)
+    ).blocks
     root = np.sqrt(grid.equilibrium)
     for m, block in enumerate(blocks):
         modes = np.linalg.eigvalsh(block * (root / root[:, None]))
@@ -107,7 +110,7 @@ def test_energy_diffusion_does_not_depend_on_the_cells_width(couplings):
 
     def diffusion(step):
         grid = EnergyGrid.build(couplings.valleys, 300.0, step, 310.0)
-        rates, cells = Rates.build(acoustic, grid, 0, 0).intravalley[0], grid.slices[0]
+        rates, cells = Rates.build(acoustic, grid, 0, 0, comm=MPI.COMM_SELF).intravalley[0], grid.slices[0]
         energy = (np.arange(grid.counts[0]) + 0.5) * grid.width(0)
         squared = (rates[cells, cells] * np.subtract.outer(energy, energy) ** 2).sum(axis=0)
         middle = (energy > 20) & (energy < 100)
@@ -118,7 +121,7 @@ def test_energy_diffusion_does_not_depend_on_the_cells_width(couplings):
 
 
 def test_quadrature_is_converged(rates, couplings):
-    fine = Rates.build(couplings, rates.grid, 2, 0, Quadrature(angles=256, points=8))
+    fine = Rates.build(couplings, rates.grid, 2, 0, Quadrature(angles=256, points=8), MPI.COMM_SELF)
     for m in (0, 1, 2):
         coarse, exact = ((r.intravalley + r.intervalley)[m] for r in (rates, fine))
         assert np.abs(coarse - exact).max() < 1e-3 * np.abs(exact).max()
@@ -129,7 +132,7 @@ def test_quadrature_is_converged(rates, couplings):
 def test_formation_keeps_the_energy_of_the_phonon(couplings):
     phonon = next(p for p in couplings.optical if p.name == "K LO")
     grid = EnergyGrid.build(couplings.valleys, 20.0, 0.7, 30.0)
-    rates = Rates.build(only(couplings, optical=[phonon]), grid, 1, 0)
+    rates = Rates.build(only(couplings, optical=[phonon]), grid, 1, 0, comm=MPI.COMM_SELF)
     energy = grid.kinetic_energy @ rates.formation[1] / rates.formation[1].sum()
     assert energy == pytest.approx(51.5 - 48.0, rel=1e-9)
 

@@ -14,6 +14,7 @@ from hpcwigner.dynamics.kinetics import on_first_rank
 from hpcwigner.dynamics.ladder import Choice
 from hpcwigner.dynamics.steps import StepPlan
 from hpcwigner.dynamics.system import Problem
+from hpcwigner.exciton.landscape import Landscape
 from hpcwigner.observables import registry
 from hpcwigner.space.grid import HALO, process_grid
 
@@ -40,6 +41,7 @@ def _report(problem: Problem, ranks: int) -> str:
         f"material      {problem.material.name}, {problem.energies.temperature:g} K",
         f"valleys       {per_valley} energy cells of about {problem.energies.width(0):g} meV, "
         f"{problem.angles.count} angles{' (0 … π)' if problem.angles.half else ''}",
+        f"offsets       {_offsets(problem)}",
         f"coherent      ħΓ_0 = {HBAR * problem.pump.formation_rate:.4g} meV, light cone below "
         f"{problem.light_cone.energy:.3g} meV",
         f"unknowns      {unknowns:.4g} on {ranks} ranks ({px}×{py})",
@@ -49,6 +51,19 @@ def _report(problem: Problem, ranks: int) -> str:
         f"output        {output_bytes(problem, plan) / MIB:.1f} MiB in {problem.config.output.directory}",
     ]
     return "\n".join(lines)
+
+
+def _offsets(problem: Problem) -> str:
+    """Valley bottoms used, and beside a given one what the material's splitting and binding energies say."""
+    texts = []
+    for exciton in Landscape.of(problem.material).valleys:
+        text = f"{exciton.name} {exciton.energy:.4g} meV"
+        if exciton.given is None:
+            text += " (computed)"
+        elif exciton.computed is not None and exciton.name != problem.material.radiation.bright_valley:
+            text += f" (given; computed {exciton.computed:.4g})"
+        texts.append(text)
+    return ", ".join(texts)
 
 
 def memory(problem: Problem, choice: Choice, px: int, py: int) -> tuple[float, float, float]:

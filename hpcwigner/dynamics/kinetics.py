@@ -60,8 +60,7 @@ def load(config: Config, comm: MPI.Intracomm, directory: Path) -> Kinetics:
         material = materials.load(config.material, directory)
         return material, couplings_of(material)
 
-    material, couplings = on_first_rank(comm, solve)
-    return of(config, material, couplings, comm, directory)
+    return of(config, *on_first_rank(comm, solve), comm, directory)
 
 
 def couplings_of(material: Material, landscape: Landscape | None = None) -> Couplings:

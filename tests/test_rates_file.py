@@ -1,0 +1,191 @@
+"""Rates that leave as a file and come back, rates from elsewhere, and the cache."""
+
+import dataclasses
+import shutil
+
+import h5py
+import numpy as np
+import pytest
+from helpers import hpcwigner, small_input
+from mpi4py import MPI
+
+from hpcwigner.momentum.grid import EnergyGrid
+from hpcwigner.momentum.rates import Rates
+from hpcwigner.momentum.scattering import Scattering
+from hpcwigner.schema import InputError
+from hpcwigner.storage import rates_cache, rates_file
+from hpcwigner.storage.reading import read
+
+
+@pytest.fixture(scope="module")
+def grid(couplings):
+    return EnergyGrid.build(couplings.valleys, 77.0, 4.0, 62.0)
+
+
+@pytest.fixture(scope="module")
+def built(couplings, grid):
+    return Rates.build(couplings, grid, 4, 0, comm=MPI.COMM_SELF)
+
+
+@pytest.fixture
+def path(tmp_path, built):
+    file = tmp_path / "rates.h5"
+    rates_file.write(file, built, 0, {"source": "test"})
+    return file
+
+
+def generators(rates, light_cone):
+    return [
+        Scattering.build(rates, light_cone, intravalley=a, intervalley=b) for a, b in ((True, True), (True, False), (False, True))
+    ]
+
+
+def test_blocks_survive_the_file(path, built, grid, light_cone):
+    back = rates_file.read(path, grid, 4, MPI.COMM_SELF)
+    for found, expected in zip(generators(back, light_cone), generators(built, light_cone), strict=True):
+        assert np.abs(found.blocks - expected.blocks).max() < 1e-13 * np.abs(expected.blocks).max()
+        assert np.abs(found.blocks[0].sum(axis=0) + found.loss).max() < 1e-13 * found.fastest_rate
+        assert found.valley_transfer == pytest.approx(expected.valley_transfer, abs=1e-12 * found.fastest_rate)
+        assert found.formation == pytest.approx(expected.formation, rel=1e-13)
+
+
+def test_columns_of_gamma_sum_to_zero_and_xarray_opens_it(path):
+    xarray = pytest.importorskip("xarray")
+    with xarray.open_dataset(path, engine="h5netcdf") as data:
+        assert data.gamma.dims == ("m", "cell_to", "cell_from")
+        assert np.abs(data.gamma[0].sum("cell_to")).max() < 1e-12 * np.abs(data.gamma).max()
+        assert data.gamma.attrs["units"] == "ps-1"
+        assert float(data.equilibrium.sum()) == pytest.approx(1)
+
+
+def test_a_file_without_the_intervalley_part_counts_by_valleys(path, built, grid, light_cone):
+    with h5py.File(path, "r+") as file:
+        del file["gamma_intervalley"], file["formation_intervalley"]
+    back = rates_file.read(path, grid, 4, MPI.COMM_SELF)
+    whole, expected = generators(back, light_cone)[0], generators(built, light_cone)[0]
+    assert np.abs(whole.blocks - expected.blocks).max() < 1e-13 * np.abs(expected.blocks).max()
+    assert whole.valley_transfer == pytest.approx(expected.valley_transfer, abs=1e-12 * whole.fastest_rate)
+    assert back.formation == pytest.approx(built.formation, rel=1e-13)
+
+
+def break_balance(gamma):
+    gamma[0, 7, 7] -= 0.01 * gamma[0, 6, 7]
+    gamma[0, 6, 7] *= 1.01
+
+
+def go_negative(gamma):
+    gamma[0, 30, 2] = -0.5
+
+
+def lose_excitons(gamma):
+    gamma[0, 5, 5] *= 1.01
+
+
+def grow(gamma):
+    gamma[1, range(gamma.shape[1]), range(gamma.shape[1])] += 1e3
+
+
+def be_nan(gamma):
+    gamma[1, 4, 4] = np.nan
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (break_balance, ["gamma[0]", "detailed balance", "(cell_to 6, cell_from 7)", "KK at"]),
+        (go_negative, ["gamma[0]", "-0.5 /ps", "cell_to 30, cell_from 2", "KK' at"]),
+        (lose_excitons, ["gamma[0]", "sums to", "KK at"]),
+        (grow, ["gamma[1]", "grows"]),
+        (be_nan, ["not finite"]),
+    ],
+)
+def test_what_breaks_the_physics_is_refused(path, grid, damage, words):
+    with h5py.File(path, "r+") as file:
+        gamma = file["gamma"][()]
+        damage(gamma)
+        file["gamma"][...] = gamma
+    with pytest.raises(InputError) as error:
+        rates_file.read(path, grid, 4, MPI.COMM_SELF)
+    for word in words:
+        assert word in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_small_errors_are_mended_exactly(path, grid, light_cone):
+    """As rates in single precision have them: balance and number hold to rounding afterwards."""
+    with h5py.File(path, "r+") as file:
+        for name in ("gamma", "gamma_intervalley"):
+            file[name][...] = file[name][()].astype(np.float32)
+    blocks = Scattering.build(rates_file.read(path, grid, 4, MPI.COMM_SELF), dataclasses.replace(light_cone, rate=0.0)).blocks
+    flow = blocks[0] * grid.equilibrium
+    assert np.abs(flow - flow.T).max() < 1e-15 * np.abs(flow).max()
+    assert np.abs(blocks[0].sum(axis=0)).max() < 1e-13 * np.abs(blocks[0]).max()
+
+
+def test_a_file_of_another_grid_or_temperature_is_refused(path, couplings, grid):
+    with pytest.raises(InputError, match=r"temperature: found 300 K, expected 77 K"):
+        rates_file.read(path, EnergyGrid.build(couplings.valleys, 300.0, 4.0, 310.0), 4, MPI.COMM_SELF)
+    with pytest.raises(InputError, match=r"momentum: found a grid of .* cells, expected"):
+        rates_file.read(path, EnergyGrid.build(couplings.valleys, 77.0, 5.0, 62.0), 4, MPI.COMM_SELF)
+    with pytest.raises(InputError, match=r"momentum.angles: found 32, expected at most 8"):
+        rates_file.read(path, grid, 16, MPI.COMM_SELF)
+    with pytest.raises(InputError, match=r"rates: found '.*nothing.h5', expected a file"):
+        rates_file.read(path.with_name("nothing.h5"), grid, 4, MPI.COMM_SELF)
+    with h5py.File(path, "r+") as file:
+        file["velocity"][5] *= 1.1
+    with pytest.raises(InputError, match=r"velocity: found .* in KK at"):
+        rates_file.read(path, grid, 4, MPI.COMM_SELF)
+
+
+def test_a_run_from_a_file_equals_the_run_from_the_material(tmp_path):
+    direct = small_input(tmp_path, "direct")
+    assert hpcwigner("rates", direct, "-o", tmp_path / "rates.h5").returncode == 0
+    again = hpcwigner("rates", direct, "-o", tmp_path / "rates.h5")
+    assert again.returncode == 2
+    assert "rates.h5" in again.stderr
+    for words in ((), ("--set", "rates=rates.h5", "--output", tmp_path / "filed")):
+        found = hpcwigner(direct, *words, ranks=2)
+        assert found.returncode == 0, found.stderr
+    a, b = (read(tmp_path / name / "series.h5").data for name in ("direct", "filed"))
+    late = a["time"] >= 0.5
+    for name in ("population", "diffusion", "diffusion_interv"):
+        assert np.abs(a[name][late] - b[name][late]).max() < 1e-10 * np.abs(a[name][late]).max()
+    bad = tmp_path / "bad.h5"
+    shutil.copy(tmp_path / "rates.h5", bad)
+    with h5py.File(bad, "r+") as file:
+        file["gamma"][0, 1, 0] *= 2
+    refused = hpcwigner(direct, "--set", "rates=bad.h5", "--output", tmp_path / "bad", ranks=2)
+    assert refused.returncode == 2
+    assert refused.stderr.count("\n") == 1
+    assert "bad.h5" in refused.stderr
+
+
+def test_cache_gives_the_same_bits_and_knows_what_it_holds(tmp_path, couplings, grid, built):
+    calls = []
+
+    def build():
+        calls.append(1)
+        return Rates.build(couplings, grid, 4, 0, comm=MPI.COMM_SELF)
+
+    first, second = (rates_cache.cached(tmp_path, "ws2", grid, 4, MPI.COMM_SELF, build) for _ in range(2))
+    other = rates_cache.cached(tmp_path, "another", grid, 4, MPI.COMM_SELF, build)
+    assert len(calls) == 2
+    for found in (first, second, other):
+        assert np.array_equal(found.shared.array, built.shared.array)
+        assert np.array_equal(found.formation, built.formation)
+    files = sorted(tmp_path.glob("rates-*.h5"))
+    assert len(files) == len(list(tmp_path.iterdir())) == 2
+    files[0].write_bytes(b"not HDF5")
+    damaged = "ws2" if rates_cache.path_of(tmp_path, "ws2", grid, 4) == files[0] else "another"
+    with pytest.raises(InputError, match="remove it"):
+        rates_cache.cached(tmp_path, damaged, grid, 4, MPI.COMM_SELF, build)
+
+
+def test_cache_on_request(tmp_path):
+    path = small_input(tmp_path, "run")
+    plain = hpcwigner("moments", path, "--output", tmp_path / "plain")
+    assert plain.returncode == 0, plain.stderr
+    assert not (tmp_path / "cache").exists()
+    for name in ("first", "second"):
+        assert hpcwigner("moments", path, "--set", "rates_cache=cache", "--output", tmp_path / name).stdout == plain.stdout
+        assert len(list((tmp_path / "cache").iterdir())) == 1

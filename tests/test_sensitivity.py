@@ -1,0 +1,109 @@
+"""What D_v owes to uncertain numbers, and the report on a material."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import hpcwigner, small_input
+from mpi4py import MPI
+
+from hpcwigner import config
+from hpcwigner.dynamics import sensitivity, verification
+from hpcwigner.exciton import materials
+from hpcwigner.exciton.phonons import Couplings
+from hpcwigner.exciton.radiation import LightCone
+from hpcwigner.exciton.wavefunctions import ExponentialState
+from hpcwigner.momentum.grid import EnergyGrid
+from hpcwigner.momentum.rates import Rates
+from hpcwigner.observables.transport import chapman_enskog, elastic_acoustic
+from hpcwigner.storage.rates_file import generator
+
+
+@pytest.fixture
+def small(tmp_path):
+    return config.load(small_input(tmp_path))
+
+
+def test_slopes_are_differences_of_curves(small, ws2):
+    found = sensitivity.analyse(small, MPI.COMM_SELF, Path(), ranged=False)
+    key = next(k for k in found.varied if sensitivity.label(ws2, k) == "M TA electron")
+    number = dict(materials.numbers(ws2))[key]
+    low, high = (sensitivity.curves(small, materials.with_value(ws2, key, number.value * f)) for f in (0.9, 1.1))
+    expected = 0.5 * (high.diffusion - low.diffusion)
+    index = int(np.argmin(np.abs(high.time - 2.0)))
+    assert found.slopes([2.0])[key][0] == pytest.approx(expected[index], rel=1e-12)
+    assert np.abs(expected[index]).max() > 1e-4
+    assert set(found.varied) == {k for k, n in materials.numbers(ws2) if n.confidence == "estimated" and "splitting" not in k}
+
+
+def test_effects_are_linear_in_small_changes(small, ws2):
+    """Twice the slope from 10 % is the difference of ±20 % up to third order."""
+    key = next(k for k, _ in materials.numbers(ws2) if sensitivity.label(ws2, k) == "K TA electron")
+    value = dict(materials.numbers(ws2))[key].value
+    at = {f: sensitivity.curves(small, materials.with_value(ws2, key, value * f)).at([3.0])[0] for f in (0.8, 0.9, 1.1, 1.2)}
+    assert at[1.2] - at[0.8] == pytest.approx(2 * (at[1.1] - at[0.9]), rel=0.05)
+
+
+def test_verb_writes_table_and_plot_the_same_on_two_ranks(tmp_path):
+    path = small_input(tmp_path)
+    texts = []
+    for ranks in (1, 2):
+        folder = tmp_path / f"on{ranks}"
+        found = hpcwigner("sensitivity", path, "--set", "time.end=2 ps", "--at", "1", "2", "-o", folder, ranks=ranks)
+        assert found.returncode == 0, found.stderr
+        assert (folder / "sensitivity.png").stat().st_size > 10_000
+        texts.append((folder / "sensitivity.txt").read_text(encoding="utf-8"))
+        assert found.stdout.strip() == texts[-1].strip()
+    assert texts[0] == texts[1]
+    for word in ("D_KK'", "M TA electron", "KΛ.electron_mass", "radiation.linewidth", "base value"):
+        assert word in texts[0]
+
+
+@pytest.mark.parametrize("name", materials.shipped())
+def test_report_of_every_shipped_material(name):
+    text = verification.report(materials.load(name))
+    for word in ("binding energy of KK", "acoustic slope", "Chapman–Enskog", "light cone", "in equilibrium KK holds"):
+        assert word in text
+    lowest = name.startswith("mo")
+    assert ("is the lowest valley" in text) == lowest
+
+
+def test_verify_and_check_from_the_command_line(tmp_path):
+    found = hpcwigner("verify", "ws2_hbn")
+    assert found.returncode == 0
+    assert "30.49 µeV/K (measured 28 µeV/K" in found.stdout
+    found = hpcwigner("check", small_input(tmp_path))
+    assert "KK' -51.5 meV (given; computed -47.9" in found.stdout.replace("-47.89", "-47.9")
+    found = hpcwigner("verify", "ws3_hbn")
+    assert found.returncode == 2
+    assert "ws2_hbn" in found.stderr
+
+
+def test_acoustic_diffusion_of_point_like_excitons_is_the_elastic_limit(couplings):
+    """At high temperature Chapman–Enskog tends to ħ³ρv²/(M²D²) when excitons are points."""
+    state = dataclasses.replace(couplings.valleys[0], wavefunction=ExponentialState(1e-6))
+    phonon = dataclasses.replace(couplings.acoustic[0], valley=state)
+    grid = EnergyGrid.build((state,), 1000.0, 10.0, 1200.0)
+    rates = Rates.build(Couplings((state,), (phonon,), ()), grid, 1, 0, comm=MPI.COMM_SELF)
+    assert chapman_enskog(grid, generator(rates.intravalley)[1]) == pytest.approx(elastic_acoustic(phonon), rel=0.01)
+
+
+def test_lifetime_of_a_thermal_bright_valley(ws2):
+    """The share of the light cone in a Boltzmann distribution, by quadrature."""
+    cone = LightCone.of(ws2)
+    thermal = 0.0861733326 * 20.0
+    energy = (np.arange(20000) + 0.5) * 20 * thermal / 20000
+    weight = np.exp(-energy / thermal)
+    share = weight[energy < cone.energy].sum() / weight.sum()
+    assert cone.mean_lifetime(20.0) == pytest.approx(1 / (cone.rate * share), rel=0.03)
+
+
+def test_numbers_have_keys_and_can_be_replaced(ws2):
+    found = dict(materials.numbers(ws2))
+    changed = materials.with_value(ws2, "valleys.KΛ.electron_mass", 5.0)
+    assert changed.valleys["KΛ"].electron_mass.value == 5.0
+    assert ws2.valleys["KΛ"].electron_mass.value == 0.63
+    assert found["sound_velocity"].value == 4.3
+    same = dict(materials.numbers(changed))
+    assert {k for k in found if same[k] != found[k]} == {"valleys.KΛ.electron_mass"}
