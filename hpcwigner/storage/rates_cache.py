@@ -28,10 +28,8 @@ def cached(
 
     Cached rates are equal to built ones to the last bit. Files appear whole or not at all, so that runs may share a directory.
     """
-    content = (
-        f"{__version__}|{LAYOUT}|{np.__version__}|{orders}|{grid.counts}|{grid.energy_max!r}|{grid.temperature!r}|{ingredients}"
-    )
-    path = directory / f"rates-{hashlib.sha256(content.encode()).hexdigest()[:24]}.h5"
+    content = _content(ingredients, grid, orders)
+    path = path_of(directory, ingredients, grid, orders)
     if comm.bcast(path.exists() if comm.rank == 0 else None):
         return _read(path, content, grid, orders, comm)
     rates = build()
@@ -44,6 +42,16 @@ def cached(
     if problem := comm.bcast(problem):
         raise problem
     return rates
+
+
+def _content(ingredients: str, grid: EnergyGrid, orders: int) -> str:
+    numbers = f"{orders}|{grid.counts}|{grid.energy_max!r}|{grid.temperature!r}"
+    return f"{__version__}|{LAYOUT}|{np.__version__}|{numbers}|{ingredients}"
+
+
+def path_of(directory: Path, ingredients: str, grid: EnergyGrid, orders: int) -> Path:
+    """The file that holds, or will hold, the rates of these ingredients."""
+    return directory / f"rates-{hashlib.sha256(_content(ingredients, grid, orders).encode()).hexdigest()[:24]}.h5"
 
 
 def _write(path: Path, content: str, rates: Rates) -> None:
