@@ -142,3 +142,43 @@ def test_every_number_has_a_known_source(ws2):
     for source in sources:
         first = source.split(",")[0].strip()
         assert first in ws2.references or " " in first, source
+
+
+def test_a_material_based_on_another_changes_what_it_names(tmp_path):
+    from hpcwigner.exciton import materials
+
+    base = dict(materials.numbers(materials.load("ws2_hbn")))
+    paper = dict(materials.numbers(materials.load("ws2_hbn_rosati2020")))
+    changed = {key for key in base if paper[key].value != base[key].value}
+    assert changed == {
+        *(f"intervalley_phonons.{name}.electron" for name in ("K TA", "K LA", "Λ TA", "Λ LA")),
+        "intervalley_phonons.Λ TA.energy",
+    }
+    for key in changed:  # inside the range that the default material documents, not only its own
+        low, high = base[key].range
+        assert low <= paper[key].value <= high
+        assert paper[key].range == base[key].range
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "base: ws2_hbn\nchanges: {valleys.KX.energy: {value: 1 meV, source: me, confidence: measured}}\n", encoding="utf-8"
+    )
+    with pytest.raises(InputError, match=r"mine.yaml: changes: valleys.KX: unknown key; did you mean"):
+        materials.load(str(path))
+    path.write_text("base: ws2_hbn\nchange: {}\n", encoding="utf-8")
+    with pytest.raises(InputError, match="did you mean 'changes'"):
+        materials.load(str(path))
+
+
+def test_estimates_need_a_range_around_them(tmp_path):
+    from hpcwigner.exciton import materials
+
+    path = tmp_path / "mine.yaml"
+    for number, words in (
+        ("{value: 4 nm/ps, source: me, confidence: estimated}", "sound_velocity.range: found None, expected"),
+        ("{value: 4 nm/ps, source: me, confidence: estimated, range: [5 nm/ps, 6 nm/ps]}", r"sound_velocity.range: found \[5"),
+        ("{value: 4, source: me, confidence: measured}", "sound_velocity.value: found 4, expected a unit"),
+        ("{value: 4 nm/ps, source: me}", "sound_velocity.confidence: missing"),
+    ):
+        path.write_text(f"base: ws2_hbn\nchanges: {{sound_velocity: {number}}}\n", encoding="utf-8")
+        with pytest.raises(InputError, match=words):
+            materials.load(str(path))

@@ -118,7 +118,7 @@ def report(
 
     def write() -> str:
         material = materials.load(config.material, directory)
-        text = table(found, material, TIMES if times is None else times)
+        text = table(found, TIMES if times is None else times)
         if output is not None:
             from hpcwigner.plotting.sensitivity import plot_sensitivity
 
@@ -126,9 +126,7 @@ def report(
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "sensitivity.txt").write_text(text, encoding="utf-8")
             b = found.bright
-            changes = {
-                label(material, key): 0.5 * (high.diffusion - low.diffusion)[:, b] for key, (low, high) in found.varied.items()
-            }
+            changes = {label(key): 0.5 * (high.diffusion - low.diffusion)[:, b] for key, (low, high) in found.varied.items()}
             title = f"D of {found.valleys[b]}, {material.name}, {config.temperature:g} K"
             plot_sensitivity(folder / "sensitivity.png", found.base.time, found.base.diffusion[:, b], changes, title)
         return text
@@ -136,19 +134,17 @@ def report(
     return on_first_rank(comm, write)
 
 
-def label(material: Material, key: str) -> str:
-    """A key as people say it: phonons by name instead of by number."""
-    first, _, rest = key.partition(".")
-    if first in ("intravalley_phonons", "intervalley_phonons"):
-        number, _, name = rest.partition(".")
-        return f"{getattr(material, first)[int(number)].name} {name}"
-    return key.removeprefix("valleys.")
+def label(key: str) -> str:
+    """A key as people say it."""
+    return (
+        key.removeprefix("valleys.").removeprefix("intravalley_phonons.").removeprefix("intervalley_phonons.").replace(".", " ")
+    )
 
 
-def table(found: Sensitivity, material: Material, times: Sequence[float]) -> str:
+def table(found: Sensitivity, times: Sequence[float]) -> str:
     """Text of the verb: a block per valley, the bright one with its negative window; largest effects first."""
     shown = [t for t in times if t <= found.base.time[-1]]
-    names = {key: label(material, key) for key in found.varied}
+    names = {key: label(key) for key in found.varied}
     width = max(map(len, [*names.values(), "base value"])) + 2
     slopes = found.slopes(shown)
     order = sorted(slopes, key=lambda key: -float(np.nanmax(np.abs(slopes[key][:, found.bright]), initial=0.0)))

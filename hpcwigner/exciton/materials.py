@@ -230,6 +230,8 @@ class Material:
     def __post_init__(self) -> None:
         require(self.radiation.bright_valley in self.valleys, "radiation.bright_valley", self.radiation.bright_valley,
                 f"one of {', '.join(self.valleys)}")  # fmt: skip
+        names = [p.name for p in self.intravalley_phonons] + [p.name for p in self.intervalley_phonons]
+        require(len(set(names)) == len(names), "intervalley_phonons", names, "phonons with different names")
         for i, phonon in enumerate(self.intervalley_phonons):
             for valley in phonon.between:
                 require(valley in self.valleys, f"intervalley_phonons.{i}.between", valley,
@@ -257,11 +259,42 @@ def load(name: str, directory: Path = Path()) -> Material:
         hint = f"did you mean '{close[0]}'? " if close else ""
         raise InputError(f"material: found '{name}', expected a shipped material or a path to a material file; "
                          f"{hint}(shipped: {', '.join(shipped())})")  # fmt: skip
-    return schema.validate(Material, schema.read_yaml(path), str(path))
+    return schema.validate(Material, _read(path), str(path))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Data of a material file; one with the key `base` is another material with some `changes`."""
+    data = schema.read_yaml(path)
+    if "base" not in data:
+        return data
+    for key in data:
+        if key not in ("base", "name", "references", "changes"):
+            raise InputError(f"{path}: {schema.unknown_key(key, ('base', 'name', 'references', 'changes'))}")
+    base = data["base"]
+    whole = _read(SHIPPED / f"{base}.yaml" if base in shipped() else path.parent / str(base))
+    whole["name"] = data.get("name", whole["name"])
+    whole["references"] = {**whole["references"], **data.get("references", {})}
+    for key, number in data.get("changes", {}).items():
+        _change(whole, key, number, path)
+    return whole
+
+
+def _change(data: dict[str, Any], key: str, number: Any, path: Path) -> None:
+    """Replaces what stands at `key`, in which phonons go by their names."""
+    here: Any = data
+    *parents, last = key.split(".")
+    for depth, part in enumerate([*parents, last]):
+        known = {p["name"]: p for p in here} if isinstance(here, list) else here
+        if not isinstance(known, dict) or (part not in known and depth < len(parents)):
+            known = known if isinstance(known, dict) else {}
+            raise InputError(f"{path}: changes: {schema.unknown_key('.'.join(key.split('.')[: depth + 1]), known)}")
+        if depth < len(parents):
+            here = known[part]
+    here[last] = number
 
 
 def numbers(part: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Sourced]]:
-    """All numbers of a material with their keys, such as ("valleys.KK.hole_mass", …)."""
+    """All numbers of a material with their keys: "valleys.KK.hole_mass", "intervalley_phonons.K TA.energy"."""
     if isinstance(part, Sourced):
         yield ".".join(path), part
     elif isinstance(part, Benchmarks):
@@ -270,8 +303,9 @@ def numbers(part: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Source
         for key, value in part.items():
             yield from numbers(value, (*path, key))
     elif isinstance(part, tuple):
-        for i, value in enumerate(part):
-            yield from numbers(value, (*path, str(i)))
+        for phonon in part:
+            if dataclasses.is_dataclass(phonon):
+                yield from numbers(phonon, (*path, str(getattr(phonon, "name", ""))))
     elif dataclasses.is_dataclass(part):
         for field in dataclasses.fields(part):
             yield from numbers(getattr(part, field.name), (*path, field.name))
@@ -287,7 +321,7 @@ def with_value(material: Material, key: str, value: float) -> Material:
         if isinstance(part, dict):
             return {**part, path[0]: changed(part[path[0]], path[1:])}
         if isinstance(part, tuple):
-            return tuple(changed(p, path[1:]) if str(i) == path[0] else p for i, p in enumerate(part))
+            return tuple(changed(p, path[1:]) if p.name == path[0] else p for p in part)
         return dataclasses.replace(part, **{path[0]: changed(getattr(part, path[0]), path[1:])})
 
     return cast(Material, changed(material, key.split(".")))
