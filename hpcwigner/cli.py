@@ -92,7 +92,7 @@ def _parse(words: list[str]) -> argparse.Namespace:
         ("check", _check, "validate an input; print unknowns, memory, steps and output size"),
         ("moments", _moments, "D_v(t) and w_v²(t) from the exact moment equations, without a grid"),
         ("rates", _rates, "write the scattering rates of an input; `rates: FILE` in an input takes them back"),
-        ("sensitivity", _sensitivity, "change of D_v(t) per 10 % of each uncertain number of the material"),
+        ("sensitivity", _sensitivity, "change of D_v(t) per 10 %% of each uncertain number of the material"),
     ):
         sub = verb(name, call, text)
         sub.add_argument("input", metavar="INPUT", type=Path, help="input file (YAML)")
