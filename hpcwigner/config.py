@@ -73,6 +73,8 @@ class Space:
     length: Annotated[float, Quantity("nm", shown="um", positive=True)] = 12000.0
     cells: int | tuple[int, int] = 128
     boundary: Literal["periodic", "open", "reflecting"] = "periodic"
+    symmetry: Literal["auto", "folded", "whole"] = "auto"
+    """`folded` holds the part x, y ≥ 0 only; `auto` does so unless an axis has an odd number of cells."""
 
     def __post_init__(self) -> None:
         scalar = not isinstance(self.cells, tuple)

@@ -72,7 +72,7 @@ def test_wigner_cut_of_a_boltzmann_state(place, rates):
         assert np.array_equal(np.isfinite(found[v, 30]), inside | (kinetic <= energies.energy_max - valley.energy))
         cells = energies.cell_at(v, kinetic[inside])
         occupation = (energies.equilibrium / energies.states)[cells]
-        direction = 1 + np.sign(cut.k[inside] + 1e-30) * x[:, None] / 1e4
+        direction = 1 + np.sign(cut.k[inside]) * x[:, None] / 1e4
         expected = norm * profile[:, None] * direction * occupation
         assert found[v][:, inside] == pytest.approx(expected, rel=1e-4)
     per_state = energies.equilibrium / energies.states  # the same function of total energy in every valley

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from helpers import ROOT, hpcwigner, small_input
 
+from hpcwigner.storage.reading import read
+
 xarray = pytest.importorskip("xarray")
 
 
@@ -156,3 +158,38 @@ def test_shipped_inputs_are_valid():
         found = hpcwigner("check", path, "--set", "time.end=1 ps" if "off" not in path.name else "time.end=12 ps",
                           "--set", "momentum.energy_step=5 meV", ranks=2)  # fmt: skip
         assert found.returncode == 0, (path, found.stderr)
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        "{dimensions: 1, length: 6 um, cells: 48, boundary: periodic}",
+        "{dimensions: 1, length: 2 um, cells: 48, boundary: open}",
+        "{dimensions: 2, length: 2 um, cells: [24, 20], boundary: periodic}",
+        "{dimensions: 2, length: 2 um, cells: [24, 20], boundary: reflecting}",
+        "{dimensions: 2, length: 2 um, cells: [24, 20], boundary: open}",
+    ],
+)
+def test_a_folded_sample_gives_the_whole_one(tmp_path, space):
+    """1e-12 of the largest value in every quantity of every file; folded on two ranks, whole on one."""
+    path = small_input(tmp_path, space=space)
+    for symmetry, ranks in (("whole", 1), ("folded", 2)):
+        words = ("--set", f"space.symmetry={symmetry}", "--output", tmp_path / symmetry)
+        assert hpcwigner(path, *words, ranks=ranks).returncode == 0
+    for name in ("series.h5", "fields.h5", "wigner.h5"):
+        whole, folded = (read(tmp_path / symmetry / name).data for symmetry in ("whole", "folded"))
+        assert set(whole) == set(folded)
+        for quantity, expected in whole.items():
+            assert np.array_equal(np.isnan(expected), np.isnan(folded[quantity]))
+            scale = np.nanmax(np.abs(whole["diffusion"] if quantity.startswith("diffusion_") else expected))
+            assert np.nanmax(np.abs(folded[quantity] - expected)) <= 1e-12 * scale, (name, quantity)
+
+
+def test_folding_is_chosen_when_it_can_be(tmp_path):
+    even = hpcwigner("check", small_input(tmp_path)).stdout
+    odd = small_input(tmp_path, space="{dimensions: 1, length: 6 um, cells: 49}")
+    assert "folded" in even
+    assert "folded" not in hpcwigner("check", odd).stdout
+    refused = hpcwigner("check", odd, "--set", "space.symmetry=folded")
+    assert refused.returncode == 2
+    assert "space.symmetry" in refused.stderr

@@ -44,7 +44,7 @@ def _report(problem: Problem, ranks: int) -> str:
         f"offsets       {_offsets(problem)}",
         f"coherent      ħΓ_0 = {HBAR * problem.pump.formation_rate:.4g} meV, light cone below "
         f"{problem.light_cone.energy:.3g} meV",
-        f"unknowns      {unknowns:.4g} on {ranks} ranks ({px}×{py})",
+        f"unknowns      {unknowns:.4g} on {ranks} ranks ({px}×{py})" + (", folded at the axes" if problem.space.folded else ""),
         f"steps         {len(plan.steps())} of {choice.integrator}: " + plan.describe(),
         f"memory        {(state + private) / MIB:.0f} MiB per rank ({state / MIB:.0f} of it state and work arrays), "
         f"and {shared / MIB:.0f} MiB once per node",
@@ -86,9 +86,9 @@ def memory(problem: Problem, choice: Choice, px: int, py: int) -> tuple[float, f
 def output_bytes(problem: Problem, plan: StepPlan) -> float:
     """Bytes of all output files at the end."""
     output, valleys = problem.config.output, len(problem.energies.valleys)
-    points = math.prod(problem.space.shape)
+    points = math.prod(problem.space.whole.shape)
     rows = round(plan.end / output.fields_every) + 1
     fields = sum(valleys if "valley" in o.dimensions else 1 for o in registry.FIELDS) * points * rows
     series = sum(valleys if "valley" in o.dimensions else 1 for o in registry.SERIES) * plan.outputs
-    wigner = len(output.wigner_at) * valleys * problem.space.shape[0] * 401
+    wigner = len(output.wigner_at) * valleys * problem.space.whole.shape[0] * 401
     return 8.0 * (fields + series + wigner)

@@ -58,7 +58,7 @@ class RunOutput:
         two = self.problem.space.dimensions == 2
         attributes = on_first_rank(self.comm, lambda: provenance.attributes(input_text, self.comm.size))
         valleys = [v.name for v in self.problem.energies.valleys]
-        place = {axis: self.problem.space.centers(i) * registry.UM for i, axis in enumerate("xy" if two else "x")}
+        place = {axis: self.problem.space.whole.centers(i) * registry.UM for i, axis in enumerate("xy" if two else "x")}
         adapt = (lambda o: o) if two else registry.in_slab
         fields, cut = [adapt(o) for o in registry.FIELDS], [adapt(o) for o in registry.WIGNER]
         rows = resume.rows if resume else {}
@@ -102,8 +102,9 @@ class RunOutput:
         if index in self._wigner_due and self.cut is not None and self.wigner_file is not None:
             row = self.wigner_file.append(now)
             values = self.cut(u)
-            block = (self.wigner.decomposition.x, slice(None))
-            self.wigner_file.write(row, "wigner", values if self.cut.writes else None, block)
+            for (x, _), (mirrored, _) in self.wigner.decomposition.images():
+                seen = values[:, ::-1, ::-1] if mirrored else values  # the image's momentum points the other way
+                self.wigner_file.write(row, "wigner", seen if self.cut.writes else None, (x, slice(None)))
 
     def _write_fields(self, now: float, u: Array, scattering: Any, moments: Any) -> None:
         decomposition = self.wigner.decomposition
@@ -111,11 +112,12 @@ class RunOutput:
         if now >= ladder.JUDGED_FROM:
             self.worst_undershoot = np.minimum(self.worst_undershoot, undershoot(local.density, self.comm))
         two = self.problem.space.dimensions == 2
-        block = (decomposition.x, decomposition.y) if two else (decomposition.x,)
         row = self.fields.append(now)
         for name in ("density", "pl", "shape_variation"):
             values = getattr(local, name)
-            self.fields.write(row, name, values if two else values[..., 0], block)
+            for block, mirrored in decomposition.images():
+                seen = np.flip(values, [axis for axis, flip in zip((-2, -1), mirrored, strict=True) if flip])
+                self.fields.write(row, name, seen if two else seen[..., 0], block if two else block[:1])
         self.fields.flush()
         self.series.flush()
 

@@ -139,7 +139,7 @@ def run(
         config = on_first_rank(comm, lambda: _resumed_config(config, restart_from))
     problem = system.build(config, comm, material_directory)
     reference, choice = on_first_rank(comm, lambda: _plan(problem))
-    complete, plan = system.completed(problem.config, choice), choice.plan
+    complete, plan = system.completed(problem.config, choice, problem.space.folded), choice.plan
     directory, lock = _on_first_with_local(comm, lambda: prepare_directory(complete, bool(restart_from)))
     start_logging(comm, directory / "run.log", quiet)
     control = Control(comm, directory, complete.checkpoint.every, complete.time.walltime)

@@ -37,11 +37,11 @@ class Work:
 
 def announce(problem: Problem, wigner: WignerSystem, choice: ladder.Choice, directory: Path) -> None:
     energies, decomposition = problem.energies, wigner.decomposition
-    cells = "×".join(str(n) for n in problem.space.shape[: problem.space.dimensions])
+    cells = "×".join(str(n) for n in problem.space.whole.shape[: problem.space.dimensions])
     LOG.info("%s at %g K, output in %s", problem.material.name, energies.temperature, directory)
     LOG.info(
-        "%s cells × %d angles × %d energies (%s) = %.4g unknowns on %d ranks (%d×%d)",
-        cells, problem.angles.count, energies.size,
+        "%s cells%s × %d angles × %d energies (%s) = %.4g unknowns on %d ranks (%d×%d)",
+        cells, " (folded)" if problem.space.folded else "", problem.angles.count, energies.size,
         ", ".join(f"{v.name} {n}" for v, n in zip(energies.valleys, energies.counts, strict=True)),
         wigner.unknowns, decomposition.comm.size, *decomposition.processes,
     )  # fmt: skip

@@ -159,12 +159,21 @@ def _scatterings(config: Config, rates: Rates, light_cone: LightCone, switches: 
 
 
 def _space(config: Config, ranks: int) -> SpaceGrid:
-    space = SpaceGrid(config.space.dimensions, config.space.length, config.space.shape, config.space.boundary)
-    try:
-        process_grid(space.shape, space.dimensions, ranks)
-    except DecompositionError as error:
-        raise InputError(f"space.cells: found {error}") from None
-    return space
+    """The grid, folded where the input allows: the pump is centred and isotropic, and the sample uniform."""
+    whole = SpaceGrid(config.space.dimensions, config.space.length, config.space.shape, config.space.boundary)
+    wanted = config.space.symmetry
+    if wanted == "folded" and whole.halved is None:
+        raise InputError(f"space.symmetry: found folded, expected whole: {config.space.cells} cells have no middle face")
+    candidates = [whole.halved] if wanted != "whole" and whole.halved is not None else []
+    candidates += [whole] if wanted != "folded" else []
+    problem = ""
+    for space in candidates:
+        try:
+            process_grid(space.shape, space.dimensions, ranks)
+            return space
+        except DecompositionError as error:
+            problem = str(error)
+    raise InputError(f"space.cells: found {problem}")
 
 
 def _check_switches(config: Config, pump: Pump) -> None:
@@ -179,7 +188,7 @@ def _check_switches(config: Config, pump: Pump) -> None:
             )
 
 
-def completed(config: Config, choice: ladder.Choice) -> Config:
+def completed(config: Config, choice: ladder.Choice, folded: bool) -> Config:
     """The input with everything that was `auto` filled in: it runs again to the same result."""
     from hpcwigner.config import StepLadder
 
@@ -187,4 +196,5 @@ def completed(config: Config, choice: ladder.Choice) -> Config:
     tick = choice.plan.tick
     steps = StepLadder(pump=tick / pump, pump_end=pump_end, early=tick / early, early_end=early_end, late=tick / late)
     time = dataclasses.replace(config.time, steps=steps, integrator=cast(Any, choice.integrator))
-    return dataclasses.replace(config, time=time)
+    space = dataclasses.replace(config.space, symmetry="folded" if folded else "whole")
+    return dataclasses.replace(config, time=time, space=space)

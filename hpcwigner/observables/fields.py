@@ -93,7 +93,8 @@ class WignerCut:
         mass = np.array([v.mass for v in energies.valleys])
         tops = np.array([energies.energy_max - v.energy for v in energies.valleys])
         largest = float(np.sqrt(2 * mass * tops / HBAR2_OVER_M0).max())
-        self.k = np.linspace(-largest, largest, self.POINTS)
+        half = np.linspace(0.0, largest, self.POINTS // 2 + 1)
+        self.k = np.concatenate((-half[:0:-1], half))  # symmetric to the last bit, so that ±k fall into the same cell
         """[1/nm]"""
         kinetic = HBAR2_OVER_M0 * self.k**2 / (2 * mass[:, None])
         self._inside = kinetic <= tops[:, None]
@@ -106,7 +107,9 @@ class WignerCut:
     def _weights_along_y(self) -> Array:
         n = self.decomposition.grid.shape[1]
         weights = np.zeros(n)
-        if n % 2:
+        if self.decomposition.grid.copies[1] == 2:
+            weights[:3] = 2 * CENTRAL_SIX[3:]  # the other three rows are their images, where motion along ±x is the same
+        elif n % 2:
             weights[n // 2] = 1
         else:
             weights[n // 2 - 3 : n // 2 + 3] = CENTRAL_SIX
@@ -125,6 +128,8 @@ class WignerCut:
         total = np.empty_like(occupation)
         self._column.Reduce(occupation, total)
         picked = total[:, (self._angle > 0).astype(int)[None, :], self._cells]  # (x, valley, k)
+        at_rest = self.POINTS // 2  # k = 0 belongs to both directions
+        picked[:, :, at_rest] = total[:, :, self._cells[:, at_rest]].mean(axis=1)
         return np.ascontiguousarray(np.where(self._inside, picked, np.nan).transpose(1, 0, 2))
 
     @property

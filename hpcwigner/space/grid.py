@@ -21,30 +21,61 @@ class DecompositionError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class SpaceGrid:
-    """Cells of a sample centred on the origin. A slab (dimensions = 1) is uniform along y and has one cell there."""
+    """Cells of a sample centred on the origin. A slab (dimensions = 1) is uniform along y and has one cell there.
+
+    A folded grid holds the part x ≥ 0 (and y ≥ 0) of a state that is symmetric under x → −x (and y → −y) with the
+    momentum turned likewise. The axes are mirrors then; beyond the far end of a periodic sample lies a mirror as well.
+    """
 
     dimensions: int
     length: float
-    """Edge length [nm], the same in both directions."""
+    """Edge length of the whole sample [nm], the same in both directions."""
     shape: tuple[int, int]
-    """Cells along x and y."""
+    """Cells held along x and y."""
     boundary: str
     """periodic, open or reflecting"""
+    folded: bool = False
+
+    @property
+    def copies(self) -> tuple[int, int]:
+        """How many images of the held part make up the sample along x and y."""
+        return (2 if self.folded else 1, 2 if self.folded and self.dimensions == 2 else 1)
+
+    @property
+    def whole(self) -> SpaceGrid:
+        """The grid of the whole sample."""
+        shape = self.shape[0] * self.copies[0], self.shape[1] * self.copies[1]
+        return dataclasses.replace(self, shape=shape, folded=False)
+
+    @property
+    def halved(self) -> SpaceGrid | None:
+        """The folded grid of this sample; None when an axis has an odd number of cells."""
+        halves = self.shape[0] // 2, self.shape[1] // (2 if self.dimensions == 2 else 1)
+        folded = dataclasses.replace(self, shape=halves, folded=True)
+        return folded if folded.whole == self else None
 
     @property
     def spacing(self) -> tuple[float, float]:
         """Cell sizes along x and y [nm]."""
-        return self.length / self.shape[0], self.length / self.shape[1]
+        return self.length / (self.copies[0] * self.shape[0]), self.length / (self.copies[1] * self.shape[1])
 
     @property
     def cell_measure(self) -> float:
-        """Length [nm] of a slab's cell or area [nm²] of a 2-D cell."""
-        return self.spacing[0] if self.dimensions == 1 else self.spacing[0] * self.spacing[1]
+        """Length [nm] (slab) or area [nm²] of a held cell and its images."""
+        length = self.spacing[0] * self.copies[0]
+        return length if self.dimensions == 1 else length * self.spacing[1] * self.copies[1]
+
+    def wall(self, side: int) -> str:
+        """What lies beyond the lower (0) or upper (1) end of an axis: periodic, open or reflecting."""
+        if not self.folded:
+            return self.boundary
+        return "reflecting" if side == 0 or self.boundary == "periodic" else self.boundary
 
     def centers(self, axis: int) -> Array:
-        """Cell centres along an axis [nm], shape (cells,)."""
+        """Centres of the held cells along an axis [nm], shape (cells,)."""
         n = self.shape[axis]
-        return (np.arange(n) + 0.5 - 0.5 * n) * self.spacing[axis]
+        origin = 0.0 if self.copies[axis] == 2 else 0.5 * n
+        return (np.arange(n) + 0.5 - origin) * self.spacing[axis]
 
     def gaussian(self, width_squared: float) -> Array:
         """exp(−r²/w²) normalised to 1 on the grid [1/nm or 1/nm²], shape `shape`."""
@@ -104,10 +135,21 @@ class Decomposition:
         place = list(self.position)
         place[axis] += direction
         if not 0 <= place[axis] < self.processes[axis]:
-            if self.grid.boundary != "periodic":
+            if self.grid.wall(int(direction > 0)) != "periodic":
                 return None
             place[axis] %= self.processes[axis]
         return place[0] * self.processes[1] + place[1]
+
+    def images(self) -> list[tuple[tuple[slice, slice], tuple[bool, bool]]]:
+        """Where this rank's block and its mirror images lie in the whole sample, and along which axes each is flipped."""
+        parts = []
+        for axis, held in enumerate((self.x, self.y)):
+            n = self.grid.shape[axis]
+            if self.grid.copies[axis] == 1:
+                parts.append([(held, False)])
+            else:
+                parts.append([(slice(n + held.start, n + held.stop), False), (slice(n - held.stop, n - held.start), True)])
+        return [((x, y), (flip_x, flip_y)) for x, flip_x in parts[0] for y, flip_y in parts[1]]
 
     def local(self, values: Array) -> Array:
         """This rank's part of an array over the whole grid."""

@@ -71,8 +71,6 @@ class Halo:
         MPI.Prequest.Waitall(self._requests)
         for axis, side in self._copies:
             np.copyto(self.ghosts[axis][side], self._packed[axis][1 - side])
-        if self.decomposition.grid.boundary == "periodic":
-            return
         for axis in self.axes:
             for side in (0, 1):
                 if self.decomposition.neighbor(axis, 2 * side - 1) is None:
@@ -80,7 +78,7 @@ class Halo:
 
     def _fill_wall(self, axis: int, side: int) -> None:
         ghost, own = self.ghosts[axis][side], self._packed[axis][side]
-        if self.decomposition.grid.boundary == "reflecting":
+        if self.decomposition.grid.wall(side) == "reflecting":
             # Cell k beyond the wall mirrors cell k inside it, with the normal velocity reversed.
             np.copyto(ghost, np.flip(own, axis)[:, :, self.mirrors[axis]])
             return
