@@ -53,8 +53,11 @@ def test_steps_allocate_nothing_of_the_states_size(scattering):
         def to_harmonics(self, state, out):
             out[...] = state.transpose(1, 0, 2)
 
-        def from_harmonics(self, harmonics, out):
-            out[...] = harmonics.transpose(1, 0, 2)
+        def from_harmonics(self, harmonics, out, add=False):
+            if add:
+                out += harmonics.transpose(1, 0, 2)
+            else:
+                out[...] = harmonics.transpose(1, 0, 2)
 
         def explicit(self, state, out):
             np.multiply(state, self.rate, out=out)

@@ -193,3 +193,52 @@ def test_folding_is_chosen_when_it_can_be(tmp_path):
     refused = hpcwigner("check", odd, "--set", "space.symmetry=folded")
     assert refused.returncode == 2
     assert "space.symmetry" in refused.stderr
+
+
+@pytest.mark.parametrize(("integrator", "ranks"), [("etd2", 1), ("etd3", 2), ("arkimex3", 1)])
+def test_memory_is_what_was_predicted(tmp_path, integrator, ranks):
+    """Within 10 %, of runs whose state is not small beside the program."""
+    space = "{dimensions: 2, length: 4 um, cells: 96}"
+    path = small_input(tmp_path, space=space, integrator=integrator)
+    settings = [
+        "time.end=0.5 ps",
+        "momentum.energy_step=2 meV",
+        "momentum.angles=16",
+        "output.wigner_at=[]",
+        "output.fields_every=0.5 ps",
+    ]
+    steps = "time.steps={pump: 50 fs, pump_end: 0.25 ps, early: 50 fs, early_end: 0.5 ps, late: 50 fs}"
+    found = hpcwigner(path, *(w for s in [*settings, steps] for w in ("--set", s)), ranks=ranks)
+    assert found.returncode == 0, found.stderr
+    line = next(line for line in (found.stdout + found.stderr).splitlines() if "memory: at most" in line)
+    measured, predicted = (float(word) for word in line.replace(",", "").split() if word.replace(".", "").isdigit())
+    assert measured == pytest.approx(predicted, rel=0.1)
+
+
+def test_a_run_that_does_not_fit_is_refused(tmp_path):
+    path = small_input(tmp_path, space="{dimensions: 2, length: 40 um, cells: 2000}")
+    for verb in ("check", "run"):
+        found = hpcwigner(verb, path, "--set", "momentum.angles=64", "--set", "momentum.energy_step=1 meV")
+        assert found.returncode == 2, found.stderr
+        assert found.stderr.count("\n") == 1
+        assert "expected" in found.stderr
+        assert not (tmp_path / "run").exists()
+    found = hpcwigner("check", path, "--set", "space.cells=900")
+    if found.returncode:  # on machines with less than what 900² cells take
+        assert "memory: found" in found.stderr
+
+
+def test_room_is_judged_by_what_the_node_has(monkeypatch):
+    from mpi4py import MPI
+
+    from hpcwigner.dynamics import memory
+    from hpcwigner.schema import InputError
+
+    needed = memory.Memory(2e8, 1e8, 5e8, 1e7, 1e7, 3e7, 4e7, 4)
+    assert needed.node == pytest.approx(4 * (1e8 + 5e8 + 1e7 + 3e7) + 4e7)
+    assert needed.resident == pytest.approx(2e8 + 5e8 + 1e7 + 3e7 + 4e7)
+    monkeypatch.setattr(memory, "available", lambda: 1e12)
+    memory.require_room(needed, MPI.COMM_SELF)
+    monkeypatch.setattr(memory, "available", lambda: 1e9)
+    with pytest.raises(InputError, match="memory: found 954 MiB available, expected 2098"):
+        memory.require_room(needed, MPI.COMM_SELF)

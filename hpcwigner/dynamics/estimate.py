@@ -9,33 +9,34 @@ from mpi4py import MPI
 
 from hpcwigner.config import Config
 from hpcwigner.constants import HBAR
-from hpcwigner.dynamics import etd, system
+from hpcwigner.dynamics import system
 from hpcwigner.dynamics.kinetics import on_first_rank
 from hpcwigner.dynamics.ladder import Choice
+from hpcwigner.dynamics.memory import MIB, Memory, predict, require_room
 from hpcwigner.dynamics.steps import StepPlan
 from hpcwigner.dynamics.system import Problem
 from hpcwigner.exciton.landscape import Landscape
 from hpcwigner.observables import registry
-from hpcwigner.space.grid import HALO, process_grid
-
-PROGRAM_BYTES = 180e6
-"""Python, MPI, PETSc, HDF5 and numba of one rank before it holds any array (measured, Debian 12)."""
-MIB = 2**20
+from hpcwigner.space.grid import process_grid
 
 
 def estimate(config: Config, comm: MPI.Intracomm, material_directory: Path) -> str:
-    """Report of the verb `check`. Raises schema.InputError. Collective."""
+    """Report of the verb `check`. Raises schema.InputError, also when the run does not fit into memory. Collective."""
+    import hpcwigner.dynamics.run  # noqa: F401  (what a run loads counts)
+
     problem = system.build(config, comm, material_directory)
-    return on_first_rank(comm, lambda: _report(problem, comm.size))
+    choice = on_first_rank(comm, lambda: problem.choose_steps(problem.reference()))
+    memory = predict(problem, choice, comm)
+    text = on_first_rank(comm, lambda: _report(problem, choice, memory, comm.size))
+    require_room(memory, comm)
+    return text
 
 
-def _report(problem: Problem, ranks: int) -> str:
-    choice = problem.choose_steps(problem.reference())
+def _report(problem: Problem, choice: Choice, memory: Memory, ranks: int) -> str:
     plan = choice.plan
     cells = problem.energies.size
     unknowns = math.prod(problem.space.shape) * problem.angles.count * cells
     px, py = process_grid(problem.space.shape, problem.space.dimensions, ranks)
-    state, shared, private = memory(problem, choice, px, py)
     per_valley = ", ".join(f"{v.name} {n}" for v, n in zip(problem.energies.valleys, problem.energies.counts, strict=True))
     lines = [
         f"material      {problem.material.name}, {problem.energies.temperature:g} K",
@@ -46,8 +47,7 @@ def _report(problem: Problem, ranks: int) -> str:
         f"{problem.light_cone.energy:.3g} meV",
         f"unknowns      {unknowns:.4g} on {ranks} ranks ({px}×{py})" + (", folded at the axes" if problem.space.folded else ""),
         f"steps         {len(plan.steps())} of {choice.integrator}: " + plan.describe(),
-        f"memory        {(state + private) / MIB:.0f} MiB per rank ({state / MIB:.0f} of it state and work arrays), "
-        f"and {shared / MIB:.0f} MiB once per node",
+        f"memory        {memory.describe()}",
         f"output        {output_bytes(problem, plan) / MIB:.1f} MiB in {problem.config.output.directory}",
     ]
     return "\n".join(lines)
@@ -64,23 +64,6 @@ def _offsets(problem: Problem) -> str:
             text += f" (given; computed {exciton.computed:.4g})"
         texts.append(text)
     return ", ".join(texts)
-
-
-def memory(problem: Problem, choice: Choice, px: int, py: int) -> tuple[float, float, float]:
-    """Bytes of state-sized arrays per rank, of operators per node, and of all else per rank."""
-    nx, ny = (math.ceil(n / p) for n, p in zip(problem.space.shape, (px, py), strict=True))
-    per_point = 8 * problem.angles.count * problem.energies.size
-    orders, cells = max(problem.angles.orders) + 1, problem.energies.size
-    block = 8 * orders * cells**2
-    sizes = {(step.stage, step.size) for step in choice.plan.steps()}
-    if choice.integrator in etd.SCHEMES:
-        scheme = etd.SCHEMES[choice.integrator]
-        arrays, sets = scheme.slots + 3, sum(scheme.slots_per_stage)
-    else:
-        arrays, sets = 16, 1  # PETSc's stage vectors, right-hand sides and residuals
-    halo = 4 * HALO * (ny + (nx if problem.space.dimensions == 2 else 0)) * per_point
-    operators = (len(sizes) * sets + len(problem.scatterings)) * block
-    return arrays * nx * ny * per_point, operators, halo + PROGRAM_BYTES
 
 
 def output_bytes(problem: Problem, plan: StepPlan) -> float:

@@ -83,7 +83,6 @@ class ExponentialIntegrator:
         self.system = system
         points, rows, cells = system.shape
         self.vectors = np.zeros((rows, points, self.slots, cells))
-        self.stage_state = np.zeros(system.shape)
         buffer = np.zeros(points * rows * cells)
         self._drift = buffer.reshape(points, rows, cells)
         self._result = buffer.reshape(rows, points, cells)  # the same memory: drift is spent when a result is made
@@ -114,12 +113,12 @@ class ExponentialIntegrator:
         self.system.explicit(state, self._drift)
         self.system.to_harmonics(self._drift, self._slot(index))
 
-    def _combine(self, blocks: Array, first: int, last: int, source: Array | None, out: Array) -> None:
-        """State made of the slots first…last−1 by the matrices of a stage, plus what the source brings."""
+    def _combine(self, blocks: Array, first: int, last: int, source: Array | None, out: Array, add: bool = False) -> None:
+        """`out` becomes (or grows by) the slots first…last−1 under the matrices of a stage, plus what the source brings."""
         apply_blocks(blocks, self.system.orders, self.vectors[:, :, first:last], self._result)
         if source is not None:
             self.system.add_source(self._result, source)
-        self.system.from_harmonics(self._result, out)
+        self.system.from_harmonics(self._result, out, add)
 
 
 class ETD2(ExponentialIntegrator):
@@ -141,15 +140,13 @@ class ETD2(ExponentialIntegrator):
         return np.asarray(a + phi[2] * drift * (a - 1))
 
     def step(self, u: Array, operators: StepOperators, source: Array | None) -> None:
-        a = self.stage_state
         self._load_drift(0, u)
-        self._load(1, u)
+        self._load(1, u)  # from here on u is known by its harmonics, and its place is taken by a
         formed = None if source is None else operators.source(half=False, polynomial=source)
-        self._combine(operators.blocks[0], 0, 2, formed, a)
-        self._load_drift(1, a)
+        self._combine(operators.blocks[0], 0, 2, formed, u)
+        self._load_drift(1, u)
         self._slot(1)[...] -= self._slot(0)
-        self._combine(operators.blocks[1], 1, 2, None, u)
-        u += a
+        self._combine(operators.blocks[1], 1, 2, None, u, add=True)
 
 
 class ETD3(ExponentialIntegrator):
@@ -181,20 +178,18 @@ class ETD3(ExponentialIntegrator):
         return np.asarray(b + last + (2 * phi[2] - 4 * phi[3] - phi[1]) * w)
 
     def step(self, u: Array, operators: StepOperators, source: Array | None) -> None:
-        a = b = self.stage_state
         self._load_drift(0, u)
-        self._load(1, u)
+        self._load(1, u)  # from here on u is known by its harmonics, and its place is taken by a, then b
         formed = None if source is None else operators.source(half=True, polynomial=source)
-        self._combine(operators.blocks[0], 0, 2, formed, a)
-        self._load_drift(2, a)
+        self._combine(operators.blocks[0], 0, 2, formed, u)
+        self._load_drift(2, u)
         w = self._slot(2)
         w *= 2
         w -= self._slot(0)
         formed = None if source is None else operators.source(half=False, polynomial=source)
-        self._combine(operators.blocks[1], 1, 3, formed, b)
-        self._load_drift(1, b)
-        self._combine(operators.blocks[2], 0, 3, None, u)
-        u += b
+        self._combine(operators.blocks[1], 1, 3, formed, u)
+        self._load_drift(1, u)
+        self._combine(operators.blocks[2], 0, 3, None, u, add=True)
 
 
 def _scalar_phi(decay: float) -> tuple[list[float], list[float]]:

@@ -12,7 +12,7 @@ import numpy as np
 from mpi4py import MPI
 
 from hpcwigner.config import Config, to_yaml
-from hpcwigner.dynamics import ladder, restart, system
+from hpcwigner.dynamics import ladder, memory, restart, system
 from hpcwigner.dynamics.control import Control, Request, ignore_signals
 from hpcwigner.dynamics.integrators import Schedule, integrate
 from hpcwigner.dynamics.kinetics import on_first_rank
@@ -139,6 +139,8 @@ def run(
         config = on_first_rank(comm, lambda: _resumed_config(config, restart_from))
     problem = system.build(config, comm, material_directory)
     reference, choice = on_first_rank(comm, lambda: _plan(problem))
+    needed = memory.predict(problem, choice, comm)
+    memory.require_room(needed, comm)
     complete, plan = system.completed(problem.config, choice, problem.space.folded), choice.plan
     directory, lock = _on_first_with_local(comm, lambda: prepare_directory(complete, bool(restart_from)))
     start_logging(comm, directory / "run.log", quiet)
@@ -168,7 +170,9 @@ def run(
     output.close()
     if stepper.stopped:
         LOG.warning("stopped by %s with a checkpoint at %g ps: go on with --restart", control.reason, checkpoints_time(stepper))
-    elif comm.rank == 0:
+    largest = comm.allreduce(memory.peak(), MPI.MAX)
+    if comm.rank == 0 and not stepper.stopped:
+        LOG.info("memory: at most %.0f MiB in a rank, predicted %.0f", largest / memory.MIB, needed.resident / memory.MIB)
         work = Work(started, progress.started, len(schedule.steps) - first)
         summarise(problem, wigner, plan, undershoot, directory / "series.h5", reference, work)
     vector.destroy()

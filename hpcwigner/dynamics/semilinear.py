@@ -34,8 +34,8 @@ class SemilinearSystem(Protocol):
     def to_harmonics(self, state: Array, out: Array) -> None:
         """Harmonics of a state; `out` may be a strided view."""
 
-    def from_harmonics(self, harmonics: Array, out: Array) -> None:
-        """State with the given harmonics (contiguous)."""
+    def from_harmonics(self, harmonics: Array, out: Array, add: bool = False) -> None:
+        """`out` becomes the state with the given harmonics (contiguous), or grows by it."""
 
     def explicit(self, state: Array, out: Array) -> None:
         """out = A u: what is not stiff."""

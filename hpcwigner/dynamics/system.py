@@ -119,6 +119,7 @@ def build(config: Config, comm: MPI.Intracomm, directory: Path = Path()) -> Prob
 def of(found: kinetics.Kinetics, space: SpaceGrid) -> Problem:
     """Problem with rates that are at hand. Raises schema.InputError. Collective."""
     config, light_cone = found.config, found.light_cone
+    _check_size(found, space)
     switches = _switches(config)
     scatterings = _scatterings(config, found.rates, light_cone, switches)
     formation_rate = math.fsum(scatterings[0].formation)
@@ -142,6 +143,19 @@ def of(found: kinetics.Kinetics, space: SpaceGrid) -> Problem:
         pump=pump,
         amplitude=1.0 if config.pump.density is None else config.pump.density * math.pi * pump.width_squared,
     )
+
+
+def _check_size(found: kinetics.Kinetics, space: SpaceGrid) -> None:
+    """PETSc counts all unknowns of a run with its own integers."""
+    from petsc4py import PETSc
+
+    angles = Angles(found.config.momentum.angles, half=space.dimensions == 1).count
+    unknowns, largest = math.prod(space.shape) * angles * found.energies.size, np.iinfo(PETSc.IntType).max
+    if unknowns > largest:
+        raise InputError(
+            f"space.cells: found {unknowns:.4g} unknowns in all, expected at most {largest:.4g}, which this PETSc can number: "
+            f"use fewer cells or angles, or a PETSc configured --with-64-bit-indices"
+        )
 
 
 def _switches(config: Config) -> tuple[float, ...]:

@@ -16,6 +16,9 @@ from hpcwigner.space.halo import Halo
 
 Array = NDArray[np.float64]
 
+CACHE = 2**18
+"""Bytes of a piece of work that should stay in the core's own cache."""
+
 
 class WignerSystem:
     """u[x, y, angle, cell], excitons per area (slab: per length) in a momentum cell; rows are angles."""
@@ -26,6 +29,7 @@ class WignerSystem:
         self.orders = angles.orders
         nx, ny, rows, cells = decomposition.local_shape
         self.shape = (nx * ny, rows, cells)
+        self._few = np.empty((max(1, CACHE // (8 * rows * cells)), rows, cells))
         self.source_profile = np.ascontiguousarray(decomposition.local(source_profile)).reshape(-1)
         axes = range(decomposition.grid.dimensions)
         halo = Halo(
@@ -47,8 +51,15 @@ class WignerSystem:
     def to_harmonics(self, state: Array, out: Array) -> None:
         np.matmul(self.angles.to_harmonics, state, out=out.transpose(1, 0, 2))
 
-    def from_harmonics(self, harmonics: Array, out: Array) -> None:
-        np.matmul(self.angles.from_harmonics, harmonics.transpose(1, 0, 2), out=out)
+    def from_harmonics(self, harmonics: Array, out: Array, add: bool = False) -> None:
+        by_point = harmonics.transpose(1, 0, 2)
+        if not add:
+            np.matmul(self.angles.from_harmonics, by_point, out=out)
+            return
+        for first in range(0, len(out), len(self._few)):  # a few points at a time stay in the cache until they are added
+            some = self._few[: len(out) - first]
+            np.matmul(self.angles.from_harmonics, by_point[first : first + len(some)], out=some)
+            out[first : first + len(some)] += some
 
     def explicit(self, state: Array, out: Array) -> None:
         shape = self.decomposition.local_shape

@@ -46,8 +46,8 @@ class MomentSystem:
     def to_harmonics(self, state: Array, out: Array) -> None:
         out[:, 0] = state[0]
 
-    def from_harmonics(self, harmonics: Array, out: Array) -> None:
-        out[0] = harmonics[:, 0]
+    def from_harmonics(self, harmonics: Array, out: Array, add: bool = False) -> None:
+        out[0] = harmonics[:, 0] + out[0] if add else harmonics[:, 0]
 
     def explicit(self, state: Array, out: Array) -> None:
         out[0, 0] = 0

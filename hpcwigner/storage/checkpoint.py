@@ -31,8 +31,8 @@ STATE, MARK, LATEST = "state.h5", "complete.json", "latest"
 PARTIAL, ABANDONED = ".partial", ".abandoned"
 SUM_CHUNK = 16 * 2**20
 """Bytes of a file behind one checksum."""
-LARGEST_WRITE = 2**29
-"""Bytes that a rank passes to MPI-IO at once: some implementations count them in 32 bits."""
+LARGEST_WRITE = 2**26
+"""Bytes that a rank passes to MPI-IO at once: it buffers twice as much, and some implementations count in 32 bits."""
 SPARE_DISK = 64 * 2**20
 """Bytes that must be left on the disk after a checkpoint."""
 
