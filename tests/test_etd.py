@@ -5,6 +5,8 @@ import pytest
 from mpi4py import MPI
 
 from hpcwigner.dynamics.etd import ETD2, ETD3, StepOperators
+from hpcwigner.dynamics.semilinear import apply_blocks
+from hpcwigner.momentum.scattering import Scattering
 from hpcwigner.observables.moments import MomentSystem
 
 
@@ -73,3 +75,35 @@ def test_steps_allocate_nothing_of_the_states_size(scattering):
     tracemalloc.stop()
     assert peak < 0.05 * u.nbytes  # NumPy keeps a buffer of 0.2 MB
     operators.free()
+
+
+def test_uncoupled_parts_give_the_whole_product(scattering):
+    """Products by parts against the full ones with the same matrices, for several slots and more points than fit a cache."""
+    rng = np.random.default_rng(5)
+    cells, slots, points = scattering.grid.size, 3, 3000
+    parts = ((slice(0, cells),), scattering.grid.slices)
+    blocks = rng.random((2, slots, cells, cells))
+    blocks[1][:, np.not_equal.outer(scattering.grid.valley_of_cell, scattering.grid.valley_of_cell)] = 0.0
+    vectors = rng.random((2, points, slots, cells))
+    found, expected = np.empty((2, 2, points, cells))
+    apply_blocks(blocks.reshape(2, slots * cells, cells), (0, 1), vectors, found, parts)
+    apply_blocks(blocks.reshape(2, slots * cells, cells), (0, 1), vectors, expected)
+    assert found == pytest.approx(expected, rel=1e-12)
+
+
+def test_propagators_keep_uncoupled_valleys_apart(rates, light_cone):
+    """Exactly: what is cut from L does not come back in its functions, and orders 0 and 1 are never cut."""
+    scattering = Scattering.build(rates, light_cone)
+    other = np.not_equal.outer(scattering.grid.valley_of_cell, scattering.grid.valley_of_cell)
+    cut = [m for m, parts in enumerate(scattering.parts) if len(parts) > 1]
+    assert not {0, 1} & set(cut)
+    if scattering.grid.temperature < 100:
+        assert cut
+    operators = StepOperators(ETD3, scattering, 0.1, range(len(scattering.parts)), MPI.COMM_SELF)
+    for m in cut:
+        assert not scattering.blocks[m][other].any()
+        whole = rates.intervalley[m] * np.sqrt(scattering.grid.equilibrium / scattering.grid.equilibrium[:, None])
+        assert (np.abs(whole) * other).sum(axis=0).max() < 1e-4 * -scattering.blocks[m].diagonal().min()
+        for stage in operators.blocks:
+            for matrix in stage[m].reshape(-1, scattering.grid.size, scattering.grid.size):
+                assert not matrix[other].any()

@@ -37,7 +37,7 @@ class StepOperators:
         self._source = NodeShared(comm, (2, SOURCE_DEGREE + 1, cells))
 
         def compute(m: int) -> None:
-            phi = phi_functions(scattering.blocks[m], size)
+            phi = phi_functions(scattering.blocks[m], size)  # keeps parts that do not couple apart, to the last bit
             if m == 0:
                 phi = conserve(phi, size, scattering.grid.equilibrium, scattering.loss)
                 self._source.array[...] = _source_vectors(phi, size, scattering.formation)
@@ -50,6 +50,11 @@ class StepOperators:
         self._source.fill(0, compute)
         ends = np.cumsum(slots) * cells
         self.blocks = [self._shared.array[:, end - n * cells : end] for n, end in zip(slots, ends, strict=True)]
+        self.orders, self.parts = tuple(orders), scattering.parts
+
+    def apply(self, stage: int, vectors: Array, out: Array) -> None:
+        """The matrices of a stage applied to its slots, (harmonic, point, slot, cell) → (harmonic, point, cell)."""
+        apply_blocks(self.blocks[stage], self.orders, vectors, out, self.parts)
 
     def source(self, half: bool, polynomial: Array) -> Array:
         """Population per cell that the source brings within the step (its first half)."""
@@ -113,9 +118,11 @@ class ExponentialIntegrator:
         self.system.explicit(state, self._drift)
         self.system.to_harmonics(self._drift, self._slot(index))
 
-    def _combine(self, blocks: Array, first: int, last: int, source: Array | None, out: Array, add: bool = False) -> None:
+    def _combine(
+        self, operators: StepOperators, stage: int, first: int, last: int, source: Array | None, out: Array, add: bool = False
+    ) -> None:
         """`out` becomes (or grows by) the slots first…last−1 under the matrices of a stage, plus what the source brings."""
-        apply_blocks(blocks, self.system.orders, self.vectors[:, :, first:last], self._result)
+        operators.apply(stage, self.vectors[:, :, first:last], self._result)
         if source is not None:
             self.system.add_source(self._result, source)
         self.system.from_harmonics(self._result, out, add)
@@ -143,10 +150,10 @@ class ETD2(ExponentialIntegrator):
         self._load_drift(0, u)
         self._load(1, u)  # from here on u is known by its harmonics, and its place is taken by a
         formed = None if source is None else operators.source(half=False, polynomial=source)
-        self._combine(operators.blocks[0], 0, 2, formed, u)
+        self._combine(operators, 0, 0, 2, formed, u)
         self._load_drift(1, u)
         self._slot(1)[...] -= self._slot(0)
-        self._combine(operators.blocks[1], 1, 2, None, u, add=True)
+        self._combine(operators, 1, 1, 2, None, u, add=True)
 
 
 class ETD3(ExponentialIntegrator):
@@ -181,15 +188,15 @@ class ETD3(ExponentialIntegrator):
         self._load_drift(0, u)
         self._load(1, u)  # from here on u is known by its harmonics, and its place is taken by a, then b
         formed = None if source is None else operators.source(half=True, polynomial=source)
-        self._combine(operators.blocks[0], 0, 2, formed, u)
+        self._combine(operators, 0, 0, 2, formed, u)
         self._load_drift(2, u)
         w = self._slot(2)
         w *= 2
         w -= self._slot(0)
         formed = None if source is None else operators.source(half=False, polynomial=source)
-        self._combine(operators.blocks[1], 1, 3, formed, u)
+        self._combine(operators, 1, 1, 3, formed, u)
         self._load_drift(1, u)
-        self._combine(operators.blocks[2], 0, 3, None, u, add=True)
+        self._combine(operators, 2, 0, 3, None, u, add=True)
 
 
 def _scalar_phi(decay: float) -> tuple[list[float], list[float]]:

@@ -6,12 +6,16 @@ and the time error of the one equals that of the other.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+
+CACHE = 2**18
+"""Bytes of a piece of work that should stay in the core's own cache."""
 
 
 class SemilinearSystem(Protocol):
@@ -44,13 +48,36 @@ class SemilinearSystem(Protocol):
         """Adds the source's spatial profile times `per_cell` (cell,) to harmonics."""
 
 
-def apply_blocks(blocks: Array, orders: tuple[int, ...], vectors: Array, out: Array) -> None:
+def apply_blocks(
+    blocks: Array, orders: tuple[int, ...], vectors: Array, out: Array, parts: Sequence[Sequence[slice]] | None = None
+) -> None:
     """out[h] = vectors[h] @ blocks[orders[h]]: one matrix product per harmonic.
 
     `vectors` (harmonic, point, slot, cell) has its slots side by side in memory; `blocks` (m, slot·cell, cell) holds the
     transposed matrices of all slots, stacked, so that a sum over slots is one product. `out` is (harmonic, point, cell).
+    `parts[m]` are the ranges of cells that do not couple to each other in order m; each is a product of its own then.
     """
-    points, cells = vectors.shape[1], vectors.shape[2] * vectors.shape[3]
+    points, slots, cells = vectors.shape[1:]
     for h, m in enumerate(orders):
-        rows = np.lib.stride_tricks.as_strided(vectors[h], (points, cells), (vectors.strides[1], vectors.strides[3]))
+        if parts is not None and len(parts[m]) > 1:
+            _apply_parts(blocks[m].reshape(slots, cells, cells), parts[m], vectors[h], out[h])
+            continue
+        rows = np.lib.stride_tricks.as_strided(vectors[h], (points, slots * cells), (vectors.strides[1], vectors.strides[3]))
         np.matmul(rows, blocks[m], out=out[h])
+
+
+def _apply_parts(matrices: Array, parts: Sequence[slice], vectors: Array, out: Array) -> None:
+    """One harmonic whose cells fall into uncoupled parts; sums over slots are made while a few points are in the cache."""
+    widest = max(part.stop - part.start for part in parts)
+    few = min(len(out), max(1, CACHE // (8 * widest)))
+    scratch = np.empty(few * widest)
+    for part in parts:
+        width = part.stop - part.start
+        for first in range(0, len(out), few):
+            some = slice(first, min(first + few, len(out)))
+            target = out[some, part]
+            np.matmul(vectors[some, 0, part], matrices[0, part, part], out=target)
+            for slot in range(1, len(matrices)):
+                more = scratch[: target.shape[0] * width].reshape(target.shape)
+                np.matmul(vectors[some, slot, part], matrices[slot, part, part], out=more)
+                target += more

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hpcwigner.dynamics.semilinear import CACHE
 from hpcwigner.momentum.grid import Angles, EnergyGrid
 from hpcwigner.parallel import readable
 from hpcwigner.space.drift import Drift
@@ -15,9 +16,6 @@ from hpcwigner.space.grid import Decomposition
 from hpcwigner.space.halo import Halo
 
 Array = NDArray[np.float64]
-
-CACHE = 2**18
-"""Bytes of a piece of work that should stay in the core's own cache."""
 
 
 class WignerSystem:

@@ -18,6 +18,9 @@ from hpcwigner.parallel import NodeShared
 
 Array = NDArray[np.float64]
 
+NEGLIGIBLE = 1e-4
+"""Intervalley in-scattering below this part of the total rate is left out of angular orders m ≥ 2."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Scattering:
@@ -32,6 +35,8 @@ class Scattering:
     """Intervalley gain minus loss of each valley per population of each cell [1/ps], shape (valley, cell)."""
     formation: Array
     """Γ_{Q,0} from coherent excitons into each cell [1/ps], shape (cell,)."""
+    parts: tuple[tuple[slice, ...], ...]
+    """Ranges of cells that do not couple to each other, per m: the valleys where intervalley in-scattering is negligible."""
     shared: NodeShared
     """Holds the memory of `blocks`, once per node."""
 
@@ -41,6 +46,7 @@ class Scattering:
         grid = rates.grid
         loss = radiative_loss(grid, light_cone)
         out = loss + intravalley * rates.intravalley_out + intervalley * rates.intervalley_out
+        parts = _parts(rates, out, intervalley)
         shared = NodeShared(rates.comm, rates.intravalley.shape)
         diagonal = np.arange(grid.size)
 
@@ -48,17 +54,36 @@ class Scattering:
             block = shared.array[m]
             np.multiply(rates.intravalley[m], float(intravalley), out=block)
             block += float(intervalley) * rates.intervalley[m]
+            if len(parts[m]) > 1:
+                block[np.not_equal.outer(grid.valley_of_cell, grid.valley_of_cell)] = 0.0
             block[diagonal, diagonal] -= out
 
         shared.fill(len(shared.array), compute)
         formation = intravalley * rates.formation[0] + intervalley * rates.formation[1]
         transfer = _valley_transfer(rates) if intervalley else np.zeros((len(grid.valleys), grid.size))
-        return cls(grid, shared.array, loss, transfer, formation, shared)
+        return cls(grid, shared.array, loss, transfer, formation, parts, shared)
 
     @property
     def fastest_rate(self) -> float:
         """Largest total rate out of a cell [1/ps]."""
         return float(-self.blocks[0].diagonal().min())
+
+
+def _parts(rates: Rates, out: Array, intervalley: bool) -> tuple[tuple[slice, ...], ...]:
+    """Valleys apart from the first order m ≥ 2 on in which nothing that arrives from another valley counts.
+
+    Judged in the symmetric scaling by √p_eq, where a row sum over the total rate bounds the change of every eigenvalue and
+    eigenvector. Orders 0 and 1, which make D_v, are never cut.
+    """
+    grid = rates.grid
+    root = np.sqrt(grid.equilibrium)
+    other = np.not_equal.outer(grid.valley_of_cell, grid.valley_of_cell)
+    together: tuple[slice, ...] = (slice(0, grid.size),)
+    found = [together, together][: len(rates.intervalley)]
+    for block in rates.intervalley[2:]:
+        arriving = (np.abs(block) * other * (root / root[:, None])).sum(axis=0) if intervalley else np.zeros(grid.size)
+        found.append(grid.slices if (arriving <= NEGLIGIBLE * out).all() else together)
+    return tuple(found)
 
 
 def radiative_loss(grid: EnergyGrid, light_cone: LightCone) -> Array:
