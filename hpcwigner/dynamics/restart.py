@@ -18,7 +18,15 @@ from hpcwigner.dynamics.report import LOG
 from hpcwigner.schema import InputError
 from hpcwigner.storage.checkpoint import CheckpointError, CheckpointStore, Header, read_header
 
-MAY_CHANGE = ("time.end", "time.walltime", "output.fields_every", "output.wigner_at", "output.directory", "checkpoint")
+MAY_CHANGE = (
+    "rates_cache",
+    "time.end",
+    "time.walltime",
+    "output.fields_every",
+    "output.wigner_at",
+    "output.directory",
+    "checkpoint",
+)
 """Keys, or sections, that a restart may give another value."""
 
 
@@ -44,8 +52,12 @@ def effective_config(asked: Config, header: Header, step_of: float) -> Config:
         time["steps"] = stored.time.steps
     if asked.time.integrator == "auto":
         time["integrator"] = stored.time.integrator
+    space: dict[str, Any] = {"symmetry": stored.space.symmetry} if asked.space.symmetry == "auto" else {}
     filled = dataclasses.replace(
-        asked, momentum=dataclasses.replace(asked.momentum, **momentum), time=dataclasses.replace(asked.time, **time)
+        asked,
+        momentum=dataclasses.replace(asked.momentum, **momentum),
+        space=dataclasses.replace(asked.space, **space),
+        time=dataclasses.replace(asked.time, **time),
     )
     found, expected = _flat(schema.dump(filled)), _flat(schema.dump(stored))
     for key in sorted(found.keys() | expected.keys()):
