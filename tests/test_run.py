@@ -208,8 +208,10 @@ def test_memory_is_what_was_predicted(tmp_path, integrator, ranks):
         "output.fields_every=0.5 ps",
     ]
     steps = "time.steps={pump: 50 fs, pump_end: 0.25 ps, early: 50 fs, early_end: 0.5 ps, late: 50 fs}"
-    found = hpcwigner(path, *(w for s in [*settings, steps] for w in ("--set", s)), ranks=ranks)
-    assert found.returncode == 0, found.stderr
+    for name in ("cold", "warm"):  # the first run may have to compile kernels, which takes memory that is not judged here
+        words = (w for s in [*settings, steps] for w in ("--set", s))
+        found = hpcwigner(path, *words, "--output", tmp_path / name, ranks=ranks)
+        assert found.returncode == 0, found.stderr
     line = next(line for line in (found.stdout + found.stderr).splitlines() if "memory: at most" in line)
     measured, predicted = (float(word) for word in line.replace(",", "").split() if word.replace(".", "").isdigit())
     assert measured == pytest.approx(predicted, rel=0.1)
