@@ -149,14 +149,14 @@ def _run(options: argparse.Namespace, comm: MPI.Intracomm) -> int:
     watch_signals()
     from hpcwigner.dynamics.run import run
 
-    _, finished = run(_load(options, comm), comm, options.input.parent, options.quiet, options.restart)
+    _, finished = run(_load(options, comm), comm, options.quiet, options.restart)
     return EXIT_DONE if finished else EXIT_STOPPED
 
 
 def _check(options: argparse.Namespace, comm: MPI.Intracomm) -> int:
     from hpcwigner.dynamics.estimate import estimate
 
-    text = estimate(_load(options, comm), comm, options.input.parent)
+    text = estimate(_load(options, comm), comm)
     if comm.rank == 0:
         print(text)
     return EXIT_DONE
@@ -165,7 +165,7 @@ def _check(options: argparse.Namespace, comm: MPI.Intracomm) -> int:
 def _moments(options: argparse.Namespace, comm: MPI.Intracomm) -> int:
     from hpcwigner.dynamics.moments_report import moments_report
 
-    text = moments_report(_load(options, comm), comm, options.input.parent, options.output)
+    text = moments_report(_load(options, comm), comm, options.output)
     if comm.rank == 0 and not options.quiet:
         print(text)
     return EXIT_DONE
@@ -174,7 +174,7 @@ def _moments(options: argparse.Namespace, comm: MPI.Intracomm) -> int:
 def _rates(options: argparse.Namespace, comm: MPI.Intracomm) -> int:
     from hpcwigner.dynamics.rates_report import write_rates
 
-    text = write_rates(_load(options, comm), comm, options.input.parent, Path(options.output))
+    text = write_rates(_load(options, comm), comm, Path(options.output))
     if comm.rank == 0 and not options.quiet:
         print(text)
     return EXIT_DONE
@@ -183,7 +183,7 @@ def _rates(options: argparse.Namespace, comm: MPI.Intracomm) -> int:
 def _sensitivity(options: argparse.Namespace, comm: MPI.Intracomm) -> int:
     from hpcwigner.dynamics import sensitivity
 
-    text = sensitivity.report(_load(options, comm), comm, options.input.parent, options.ranged, options.at, options.output)
+    text = sensitivity.report(_load(options, comm), comm, options.ranged, options.at, options.output)
     if comm.rank == 0 and not options.quiet:
         print(text)
     return EXIT_DONE

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from hpcwigner import schema
+from hpcwigner.exciton import materials
 from hpcwigner.schema import InputError, Parsed, Quantity, require
 
 
@@ -182,11 +183,22 @@ def is_multiple(time: float, unit: float) -> bool:
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> Config:
-    """Input file `path` with `--set key=value` overrides applied. Raises schema.InputError."""
+    """Input file `path` with `--set key=value` overrides applied. Raises schema.InputError.
+
+    Relative paths of what it reads start at its folder; they are made absolute, so that the input written into a run
+    directory finds the same files.
+    """
     data = schema.read_yaml(path)
     for override in overrides:
         _override(data, override)
-    return schema.validate(Config, data, str(path))
+    config = schema.validate(Config, data, str(path))
+    folder = path.absolute().parent
+    return dataclasses.replace(
+        config,
+        material=str(folder / config.material) if materials.is_path(config.material) else config.material,
+        rates=config.rates if config.rates == "auto" else str(folder / config.rates),
+        rates_cache=None if config.rates_cache is None else str(folder / config.rates_cache),
+    )
 
 
 def _override(data: dict[str, Any], text: str) -> None:

@@ -182,3 +182,41 @@ def test_estimates_need_a_range_around_them(tmp_path):
         path.write_text(f"base: ws2_hbn\nchanges: {{sound_velocity: {number}}}\n", encoding="utf-8")
         with pytest.raises(InputError, match=words):
             materials.load(str(path))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("base: mine.yaml", "base: found 'mine.yaml', expected a material that is not based on this one"),
+        ("base: nowhere.yaml", "nowhere.yaml: no such file"),
+        ("base: ws2_hbn\nchanges: 5", "mine.yaml: changes: found 5, expected"),
+        ("base: ws2_hbn\nchanges: {valleys.KK.energy: 3 meV}", "mine.yaml: changes.valleys.KK.energy: found '3 meV', expected"),
+        ("base: ws2_hbn\nchanges: {intervalley_phonons.K TA: {}}", "expected one number of a phonon"),
+        (
+            "base: ws2_hbn\nchanges: {intervalley_phonons.K TB.energy: {}}",
+            "intervalley_phonons.K TB: unknown key; did you mean 'K ",
+        ),
+        ("base: ws2_hbn\nchanges: {sound_velocity.value: {}}", "sound_velocity.value"),
+        ("base: ws2_hbn\nchanges: {valleys.KK.enrgy: {}}", "did you mean 'energy'"),
+        ("base: ws2_hbn\nchanges: {name.x: {}}", "name: unknown key"),
+    ],
+)
+def test_bad_changes_are_one_clear_error(tmp_path, text, words):
+    from hpcwigner.exciton import materials
+
+    path = tmp_path / "mine.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(InputError) as error:
+        materials.load(str(path))
+    assert words in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_paths_start_at_the_inputs_folder(tmp_path):
+    path = tmp_path / "in.yaml"
+    path.write_text("material: ./mine.yaml\ntemperature: 20 K\nrates: r.h5\nrates_cache: kept\n", encoding="utf-8")
+    loaded = config.load(path)
+    assert loaded.material == str(tmp_path / "mine.yaml")
+    assert (loaded.rates, loaded.rates_cache) == (str(tmp_path / "r.h5"), str(tmp_path / "kept"))
+    path.write_text("material: ws2_hbn\ntemperature: 20 K\n", encoding="utf-8")
+    assert (config.load(path).material, config.load(path).rates, config.load(path).rates_cache) == ("ws2_hbn", "auto", None)

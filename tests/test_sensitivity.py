@@ -1,7 +1,6 @@
 """What D_v owes to uncertain numbers, and the report on a material."""
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,9 +14,8 @@ from hpcwigner.exciton.phonons import Couplings
 from hpcwigner.exciton.radiation import LightCone
 from hpcwigner.exciton.wavefunctions import ExponentialState
 from hpcwigner.momentum.grid import EnergyGrid
-from hpcwigner.momentum.rates import Rates
+from hpcwigner.momentum.rates import Rates, generator
 from hpcwigner.observables.transport import chapman_enskog, elastic_acoustic
-from hpcwigner.storage.rates_file import generator
 
 
 @pytest.fixture
@@ -26,7 +24,7 @@ def small(tmp_path):
 
 
 def test_slopes_are_differences_of_curves(small, ws2):
-    found = sensitivity.analyse(small, MPI.COMM_SELF, Path(), ranged=False)
+    found = sensitivity.analyse(small, MPI.COMM_SELF, ranged=False)
     key = next(k for k in found.varied if sensitivity.label(k) == "M TA electron")
     number = dict(materials.numbers(ws2))[key]
     low, high = (sensitivity.curves(small, materials.with_value(ws2, key, number.value * f)) for f in (0.9, 1.1))

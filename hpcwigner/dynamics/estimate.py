@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 from mpi4py import MPI
 
@@ -15,16 +14,15 @@ from hpcwigner.dynamics.ladder import Choice
 from hpcwigner.dynamics.memory import MIB, Memory, predict, require_room
 from hpcwigner.dynamics.steps import StepPlan
 from hpcwigner.dynamics.system import Problem
-from hpcwigner.exciton.landscape import Landscape
 from hpcwigner.observables import registry
 from hpcwigner.space.grid import process_grid
 
 
-def estimate(config: Config, comm: MPI.Intracomm, material_directory: Path) -> str:
+def estimate(config: Config, comm: MPI.Intracomm) -> str:
     """Report of the verb `check`. Raises schema.InputError, also when the run does not fit into memory. Collective."""
     import hpcwigner.dynamics.run  # noqa: F401  (what a run loads counts)
 
-    problem = system.build(config, comm, material_directory)
+    problem = system.build(config, comm)
     choice = on_first_rank(comm, lambda: problem.choose_steps(problem.reference()))
     memory = predict(problem, choice, comm)
     text = on_first_rank(comm, lambda: _report(problem, choice, memory, comm.size))
@@ -56,7 +54,7 @@ def _report(problem: Problem, choice: Choice, memory: Memory, ranks: int) -> str
 def _offsets(problem: Problem) -> str:
     """Valley bottoms used, and beside a given one what the material's splitting and binding energies say."""
     texts = []
-    for exciton in Landscape.of(problem.material).valleys:
+    for exciton in problem.landscape.valleys:
         text = f"{exciton.name} {exciton.energy:.4g} meV"
         if exciton.given is None:
             text += " (computed)"

@@ -47,32 +47,33 @@ class Kinetics:
     config: Config
     """With `auto` values of the momentum grid filled in."""
     material: Material
-    couplings: Couplings
+    landscape: Landscape
     energies: EnergyGrid
     light_cone: LightCone
     rates: Rates
 
 
-def load(config: Config, comm: MPI.Intracomm, directory: Path) -> Kinetics:
-    """Kinetics of an input whose relative paths start at `directory`. Raises schema.InputError. Collective."""
+def load(config: Config, comm: MPI.Intracomm) -> Kinetics:
+    """Kinetics of an input. Raises schema.InputError. Collective."""
 
-    def solve() -> tuple[Material, Couplings]:
-        material = materials.load(config.material, directory)
-        return material, couplings_of(material)
+    def solve() -> tuple[Material, Landscape]:
+        material = materials.load(config.material)
+        return material, landscape_of(material)
 
-    return of(config, *on_first_rank(comm, solve), comm, directory)
+    return of(config, *on_first_rank(comm, solve), comm)
 
 
-def couplings_of(material: Material, landscape: Landscape | None = None) -> Couplings:
-    """Couplings with the material's 1s states. Raises schema.InputError when its potential binds no exciton."""
+def landscape_of(material: Material) -> Landscape:
+    """Valleys with their 1s states. Raises schema.InputError when the material's potential binds no exciton."""
     try:
-        return Couplings.of(material, landscape)
+        return Landscape.of(material)
     except ArithmeticError as error:
         raise InputError(f"material: found '{material.name}', expected bound excitons: {error}") from None
 
 
-def of(config: Config, material: Material, couplings: Couplings, comm: MPI.Intracomm, directory: Path = Path()) -> Kinetics:
+def of(config: Config, material: Material, landscape: Landscape, comm: MPI.Intracomm) -> Kinetics:
     """Kinetics of a material that is at hand. Raises schema.InputError. Collective."""
+    couplings = Couplings.of(material, landscape)
     energies, config = _energies(config, couplings)
     light_cone = LightCone.of(material)
     orders = config.momentum.angles // 2
@@ -81,13 +82,13 @@ def of(config: Config, material: Material, couplings: Couplings, comm: MPI.Intra
         return Rates.build(couplings, energies, orders, light_cone.bright_valley, comm=comm)
 
     if config.rates != "auto":
-        rates = rates_file.read(directory / config.rates, energies, orders, comm)
+        rates = rates_file.read(Path(config.rates), energies, orders, comm)
     elif config.rates_cache is not None:
         ingredients = json.dumps(schema.dump(material), sort_keys=True)
-        rates = rates_cache.cached(directory / config.rates_cache, ingredients, energies, orders, comm, build)
+        rates = rates_cache.cached(Path(config.rates_cache), ingredients, energies, orders, comm, build)
     else:
         rates = build()
-    return Kinetics(config, material, couplings, energies, light_cone, rates)
+    return Kinetics(config, material, landscape, energies, light_cone, rates)
 
 
 def _energies(config: Config, couplings: Couplings) -> tuple[EnergyGrid, Config]:

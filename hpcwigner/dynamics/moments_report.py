@@ -18,9 +18,9 @@ from hpcwigner.storage import provenance
 from hpcwigner.storage.files import OutputFile
 
 
-def moments_report(config: Config, comm: MPI.Intracomm, material_directory: Path, output: str | None) -> str:
+def moments_report(config: Config, comm: MPI.Intracomm, output: str | None) -> str:
     """Table of the verb; with `output` also DIR/moments.h5, laid out as series.h5. Raises InputError. Collective."""
-    problem = system.build(config, comm, material_directory)
+    problem = system.build(config, comm)
     return on_first_rank(comm, lambda: _report(problem, output))
 
 

@@ -12,9 +12,9 @@ from hpcwigner.dynamics.kinetics import on_first_rank
 from hpcwigner.storage import provenance, rates_file
 
 
-def write_rates(config: Config, comm: MPI.Intracomm, directory: Path, path: Path) -> str:
+def write_rates(config: Config, comm: MPI.Intracomm, path: Path) -> str:
     """Writes `path` and says what it holds. Raises schema.InputError. Collective."""
-    found = kinetics.load(config, comm, directory)
+    found = kinetics.load(config, comm)
 
     def write() -> str:
         rates_file.write(

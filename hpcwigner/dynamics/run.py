@@ -127,9 +127,7 @@ class _Stepper:
         return stop
 
 
-def run(
-    config: Config, comm: MPI.Intracomm, material_directory: Path, quiet: bool = False, restart_from: str | None = None
-) -> tuple[Path, bool]:
+def run(config: Config, comm: MPI.Intracomm, quiet: bool = False, restart_from: str | None = None) -> tuple[Path, bool]:
     """Runs the input to its end, or until it is stopped. Returns the run directory and whether the end was reached.
 
     `restart_from` is 'latest' or a checkpoint. Raises schema.InputError and parallel.RunError on all ranks. Collective.
@@ -137,7 +135,7 @@ def run(
     started = time.perf_counter()
     if restart_from:
         config = on_first_rank(comm, lambda: _resumed_config(config, restart_from))
-    problem = system.build(config, comm, material_directory)
+    problem = system.build(config, comm)
     reference, choice = on_first_rank(comm, lambda: _plan(problem))
     needed = memory.predict(problem, choice, comm)
     memory.require_room(needed, comm)

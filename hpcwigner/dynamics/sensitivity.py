@@ -53,6 +53,7 @@ class Curves:
 class Sensitivity:
     """Base curves, and those with each parameter lowered and raised by CHANGE."""
 
+    material: str
     valleys: tuple[str, ...]
     bright: int
     base: Curves
@@ -65,10 +66,11 @@ class Sensitivity:
 
 def curves(config: Config, material: Material) -> Curves:
     """D_v(t) of an input with this material instead of its own. Raises schema.InputError."""
-    comm = MPI.COMM_SELF
     momentum = dataclasses.replace(config.momentum, angles=4)  # the moment equations need m = 0 and 1
-    found = kinetics.of(dataclasses.replace(config, momentum=momentum), material, kinetics.couplings_of(material), comm)
+    alone = dataclasses.replace(config, momentum=momentum, rates_cache=None)  # many variants, each used once
+    found = kinetics.of(alone, material, kinetics.landscape_of(material), MPI.COMM_SELF)
     problem = system.of(found, SpaceGrid(1, config.space.length, (6, 1), config.space.boundary))
+    found.rates.free()
     reference = problem.reference()
     time = config.output.series_every * np.arange(len(reference))
     return Curves(time, np.array([b.diffusion for b in reference]) * registry.CM2_PER_S)
@@ -83,11 +85,11 @@ def parameters(material: Material, ranged: bool = False) -> list[str]:
     return [k for k in used if not (k.startswith("film.") and material.dielectric is not None)]
 
 
-def analyse(config: Config, comm: MPI.Intracomm, directory: Path, ranged: bool) -> Sensitivity:
+def analyse(config: Config, comm: MPI.Intracomm, ranged: bool) -> Sensitivity:
     """Every parameter up and down, dealt out over the ranks. Raises schema.InputError. Collective."""
     if config.rates != "auto":
         raise InputError(f"rates: found '{config.rates}', expected auto: a file's rates do not follow from the material")
-    material = on_first_rank(comm, lambda: materials.load(config.material, directory))
+    material = on_first_rank(comm, lambda: materials.load(config.material))
     keys = parameters(material, ranged)
     values = {key: number.value for key, number in materials.numbers(material)}
     tasks = [(None, 1.0), *((key, factor) for key in keys for factor in (1 - CHANGE, 1 + CHANGE))]
@@ -107,17 +109,14 @@ def analyse(config: Config, comm: MPI.Intracomm, directory: Path, ranged: bool) 
             raise InputError(f"{key or 'input'} × {factor:g}: {found[number]}")
     pairs = {key: (found[2 * i + 1], found[2 * i + 2]) for i, key in enumerate(keys)}
     bright = list(material.valleys).index(material.radiation.bright_valley)
-    return Sensitivity(tuple(material.valleys), bright, found[0], pairs)
+    return Sensitivity(material.name, tuple(material.valleys), bright, found[0], pairs)
 
 
-def report(
-    config: Config, comm: MPI.Intracomm, directory: Path, ranged: bool, times: Sequence[float] | None, output: str | None
-) -> str:
+def report(config: Config, comm: MPI.Intracomm, ranged: bool, times: Sequence[float] | None, output: str | None) -> str:
     """Text of the verb; with `output` also OUTPUT/sensitivity.txt and .png. Raises schema.InputError. Collective."""
-    found = analyse(config, comm, directory, ranged)
+    found = analyse(config, comm, ranged)
 
     def write() -> str:
-        material = materials.load(config.material, directory)
         text = table(found, TIMES if times is None else times)
         if output is not None:
             from hpcwigner.plotting.sensitivity import plot_sensitivity
@@ -127,7 +126,7 @@ def report(
             (folder / "sensitivity.txt").write_text(text, encoding="utf-8")
             b = found.bright
             changes = {label(key): 0.5 * (high.diffusion - low.diffusion)[:, b] for key, (low, high) in found.varied.items()}
-            title = f"D of {found.valleys[b]}, {material.name}, {config.temperature:g} K"
+            title = f"D of {found.valleys[b]}, {found.material}, {config.temperature:g} K"
             plot_sensitivity(folder / "sensitivity.png", found.base.time, found.base.diffusion[:, b], changes, title)
         return text
 

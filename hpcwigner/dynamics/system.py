@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -17,6 +16,7 @@ from hpcwigner.dynamics import etd, kinetics, ladder
 from hpcwigner.dynamics.pump import Pump
 from hpcwigner.dynamics.steps import plan
 from hpcwigner.dynamics.wigner import WignerSystem
+from hpcwigner.exciton.landscape import Landscape
 from hpcwigner.exciton.materials import Material
 from hpcwigner.exciton.radiation import LightCone
 from hpcwigner.momentum.grid import Angles, EnergyGrid
@@ -41,6 +41,7 @@ class Problem:
     config: Config
     """With `auto` values of the momentum grid filled in."""
     material: Material
+    landscape: Landscape
     energies: EnergyGrid
     angles: Angles
     space: SpaceGrid
@@ -107,10 +108,10 @@ class Problem:
         return WignerSystem(decomposition, self.angles, self.energies, self.space.gaussian(self.pump.width_squared))
 
 
-def build(config: Config, comm: MPI.Intracomm, directory: Path = Path()) -> Problem:
-    """Problem of an input whose relative paths start at `directory`. Raises schema.InputError. Collective."""
+def build(config: Config, comm: MPI.Intracomm) -> Problem:
+    """Problem of an input. Raises schema.InputError. Collective."""
     space = _space(config, comm.size)
-    found = kinetics.load(config, comm, directory)
+    found = kinetics.load(config, comm)
     problem = of(found, space)
     found.rates.free()
     return problem
@@ -134,6 +135,7 @@ def of(found: kinetics.Kinetics, space: SpaceGrid) -> Problem:
     return Problem(
         config=config,
         material=found.material,
+        landscape=found.landscape,
         energies=found.energies,
         angles=Angles(config.momentum.angles, half=space.dimensions == 1),
         space=space,

@@ -9,15 +9,15 @@ import numpy as np
 from mpi4py import MPI
 
 from hpcwigner.constants import BOLTZMANN, HBAR
+from hpcwigner.dynamics.kinetics import landscape_of
 from hpcwigner.exciton.landscape import Landscape, film_potential, reduced_masses
 from hpcwigner.exciton.materials import Material, Sourced
 from hpcwigner.exciton.phonons import Couplings
 from hpcwigner.exciton.radiation import LightCone, linewidth_from_dipole
 from hpcwigner.exciton.wannier import bound_states
 from hpcwigner.momentum.grid import EnergyGrid, auto_energy_above, auto_energy_step
-from hpcwigner.momentum.rates import Rates, formation_rates
+from hpcwigner.momentum.rates import Rates, formation_rates, generator
 from hpcwigner.observables.transport import chapman_enskog, elastic_acoustic
-from hpcwigner.storage.rates_file import generator
 
 CM2_PER_S = 0.01
 """nm²/ps in cm²/s."""
@@ -28,7 +28,7 @@ SLOPE_BETWEEN = (20.0, 100.0)
 
 def report(material: Material) -> str:
     """Text of the verb, one section per topic."""
-    landscape = Landscape.of(material)
+    landscape = landscape_of(material)
     couplings = Couplings.of(material, landscape)
     sections = [
         f"{material.name}",

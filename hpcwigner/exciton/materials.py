@@ -231,7 +231,8 @@ class Material:
         require(self.radiation.bright_valley in self.valleys, "radiation.bright_valley", self.radiation.bright_valley,
                 f"one of {', '.join(self.valleys)}")  # fmt: skip
         names = [p.name for p in self.intravalley_phonons] + [p.name for p in self.intervalley_phonons]
-        require(len(set(names)) == len(names), "intervalley_phonons", names, "phonons with different names")
+        distinct = len(set(names)) == len(names) and not any("." in name for name in names)
+        require(distinct, "intervalley_phonons", names, "phonons with different names, without dots")
         for i, phonon in enumerate(self.intervalley_phonons):
             for valley in phonon.between:
                 require(valley in self.valleys, f"intervalley_phonons.{i}.between", valley,
@@ -246,11 +247,16 @@ def shipped() -> list[str]:
     return sorted(path.stem for path in SHIPPED.glob("*.yaml"))
 
 
+def is_path(name: str) -> bool:
+    """Whether a material is named by a file instead of a shipped name."""
+    return name.endswith((".yaml", ".yml")) or "/" in name
+
+
 def load(name: str, directory: Path = Path()) -> Material:
     """Material of a shipped name, or from the file `name` (relative to `directory`). Raises schema.InputError."""
     if name in shipped():
         path = SHIPPED / f"{name}.yaml"
-    elif name.endswith((".yaml", ".yml")) or "/" in name:
+    elif is_path(name):
         path = directory / name
     else:
         import difflib
@@ -262,34 +268,45 @@ def load(name: str, directory: Path = Path()) -> Material:
     return schema.validate(Material, _read(path), str(path))
 
 
-def _read(path: Path) -> dict[str, Any]:
-    """Data of a material file; one with the key `base` is another material with some `changes`."""
+@dataclasses.dataclass(frozen=True)
+class _Changes:
+    """A material file that names another one and says what differs."""
+
+    base: str
+    name: str | None = None
+    references: dict[str, str] = dataclasses.field(default_factory=dict)
+    changes: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
+    """Numbers by key; phonons go by their names."""
+
+
+def _read(path: Path, derived: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """Data of a material file, `derived` from it through the key `base` or not."""
     data = schema.read_yaml(path)
     if "base" not in data:
         return data
-    for key in data:
-        if key not in ("base", "name", "references", "changes"):
-            raise InputError(f"{path}: {schema.unknown_key(key, ('base', 'name', 'references', 'changes'))}")
-    base = data["base"]
-    whole = _read(SHIPPED / f"{base}.yaml" if base in shipped() else path.parent / str(base))
-    whole["name"] = data.get("name", whole["name"])
-    whole["references"] = {**whole["references"], **data.get("references", {})}
-    for key, number in data.get("changes", {}).items():
+    new = schema.validate(_Changes, data, str(path))
+    base = SHIPPED / f"{new.base}.yaml" if new.base in shipped() else path.parent / new.base
+    if base.resolve() in (path.resolve(), *derived):
+        raise InputError(f"{path}: base: found '{new.base}', expected a material that is not based on this one")
+    whole = _read(base, (*derived, path.resolve()))
+    whole["name"] = new.name or whole["name"]
+    whole["references"] = {**whole["references"], **new.references}
+    for key, number in new.changes.items():
         _change(whole, key, number, path)
     return whole
 
 
-def _change(data: dict[str, Any], key: str, number: Any, path: Path) -> None:
-    """Replaces what stands at `key`, in which phonons go by their names."""
+def _change(data: dict[str, Any], key: str, number: dict[str, Any], path: Path) -> None:
+    """Puts `number` at `key`."""
     here: Any = data
     *parents, last = key.split(".")
-    for depth, part in enumerate([*parents, last]):
-        known = {p["name"]: p for p in here} if isinstance(here, list) else here
-        if not isinstance(known, dict) or (part not in known and depth < len(parents)):
-            known = known if isinstance(known, dict) else {}
-            raise InputError(f"{path}: changes: {schema.unknown_key('.'.join(key.split('.')[: depth + 1]), known)}")
-        if depth < len(parents):
-            here = known[part]
+    for depth, part in enumerate(parents, start=1):
+        inside = {phonon["name"]: phonon for phonon in here} if isinstance(here, list) else here
+        if part not in inside or not isinstance(inside[part], dict | list):
+            raise InputError(f"{path}: changes: {schema.unknown_key('.'.join(key.split('.')[:depth]), inside)}")
+        here = inside[part]
+    if not isinstance(here, dict):
+        raise InputError(f"{path}: changes: found '{key}', expected one number of a phonon, such as '{key}.energy'")
     here[last] = number
 
 

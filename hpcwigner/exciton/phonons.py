@@ -110,6 +110,10 @@ class OpticalPhonon:
         valleys = self.final_valleys * self.initial.degeneracy / self.final.degeneracy
         return dataclasses.replace(self, initial=self.final, final=self.initial, final_valleys=valleys)
 
+    def directions(self) -> tuple[OpticalPhonon, ...]:
+        """The emission processes of this coupling: one from each valley it joins."""
+        return (self,) if self.initial is self.final else (self, self.reversed())
+
     def rate(self, initial_momentum: Array, final_momentum: Array, angle: Array) -> Array:
         """R [1/ps] from |Q'| to |Q| [1/nm] at the angle between them, without the phonon number."""
         psi, phi = self.initial.wavefunction, self.final.wavefunction

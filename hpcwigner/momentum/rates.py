@@ -94,6 +94,14 @@ class Rates:
         return cls(grid, shared, formation_rates(couplings, grid, bright_valley), comm)
 
 
+def generator(in_scattering: Array) -> Array:
+    """Γ_m − δ_ij Σ_k Γ_0[k, i] [1/ps], without radiative loss: in_scattering and result have shape (m, cell, cell)."""
+    gamma = in_scattering.copy()
+    diagonal = np.arange(gamma.shape[1])
+    gamma[:, diagonal, diagonal] -= in_scattering[0].sum(axis=0)
+    return gamma
+
+
 @dataclasses.dataclass(frozen=True)
 class _Group:
     """Emission processes between the same two valleys."""
@@ -111,7 +119,7 @@ def _groups(couplings: Couplings, grid: EnergyGrid) -> list[_Group]:
         valley = grid.valleys.index(acoustic.valley)
         found.setdefault((False, valley, valley), []).append(acoustic)
     for optical in couplings.optical:
-        for process in (optical,) if optical.initial is optical.final else (optical, optical.reversed()):
+        for process in optical.directions():
             ends = grid.valleys.index(process.final), grid.valleys.index(process.initial)
             found.setdefault((process.intervalley, *ends), []).append(process)
     return [_Group(*key, tuple(processes)) for key, processes in found.items()]
@@ -141,7 +149,7 @@ def formation_rates(couplings: Couplings, grid: EnergyGrid, bright_valley: int) 
         if acoustic.valley is bright:
             formation[0] += _acoustic_formation(acoustic, grid, bright_valley)
     for optical in couplings.optical:
-        for process in (optical,) if optical.initial is optical.final else (optical, optical.reversed()):
+        for process in optical.directions():
             if process.initial is bright:
                 formation[int(process.intervalley)] += _optical_formation(process, grid)
     return formation

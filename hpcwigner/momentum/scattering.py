@@ -70,10 +70,10 @@ class Scattering:
 
 
 def _parts(rates: Rates, out: Array, intervalley: bool) -> tuple[tuple[slice, ...], ...]:
-    """Valleys apart from the first order m ≥ 2 on in which nothing that arrives from another valley counts.
+    """Valleys apart in those orders m ≥ 2 in which nothing that arrives from another valley counts.
 
-    Judged in the symmetric scaling by √p_eq, where a row sum over the total rate bounds the change of every eigenvalue and
-    eigenvector. Orders 0 and 1, which make D_v, are never cut.
+    Judged in the symmetric scaling by √p_eq, where the row sums of what is left out bound the change of every eigenvalue of
+    L_m (Weyl, Gershgorin). Orders 0 and 1, which make D_v, are never cut.
     """
     grid = rates.grid
     root = np.sqrt(grid.equilibrium)

@@ -16,7 +16,7 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from hpcwigner.momentum.grid import EnergyGrid
-from hpcwigner.momentum.rates import Rates
+from hpcwigner.momentum.rates import Rates, generator
 from hpcwigner.parallel import NodeShared
 from hpcwigner.schema import InputError
 
@@ -63,14 +63,6 @@ def _variable(file: h5py.File, name: str, values: Array, dimensions: tuple[str, 
         dataset.dims[i].attach_scale(file[dimension])
     dataset.attrs["units"] = unit
     dataset.attrs["long_name"] = text
-
-
-def generator(in_scattering: Array) -> Array:
-    """in_m − δ_ij Σ_k in_0[k, i], shape (m, cell, cell)."""
-    gamma = in_scattering.copy()
-    diagonal = np.arange(gamma.shape[1])
-    gamma[:, diagonal, diagonal] -= in_scattering[0].sum(axis=0)
-    return gamma
 
 
 @dataclasses.dataclass(frozen=True)

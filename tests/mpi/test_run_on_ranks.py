@@ -24,7 +24,7 @@ def run_on(comm, folder, name, space, integrator):
     if comm.rank == 0:
         small_input(folder, path.stem, space, integrator)
     comm.Barrier()
-    directory, finished = run(config.load(path), comm, folder, quiet=True)
+    directory, finished = run(config.load(path), comm, quiet=True)
     assert finished
     return directory
 
