@@ -114,6 +114,7 @@ def _parse(words: list[str]) -> argparse.Namespace:
     sub.add_argument("--output", metavar="FILE", type=Path, help="PNG to write (default RUN/overview.png)")
     sub = verb("info", _info, "where a run directory comes from and what it holds")
     sub.add_argument("directory", metavar="RUN", type=Path)
+    verb("observables", _observables, "every quantity that output.observables can name, with unit, formula and source")
     verb("doctor", _doctor, "is this MPI, HDF5 and PETSc stack consistent?")
 
     known = list(verbs.choices)
@@ -217,6 +218,14 @@ def _info(options: argparse.Namespace, comm: MPI.Intracomm) -> int:
     text = on_first_rank(comm, lambda: describe(options.directory))
     if comm.rank == 0:
         print(text)
+    return EXIT_DONE
+
+
+def _observables(_options: argparse.Namespace, comm: MPI.Intracomm) -> int:
+    from hpcwigner.observables import registry
+
+    if comm.rank == 0:
+        print(registry.describe())
     return EXIT_DONE
 
 

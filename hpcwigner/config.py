@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from hpcwigner import schema
 from hpcwigner.exciton import materials
+from hpcwigner.observables import registry
 from hpcwigner.schema import InputError, Parsed, Quantity, require
 
 
@@ -124,6 +126,8 @@ class Output:
     series_every: Duration = 0.25
     fields_every: Duration = 1.0
     wigner_at: tuple[Duration, ...] = ()
+    observables: tuple[str, ...] = ("default",)
+    """Names from the registry (verb `observables`); `default` and `all` stand for groups."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,8 +177,21 @@ class Config:
         for key, time in times.items():
             fits = time == float("inf") or is_multiple(time, every)
             require(fits, key, f"{time:g} ps", f"a multiple of output.series_every ({every:g} ps)")
+        self._require_observables()
         for i, time in enumerate(self.output.wigner_at):
             require(time <= self.time.end, f"output.wigner_at.{i}", f"{time:g} ps", "a time not after time.end")
+
+    def _require_observables(self) -> None:
+        for i, name in enumerate(self.output.observables):
+            try:
+                registry.select([name], self.space.dimensions)
+            except KeyError:
+                known = ["default", "all", *(o.name for o in registry.ALL)]
+                close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+                hint = f"; did you mean '{close[0]}'?" if close else ""
+                require(False, f"output.observables.{i}", name, f"a name that `python -m hpcwigner observables` lists{hint}")
+            except ValueError:
+                require(False, f"output.observables.{i}", name, f"what a sample of {self.space.dimensions} dimensions has")
 
 
 def is_multiple(time: float, unit: float) -> bool:

@@ -5,7 +5,8 @@ import pytest
 from mpi4py import MPI
 
 from hpcwigner.momentum.grid import Angles
-from hpcwigner.observables.fields import SpatialMomentSums, WignerCut, local_fields, undershoot
+from hpcwigner.observables.fields import LocalState, SpatialMomentSums, undershoot
+from hpcwigner.observables.wigner_cut import WignerCut
 from hpcwigner.space.grid import Decomposition, SpaceGrid
 
 
@@ -44,7 +45,7 @@ def test_shape_variation_integrates_to_zero_and_cancels_between_valleys(place, r
     rng = np.random.default_rng(5)
     u = state(grid, angles, rates.grid, 2e5) * rng.random((grid.shape[0] * grid.shape[1], 1, rates.grid.size))
     moments = SpatialMomentSums(decomposition, angles)(u)
-    fields = local_fields(u, decomposition, scattering, moments)
+    fields = LocalState(u, decomposition, angles, scattering, moments)
     for v in range(3):
         assert abs(fields.shape_variation[v].sum()) < 1e-12 * np.abs(fields.shape_variation[v]).sum()
     growth = scattering.valley_transfer @ moments.zeroth / rates.grid.valley_sum(moments.zeroth)
@@ -59,7 +60,7 @@ def test_wigner_cut_of_a_boltzmann_state(place, rates):
     grid, decomposition, angles = place
     energies = rates.grid
     cut = WignerCut(decomposition, angles, energies)
-    found = cut(state(grid, angles, energies, 500.0**2))
+    found = cut.along_x(state(grid, angles, energies, 500.0**2))
     assert found.shape == (3, 60, cut.POINTS)
     x = grid.centers(0)
     profile = np.exp(-((x / 500.0) ** 2))

@@ -174,7 +174,8 @@ def test_a_folded_sample_gives_the_whole_one(tmp_path, space):
     """1e-12 of the largest value in every quantity of every file; folded on two ranks, whole on one."""
     path = small_input(tmp_path, space=space)
     for symmetry, ranks in (("whole", 1), ("folded", 2)):
-        words = ("--set", f"space.symmetry={symmetry}", "--output", tmp_path / symmetry)
+        settings = (f"space.symmetry={symmetry}", "output.observables=[all]")
+        words = (*(w for s in settings for w in ("--set", s)), "--output", tmp_path / symmetry)
         assert hpcwigner(path, *words, ranks=ranks).returncode == 0
     for name in ("series.h5", "fields.h5", "wigner.h5"):
         whole, folded = (read(tmp_path / symmetry / name).data for symmetry in ("whole", "folded"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from mpi4py import MPI
 
@@ -15,6 +16,8 @@ from hpcwigner.dynamics.memory import MIB, Memory, predict, require_room
 from hpcwigner.dynamics.steps import StepPlan
 from hpcwigner.dynamics.system import Problem
 from hpcwigner.observables import registry
+from hpcwigner.observables.registry import Observable
+from hpcwigner.observables.wigner_cut import WignerCut
 from hpcwigner.space.grid import process_grid
 
 
@@ -66,10 +69,18 @@ def _offsets(problem: Problem) -> str:
 
 def output_bytes(problem: Problem, plan: StepPlan) -> float:
     """Bytes of all output files at the end."""
-    output, valleys = problem.config.output, len(problem.energies.valleys)
-    points = math.prod(problem.space.whole.shape)
-    rows = round(plan.end / output.fields_every) + 1
-    fields = sum(valleys if "valley" in o.dimensions else 1 for o in registry.FIELDS) * points * rows
-    series = sum(valleys if "valley" in o.dimensions else 1 for o in registry.SERIES) * plan.outputs
-    wigner = len(output.wigner_at) * valleys * problem.space.whole.shape[0] * 401
-    return 8.0 * (fields + series + wigner)
+    output, energies = problem.config.output, problem.energies
+    chosen = registry.select(output.observables, problem.space.dimensions)
+    sizes = dict(zip("xy", problem.space.whole.shape, strict=True))
+    sizes |= {
+        "valley": len(energies.valleys),
+        "k": WignerCut.POINTS,
+        "q": WignerCut.POINTS // 2 + 1,
+        "angle": problem.angles.count,
+    }
+
+    def row(observables: Sequence[Observable]) -> int:
+        return sum(math.prod(sizes[d] for d in o.dimensions[1:]) for o in observables)
+
+    fields = row(chosen.fields) * (round(plan.end / output.fields_every) + 1)
+    return 8.0 * (row(chosen.series) * plan.outputs + fields + row(chosen.wigner) * len(output.wigner_at))

@@ -21,6 +21,7 @@ from hpcwigner.dynamics.steps import LONGEST_PUMP_STEP, StepPlan
 from hpcwigner.momentum.scattering import Scattering
 from hpcwigner.observables.budget import Budget, SpatialMoments
 from hpcwigner.observables.moments import ExactMoments, MomentSystem, budgets
+from hpcwigner.observables.series import Snapshot
 
 Array = NDArray[np.float64]
 
@@ -69,6 +70,13 @@ class MomentProblem:
     def reference(self) -> list[Budget]:
         """Exact budgets at the outputs."""
         return budgets(self._exact_states(), self.coherent, self.pump.width_squared)
+
+    def snapshots(self) -> list[Snapshot]:
+        """The exact states at the outputs, with their budgets."""
+        states = list(self._exact_states())
+        found = budgets(iter(states), self.coherent, self.pump.width_squared)
+        final = found[-1].population
+        return [Snapshot(m, b, scattering, final) for (_, m, scattering), b in zip(states, found, strict=True)]
 
     def _exact_states(self) -> Iterator[tuple[float, SpatialMoments, Scattering]]:
         """Fine ETD3 until the pulse is over, exact exponentials afterwards."""

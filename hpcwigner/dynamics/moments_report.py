@@ -10,9 +10,9 @@ from mpi4py import MPI
 from hpcwigner.config import Config, to_yaml
 from hpcwigner.dynamics import system
 from hpcwigner.dynamics.kinetics import on_first_rank
+from hpcwigner.dynamics.output import write_series
 from hpcwigner.dynamics.system import Problem
 from hpcwigner.observables import registry
-from hpcwigner.observables.budget import Budget
 from hpcwigner.schema import InputError
 from hpcwigner.storage import provenance
 from hpcwigner.storage.files import OutputFile
@@ -36,20 +36,20 @@ def _report(problem: Problem, output: str | None) -> str:
         numbers = [*b.population, *(b.width_squared * registry.UM**2), *(b.diffusion * registry.CM2_PER_S)]
         lines.append("  ".join([f"{times[i]:14.6g}", *(f"{x:14.6g}" for x in numbers)]))
     if output:
-        _write(problem, reference, Path(output))
+        _write(problem, Path(output))
     return "\n".join(lines)
 
 
-def _write(problem: Problem, reference: list[Budget], directory: Path) -> None:
+def _write(problem: Problem, directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / "moments.h5"
     if path.exists():
         raise InputError(f"--output: '{path}' is there already, expected a new one")
     valleys = [v.name for v in problem.energies.valleys]
     attributes = provenance.attributes(to_yaml(problem.config), 1)
-    file = OutputFile(path, MPI.COMM_SELF, registry.SERIES, {"valley": valleys}, attributes)
-    for i, found in enumerate(reference):
+    observables = registry.select(problem.config.output.observables, 1).series
+    file = OutputFile(path, MPI.COMM_SELF, observables, {"valley": valleys}, attributes)
+    for i, snapshot in enumerate(problem.moments.snapshots()):
         row = file.append(i * problem.config.output.series_every)
-        for name, value in found.series(reference[-1].population).items():
-            file.write(row, name, value)
+        write_series(file, row, observables, snapshot)
     file.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +13,13 @@ from hpcwigner.dynamics.kinetics import on_first_rank
 from hpcwigner.dynamics.steps import StepPlan
 from hpcwigner.dynamics.system import Problem
 from hpcwigner.dynamics.wigner import WignerSystem
+from hpcwigner.momentum.scattering import Scattering
 from hpcwigner.observables import registry
-from hpcwigner.observables.budget import budget
-from hpcwigner.observables.fields import SpatialMomentSums, WignerCut, local_fields, undershoot
+from hpcwigner.observables.budget import SpatialMoments, budget
+from hpcwigner.observables.fields import LocalState, SpatialMomentSums, undershoot
 from hpcwigner.observables.registry import Observable
+from hpcwigner.observables.series import Snapshot
+from hpcwigner.observables.wigner_cut import WignerCut
 from hpcwigner.parallel import RunError
 from hpcwigner.storage import provenance
 from hpcwigner.storage.checkpoint import Header
@@ -50,30 +52,33 @@ class RunOutput:
         self._final = final
         self.worst_undershoot = np.array(resume.accumulators["undershoot"]) if resume else np.zeros(len(final))
         output = problem.config.output
+        self.chosen = registry.select(output.observables, problem.space.dimensions)
         self._fields_stride = round(output.fields_every / output.series_every)
-        self._wigner_due = {round(t / output.series_every) for t in output.wigner_at}
+        self._wigner_due = {round(t / output.series_every) for t in output.wigner_at} if self.chosen.wigner else set()
         self._open(directory, input_text, resume)
 
     def _open(self, directory: Path, input_text: str, resume: Header | None) -> None:
-        two = self.problem.space.dimensions == 2
         attributes = on_first_rank(self.comm, lambda: provenance.attributes(input_text, self.comm.size))
         valleys = [v.name for v in self.problem.energies.valleys]
-        place = {axis: self.problem.space.whole.centers(i) * registry.UM for i, axis in enumerate("xy" if two else "x")}
-        adapt = (lambda o: o) if two else registry.in_slab
-        fields, cut = [adapt(o) for o in registry.FIELDS], [adapt(o) for o in registry.WIGNER]
+        axes = "xy"[: self.problem.space.dimensions]
+        places = {axis: self.problem.space.whole.centers(i) * registry.UM for i, axis in enumerate(axes)}
         rows = resume.rows if resume else {}
 
-        def file(name: str, observables: Sequence[Observable], coordinates: Mapping[str, Array | list[str]]) -> OutputFile:
+        def file(name: str, observables: Sequence[Observable], coordinates: Mapping[str, Array]) -> OutputFile:
             if name in rows:
                 return OutputFile.reopen(directory / name, self.comm, observables, rows[name])
-            return OutputFile(directory / name, self.comm, observables, {"valley": valleys, **coordinates}, attributes)
+            used = {d for o in observables for d in o.dimensions}
+            shown = {"valley": valleys} | {d: values for d, values in coordinates.items() if d in used}
+            return OutputFile(directory / name, self.comm, observables, shown, attributes)
 
-        self.series = file("series.h5", registry.SERIES, {})
-        self.fields = file("fields.h5", fields, place)
+        self.series = file("series.h5", self.chosen.series, {})
+        self.fields = file("fields.h5", self.chosen.fields, places) if self.chosen.fields else None
         self.wigner_file, self.cut = None, None
         if self._wigner_due or "wigner.h5" in rows:
-            self.cut = WignerCut(self.wigner.decomposition, self.problem.angles, self.problem.energies)
-            self.wigner_file = file("wigner.h5", cut, {"x": place["x"], "k": self.cut.k})
+            angles = self.problem.angles
+            self.cut = cut = WignerCut(self.wigner.decomposition, angles, self.problem.energies)
+            momenta = {"k": cut.k, "q": cut.q, "angle": angles.theta}
+            self.wigner_file = file("wigner.h5", self.chosen.wigner, {"x": places["x"]} | momenta)
 
     @property
     def _files(self) -> list[OutputFile]:
@@ -95,33 +100,50 @@ class RunOutput:
         if not np.isfinite(found.population).all():
             raise RunError(f"the state is not finite at {now:g} ps: stopped without a checkpoint")
         row = self.series.append(now)
-        for name, value in found.series(self._final).items():
-            self.series.write(row, name, value if self.comm.rank == 0 else None)
+        if self.comm.rank == 0:
+            write_series(self.series, row, self.chosen.series, Snapshot(moments, found, scattering, self._final))
         if index % self._fields_stride == 0:
             self._write_fields(now, u, scattering, moments)
         if index in self._wigner_due and self.cut is not None and self.wigner_file is not None:
             row = self.wigner_file.append(now)
-            values = self.cut(u)
-            for (x, _), (mirrored, _) in self.wigner.decomposition.images():
-                seen = values[:, ::-1, ::-1] if mirrored else values  # the image's momentum points the other way
-                self.wigner_file.write(row, "wigner", seen if self.cut.writes else None, (x, slice(None)))
+            for observable in self.chosen.wigner:
+                values = observable.compute(self.cut, u)
+                self._write_images(self.wigner_file, row, observable, values if self.cut.writes else None)
 
-    def _write_fields(self, now: float, u: Array, scattering: Any, moments: Any) -> None:
-        decomposition = self.wigner.decomposition
-        local = local_fields(u, decomposition, scattering, moments)
+    def _write_fields(self, now: float, u: Array, scattering: Scattering, moments: SpatialMoments) -> None:
+        local = LocalState(u, self.wigner.decomposition, self.problem.angles, scattering, moments)
         if now >= ladder.JUDGED_FROM:
             self.worst_undershoot = np.minimum(self.worst_undershoot, undershoot(local.density, self.comm))
-        two = self.problem.space.dimensions == 2
-        row = self.fields.append(now)
-        for name in ("density", "pl", "shape_variation"):
-            values = getattr(local, name)
-            for block, mirrored in decomposition.images():
-                seen = np.flip(values, [axis for axis, flip in zip((-2, -1), mirrored, strict=True) if flip])
-                self.fields.write(row, name, seen if two else seen[..., 0], block if two else block[:1])
-        self.fields.flush()
+        if self.fields is not None:
+            row = self.fields.append(now)
+            slab = self.problem.space.dimensions == 1
+            for observable in self.chosen.fields:
+                values = observable.compute(local)
+                self._write_images(self.fields, row, observable, values[..., 0] if slab else values)
+            self.fields.flush()
         self.series.flush()
+
+    def _write_images(self, file: OutputFile, row: int, observable: Observable, values: Array | None) -> None:
+        """This rank's block and its mirror images; `values` has the observable's dimensions without time."""
+        dimensions = observable.dimensions[1:]
+        turned = {"x": {"x", "k", "angle"}, "y": {"y"}}  # motion along x turns round as well
+        for block, mirrored in self.wigner.decomposition.images():
+            axes = [axis for axis, flip in zip("xy", mirrored, strict=True) if flip and axis in dimensions]
+            place = dict(zip("xy", block, strict=True))
+            seen = values
+            if seen is not None:
+                seen = np.flip(seen, [i for i, d in enumerate(dimensions) if any(d in turned[axis] for axis in axes)])
+                seen = -seen if sum(axis in observable.odd for axis in axes) % 2 else seen
+            if "y" in dimensions or not mirrored[1]:
+                file.write(row, observable.name, seen, tuple(place.get(d, slice(None)) for d in dimensions))
 
     def close(self) -> None:
         """Ends the files. Collective."""
         for file in self._files:
             file.close()
+
+
+def write_series(file: OutputFile, row: int, observables: Sequence[Observable], snapshot: Snapshot) -> None:
+    """Fills a row of a series file."""
+    for observable in observables:
+        file.write(row, observable.name, observable.compute(snapshot))

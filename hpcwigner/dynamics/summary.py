@@ -74,6 +74,9 @@ def summarise(
 def _balance(problem: Problem, plan: StepPlan, found: Variables, reference: list[Budget]) -> None:
     generated = problem.amplitude * problem.pump.generated(plan.end)
     expected = float(reference[-1].population.sum())
+    if "population_total" not in found.data:
+        LOG.info("excitons: %.12g generated; no balance, since output.observables leaves out population_total", generated)
+        return
     present = float(found.data["population_total"][-1])
     LOG.info(
         "excitons: %.12g generated, %.6g radiated, %.12g present, balance off by %.1e of the generated",
@@ -83,6 +86,9 @@ def _balance(problem: Problem, plan: StepPlan, found: Variables, reference: list
 
 def _compare(problem: Problem, plan: StepPlan, found: Variables, reference: list[Budget]) -> None:
     """Largest deviation from the exact moment equations, or why they do not apply."""
+    if missing := {"population_total", "diffusion", "width_squared"} - set(found.data):
+        LOG.info("moment equations: not compared, since output.observables leaves out %s", ", ".join(sorted(missing)))
+        return
     times = np.array([plan.output_time(i) for i in range(plan.outputs)])
     if times[-1] < ladder.JUDGED_FROM:
         LOG.info("moment equations: not compared, the run ends before %g ps", ladder.JUDGED_FROM)

@@ -7,6 +7,7 @@ L_m[j, i] = Γ_m[j, i] − δ_ij (Σ_k Γ_0[k, i] + ℓ_i), ℓ the radiative lo
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,6 +68,18 @@ class Scattering:
     def fastest_rate(self) -> float:
         """Largest total rate out of a cell [1/ps]."""
         return float(-self.blocks[0].diagonal().min())
+
+    @functools.cached_property
+    def adiabatic_response(self) -> Array:
+        """½ Σ_{i∈v} v_i (−L_1⁻¹)_ij [nm], shape (valley, cell): what a source v·n of the first harmonic adds to n_v D_v.
+
+        NaN where momentum does not relax (all scattering off).
+        """
+        own = np.equal.outer(np.arange(len(self.grid.valleys)), self.grid.valley_of_cell)
+        try:
+            return np.asarray(-0.5 * np.linalg.solve(self.blocks[1].T, (own * self.grid.velocity).T).T)
+        except np.linalg.LinAlgError:
+            return np.full(own.shape, np.nan)
 
 
 def _parts(rates: Rates, out: Array, intervalley: bool) -> tuple[tuple[slice, ...], ...]:

@@ -15,9 +15,6 @@ from hpcwigner.momentum.scattering import Scattering
 
 Array = NDArray[np.float64]
 
-UNDEFINED_BELOW = 1e-6
-"""w² and D are 0/0 before the pump: NaN while a valley holds less than this part of its final population."""
-
 PARTS = ("drift", "interv", "source", "radiative")
 
 
@@ -49,23 +46,6 @@ class Budget:
     def diffusion(self) -> Array:
         """D_v = ¼ ∂t w_v² [nm²/ps]: the sum of its parts."""
         return np.asarray(sum(self.parts.values()))
-
-    def series(self, final: Array) -> dict[str, Array | float]:
-        """Values of the registry's SERIES in the program's units; `final` are the populations at the end (valley,)."""
-        defined = self.population > UNDEFINED_BELOW * final
-
-        def where_defined(values: Array) -> Array:
-            return np.where(defined, values, np.nan)
-
-        return {
-            "population": self.population,
-            "width_squared": where_defined(self.width_squared),
-            "diffusion": where_defined(self.diffusion),
-            **{f"diffusion_{part}": where_defined(values) for part, values in self.parts.items()},
-            "population_total": float(self.population.sum()),
-            "pl_total": self.pl,
-            "coherent": self.coherent,
-        }
 
 
 def budget(moments: SpatialMoments, scattering: Scattering, coherent: float, source_width_squared: float) -> Budget:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import dataclasses
+import functools
 
 import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from hpcwigner.constants import HBAR2_OVER_M0
-from hpcwigner.momentum.grid import Angles, EnergyGrid
+from hpcwigner.constants import BOLTZMANN
+from hpcwigner.momentum.grid import Angles
 from hpcwigner.momentum.scattering import Scattering
 from hpcwigner.observables.budget import SpatialMoments
 from hpcwigner.space.grid import Decomposition
 
 Array = NDArray[np.float64]
+
+FAINT = 1e-3
+"""Ratios are undefined (NaN) where a density is below this part of its largest value: the stencil's undershoot is there."""
 
 CENTRAL_SIX = np.array([3.0, -25.0, 150.0, 150.0, -25.0, 3.0]) / 256
 """Weights of six cells around a face for the value on the face (order 6)."""
@@ -46,33 +49,124 @@ class SpatialMomentSums:
         return SpatialMoments(*total)
 
 
-@dataclasses.dataclass(frozen=True)
-class LocalFields:
-    """Fields on a rank's block."""
+class LocalState:
+    """A state on a rank's block, seen through what fields are made of. Each part is made when it is first asked for."""
 
-    density: Array
-    """N_v [1/nm²; slab 1/nm], shape (valley, x, y)."""
-    pl: Array
-    """[1/nm²/ps; slab 1/nm/ps], shape (x, y)."""
-    shape_variation: Array
-    """η_v = ∂tN_v|scat − c_v N_v [as pl], shape (valley, x, y)."""
+    def __init__(
+        self, u: Array, decomposition: Decomposition, angles: Angles, scattering: Scattering, moments: SpatialMoments
+    ) -> None:
+        """`u` is (point, angle, cell); `moments` are those of the same state (for c_v)."""
+        self.decomposition, self.scattering = decomposition, scattering
+        self._u, self._angles, self._moments = u, angles, moments
+
+    @functools.cached_property
+    def isotropic(self) -> Array:
+        """Populations of all directions [as u], shape (point, cell)."""
+        return self._u.sum(axis=1)
+
+    def directed(self, weights: Array) -> Array:
+        """Populations weighted by direction, shape (point, cell); `weights` is (angle,)."""
+        return np.asarray(weights @ self._u)
+
+    def shaped(self, values: Array) -> Array:
+        """(point, valley) → (valley, x, y)"""
+        return np.ascontiguousarray(values.T).reshape(-1, *self.decomposition.local_shape[:2])
+
+    @functools.cached_property
+    def density(self) -> Array:
+        """N_v [1/nm²; slab 1/nm], shape (valley, x, y)."""
+        return self.shaped(self.scattering.grid.valley_sum(self.isotropic))
+
+    @functools.cached_property
+    def pl(self) -> Array:
+        """γ times the light-cone population [1/nm²/ps; slab 1/nm/ps], shape (x, y)."""
+        return (self.isotropic @ self.scattering.loss).reshape(self.decomposition.local_shape[:2])
+
+    @functools.cached_property
+    def shape_variation(self) -> Array:
+        """η_v = ∂tN_v|scat − c_v N_v [as pl], shape (valley, x, y)."""
+        transfer, zeroth = self.scattering.valley_transfer, self._moments.zeroth
+        population = self.scattering.grid.valley_sum(zeroth)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            growth = np.where(population > 0, transfer @ zeroth / population, 0.0)
+        return self.shaped(self.isotropic @ transfer.T) - growth[:, None, None] * self.density
+
+    @functools.cached_property
+    def faint(self) -> NDArray[np.bool_]:
+        """Where a valley's density is too small to divide by, shape (valley, x, y). Collective when first asked for."""
+        largest = self.density.max(axis=(1, 2))
+        self.decomposition.comm.Allreduce(MPI.IN_PLACE, largest, MPI.MAX)
+        return self.density <= FAINT * largest[:, None, None]
+
+    def per_exciton(self, values: Array) -> Array:
+        """`values` (valley, x, y) over N_v, NaN where that is faint. Collective."""
+        return np.divide(values, self.density, out=np.full_like(values, np.nan), where=~self.faint)
+
+    def at_centre(self, values: Array) -> Array:
+        """Value at the origin of a field (..., x, y). Collective."""
+        weights = [centre_weights(self.decomposition, axis) for axis in (0, 1)]
+        found = np.einsum("...xy,x,y->...", values, *weights)
+        return np.asarray(self.decomposition.comm.allreduce(found))
+
+    @property
+    def direction(self) -> tuple[Array, Array]:
+        """cos θ and sin θ of the angle cells."""
+        return self._angles.cosine, self._angles.sine
 
 
-def local_fields(u: Array, decomposition: Decomposition, scattering: Scattering, moments: SpatialMoments) -> LocalFields:
-    """Fields of u (point, angle, cell); `moments` are those of the same state (for c_v)."""
-    grid = scattering.grid
-    nx, ny = decomposition.local_shape[:2]
-    isotropic = u.sum(axis=1)
-    density = grid.valley_sum(isotropic)
-    population = grid.valley_sum(moments.zeroth)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        growth = np.where(population > 0, scattering.valley_transfer @ moments.zeroth / population, 0.0)
-    variation = isotropic @ scattering.valley_transfer.T - growth * density
+def centre_weights(decomposition: Decomposition, axis: int) -> Array:
+    """Weights of a rank's cells along an axis for the value at 0 (a face when their number is even: order 6)."""
+    grid = decomposition.grid
+    n = grid.shape[axis]
+    weights = np.zeros(n)
+    if grid.copies[axis] == 2:
+        weights[:3] = 2 * CENTRAL_SIX[3:]  # the other three are their images
+    elif n % 2:
+        weights[n // 2] = 1
+    else:
+        weights[n // 2 - 3 : n // 2 + 3] = CENTRAL_SIX
+    return weights[(decomposition.x, decomposition.y)[axis]]
 
-    def shaped(values: Array) -> Array:
-        return np.ascontiguousarray(values.T).reshape(-1, nx, ny)
 
-    return LocalFields(shaped(density), (isotropic @ scattering.loss).reshape(nx, ny), shaped(variation))
+def _relative_to_centre(state: LocalState, values: Array, reference: Array) -> Array:
+    centre = state.at_centre(reference)[..., None, None]
+    return np.divide(values, centre, out=np.full_like(values, np.nan), where=centre > 0)
+
+
+def pl_normalized(state: LocalState) -> Array:
+    """PL(r)/PL(0), shape (x, y); NaN in the dark. Collective."""
+    return _relative_to_centre(state, state.pl, state.pl)
+
+
+def shape_variation_normalized(state: LocalState) -> Array:
+    """η_v(r)/N_v(0) [1/ps], shape (valley, x, y). Collective."""
+    return _relative_to_centre(state, state.shape_variation, state.density)
+
+
+def kinetic_energy(state: LocalState) -> Array:
+    """Mean kinetic energy [meV] at each place, shape (valley, x, y). Collective."""
+    grid = state.scattering.grid
+    return state.per_exciton(state.shaped(grid.valley_sum(state.isotropic * grid.kinetic_energy)))
+
+
+def temperature(state: LocalState) -> Array:
+    """Mean kinetic energy over k_B [K] at each place, shape (valley, x, y). Collective."""
+    return kinetic_energy(state) / BOLTZMANN
+
+
+def anisotropy_x(state: LocalState) -> Array:
+    """⟨cos θ⟩ at each place, shape (valley, x, y). Collective."""
+    return _mean_direction(state, 0)
+
+
+def anisotropy_y(state: LocalState) -> Array:
+    """⟨sin θ⟩ at each place, shape (valley, x, y). Collective."""
+    return _mean_direction(state, 1)
+
+
+def _mean_direction(state: LocalState, axis: int) -> Array:
+    directed = state.directed(state.direction[axis])
+    return state.per_exciton(state.shaped(state.scattering.grid.valley_sum(directed)))
 
 
 def undershoot(density: Array, comm: MPI.Intracomm) -> Array:
@@ -81,57 +175,3 @@ def undershoot(density: Array, comm: MPI.Intracomm) -> Array:
     comm.Allreduce(MPI.IN_PLACE, extremes, MPI.MAX)
     with np.errstate(invalid="ignore"):
         return np.where(extremes[1] > 0, -extremes[0] / extremes[1], 0.0)
-
-
-class WignerCut:
-    """N_k^v(x) along y = 0 with k along x, as occupation per state on a common grid of k."""
-
-    POINTS = 401
-
-    def __init__(self, decomposition: Decomposition, angles: Angles, energies: EnergyGrid) -> None:
-        self.decomposition, self.energies = decomposition, energies
-        mass = np.array([v.mass for v in energies.valleys])
-        tops = np.array([energies.energy_max - v.energy for v in energies.valleys])
-        largest = float(np.sqrt(2 * mass * tops / HBAR2_OVER_M0).max())
-        half = np.linspace(0.0, largest, self.POINTS // 2 + 1)
-        self.k = np.concatenate((-half[:0:-1], half))  # symmetric to the last bit, so that ±k fall into the same cell
-        """[1/nm]"""
-        kinetic = HBAR2_OVER_M0 * self.k**2 / (2 * mass[:, None])
-        self._inside = kinetic <= tops[:, None]
-        self._cells = np.stack([energies.cell_at(v, row) for v, row in enumerate(kinetic)])
-        self._angle = np.where(self.k >= 0, 0, angles.number // 2)
-        self._states_per_angle = energies.states / angles.number
-        self._row_weights = self._weights_along_y()
-        self._column = decomposition.comm.Split(color=decomposition.position[0], key=decomposition.position[1])
-
-    def _weights_along_y(self) -> Array:
-        n = self.decomposition.grid.shape[1]
-        weights = np.zeros(n)
-        if self.decomposition.grid.copies[1] == 2:
-            weights[:3] = 2 * CENTRAL_SIX[3:]  # the other three rows are their images, where motion along ±x is the same
-        elif n % 2:
-            weights[n // 2] = 1
-        else:
-            weights[n // 2 - 3 : n // 2 + 3] = CENTRAL_SIX
-        return weights[self.decomposition.y]
-
-    @property
-    def writes(self) -> bool:
-        """Whether this rank holds its column's result."""
-        return bool(self._column.rank == 0)
-
-    def __call__(self, u: Array) -> Array:
-        """Occupation (valley, x, k) of u (point, angle, cell) on the first rank of each column of ranks. Collective."""
-        nx, ny = self.decomposition.local_shape[:2]
-        cut = np.tensordot(u.reshape(nx, ny, *u.shape[1:]), self._row_weights, axes=(1, 0))
-        occupation = np.ascontiguousarray(cut[:, [0, self._half_turn]] / self._states_per_angle)
-        total = np.empty_like(occupation)
-        self._column.Reduce(occupation, total)
-        picked = total[:, (self._angle > 0).astype(int)[None, :], self._cells]  # (x, valley, k)
-        at_rest = self.POINTS // 2  # k = 0 belongs to both directions
-        picked[:, :, at_rest] = total[:, :, self._cells[:, at_rest]].mean(axis=1)
-        return np.ascontiguousarray(np.where(self._inside, picked, np.nan).transpose(1, 0, 2))
-
-    @property
-    def _half_turn(self) -> int:
-        return int(self._angle.max())

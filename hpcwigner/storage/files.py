@@ -22,6 +22,8 @@ _COORDINATES = {
     "x": ("um", "position"),
     "y": ("um", "position"),
     "k": ("nm-1", "centre-of-mass momentum along x; negative = motion towards negative x"),
+    "q": ("nm-1", "modulus of the centre-of-mass momentum"),
+    "angle": ("rad", "direction of motion, counted from the x axis"),
 }
 
 
@@ -86,6 +88,9 @@ class OutputFile:
             dataset.dims[i].attach_scale(self._file[dimension])
         dataset.attrs["units"] = observable.unit
         dataset.attrs["long_name"] = observable.long_name
+        dataset.attrs["formula"] = observable.formula
+        if observable.source:
+            dataset.attrs["references"] = observable.source
         dataset.attrs["_FillValue"] = np.array([np.nan])
 
     def append(self, time: float) -> int:

@@ -1,0 +1,61 @@
+"""How far excitons are from equilibrium: energies, distances to Boltzmann, what momentum relaxation would give at once."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcwigner.constants import BOLTZMANN
+from hpcwigner.observables.series import Snapshot
+
+Array = NDArray[np.float64]
+
+
+def _per_exciton(state: Snapshot, values: Array) -> Array:
+    """`values` (valley,) per exciton of the valley."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return state.where_defined(values / state.budget.population)
+
+
+def growth(state: Snapshot) -> Array:
+    """c_v [1/ps], shape (valley,): intervalley gain minus loss per exciton."""
+    return _per_exciton(state, state.scattering.valley_transfer @ state.moments.zeroth)
+
+
+def pl_width_squared(state: Snapshot) -> float:
+    """⟨r²⟩ of the light [nm²]; NaN in the dark."""
+    loss, moments = state.scattering.loss, state.moments
+    light = loss @ moments.zeroth
+    return float(loss @ moments.second / light) if light > 0 else np.nan
+
+
+def kinetic_energy(state: Snapshot) -> Array:
+    """Mean kinetic energy [meV], shape (valley,): kT in equilibrium."""
+    grid = state.scattering.grid
+    return _per_exciton(state, grid.valley_sum(grid.kinetic_energy * state.moments.zeroth))
+
+
+def temperature(state: Snapshot) -> Array:
+    """Mean kinetic energy over k_B [K], shape (valley,)."""
+    return kinetic_energy(state) / BOLTZMANN
+
+
+def energy_distance(state: Snapshot) -> Array:
+    """Total variation distance of each valley's energy distribution from Boltzmann, 0 to 1, shape (valley,)."""
+    grid = state.scattering.grid
+    share = grid.equilibrium / grid.valley_sum(grid.equilibrium)[grid.valley_of_cell]
+    expected = state.budget.population[grid.valley_of_cell] * share
+    return _per_exciton(state, 0.5 * grid.valley_sum(np.abs(state.moments.zeroth - expected)))
+
+
+def valley_distance(state: Snapshot) -> float:
+    """Total variation distance of the valleys' shares from equilibrium, 0 to 1; NaN before the pump."""
+    grid, population = state.scattering.grid, state.budget.population
+    total = population.sum()
+    return float(0.5 * np.abs(population / total - grid.valley_sum(grid.equilibrium)).sum()) if total > 0 else np.nan
+
+
+def diffusion_adiabatic(state: Snapshot) -> Array:
+    """Drift part of D_v [nm²/ps] with M1 = −L_1⁻¹ v M0 instead of the actual first harmonic, shape (valley,)."""
+    source = state.scattering.grid.velocity * state.moments.zeroth
+    return _per_exciton(state, state.scattering.adiabatic_response @ source)
