@@ -6,10 +6,12 @@ import pytest
 import xarray
 from helpers import ROOT, hpcwigner, small_input
 from mpi4py import MPI
+from test_fields import place, state  # noqa: F401  (fixture)
 
 from hpcwigner import config
 from hpcwigner.constants import BOLTZMANN
 from hpcwigner.dynamics import system
+from hpcwigner.exciton.phonons import absorption_threshold
 from hpcwigner.momentum.grid import Angles
 from hpcwigner.observables import registry
 from hpcwigner.observables.budget import SpatialMoments, budget
@@ -17,7 +19,6 @@ from hpcwigner.observables.fields import LocalState, SpatialMomentSums
 from hpcwigner.observables.series import Snapshot
 from hpcwigner.observables.wigner_cut import WignerCut
 from hpcwigner.space.grid import Decomposition, SpaceGrid
-from test_fields import place, state  # noqa: F401  (fixture)
 
 PLANE = "{dimensions: 2, length: 2 um, cells: [24, 20], boundary: periodic}"
 CONTRACT = {
@@ -43,7 +44,7 @@ def test_all_are_written_with_unit_and_formula(tmp_path, space):
     chosen = registry.select(["all"], dimensions)
     for name, observables in (("series", chosen.series), ("fields", chosen.fields), ("wigner", chosen.wigner)):
         with xarray.open_dataset(tmp_path / f"run/{name}.h5", engine="h5netcdf") as file:
-            assert set(file.data_vars) == {o.name for o in observables}
+            assert set(file.data_vars) - {"threshold"} == {o.name for o in observables}
             for o in observables:
                 assert file[o.name].dims == o.dimensions
                 assert file[o.name].attrs["units"] == o.unit
@@ -65,7 +66,7 @@ def test_only_what_is_chosen_is_computed_and_written(tmp_path):
     assert not (tmp_path / "run/fields.h5").exists()
     with h5py.File(tmp_path / "run/series.h5") as series, h5py.File(tmp_path / "run/wigner.h5") as wigner:
         assert set(series) == {"time", "valley", "temperature"}
-        assert set(wigner) == {"time", "valley", "x", "k", "wigner"}
+        assert set(wigner) == {"time", "valley", "x", "k", "wigner", "threshold"}
     assert "not compared" in found.stdout
     shown = hpcwigner("plot", tmp_path / "run")
     assert shown.returncode == 2
@@ -155,9 +156,17 @@ def test_every_direction_of_a_slab(rates):
     assert every[:, :, :, 0] == pytest.approx((u[:, :, first] / angles.multiplicity[:, None] / states).transpose(2, 0, 1))
 
 
+def test_threshold_is_the_missing_energy_after_one_acoustic_phonon(couplings):
+    """√(2M(51.5 − 23.6 meV))/ħ for KK', √(2M(30.5 − 19 meV))/ħ for KΛ; ħ²/m0 = 76.1996 meV nm²."""
+    found = absorption_threshold(couplings, "KK")
+    expected = [np.sqrt(2 * mass * missing / 76.1996) for mass, missing in ((0.71, 27.9), (0.99, 11.5))]
+    assert np.isnan(found[0])
+    assert found[1:] == pytest.approx(expected, rel=1e-6)
+
+
 @pytest.fixture(scope="module")
 def room_temperature():
-    """Exact states of the shipped 300 K job without radiative loss, to 12 ps."""
+    """Exact states of the shipped 300 K job, to 12 ps."""
     settings = config.load(ROOT / "inputs/ws2_300K.yaml", ["time.end=12 ps", "momentum.energy_step=12 meV"])
     problem = system.build(settings, MPI.COMM_SELF)
     return problem.moments.snapshots()

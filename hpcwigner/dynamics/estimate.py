@@ -61,7 +61,7 @@ def _offsets(problem: Problem) -> str:
         text = f"{exciton.name} {exciton.energy:.4g} meV"
         if exciton.given is None:
             text += " (computed)"
-        elif exciton.computed is not None and exciton.name != problem.material.radiation.bright_valley:
+        elif exciton.computed is not None and exciton.name != problem.bright:
             text += f" (given; computed {exciton.computed:.4g})"
         texts.append(text)
     return ", ".join(texts)

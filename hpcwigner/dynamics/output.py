@@ -13,6 +13,7 @@ from hpcwigner.dynamics.kinetics import on_first_rank
 from hpcwigner.dynamics.steps import StepPlan
 from hpcwigner.dynamics.system import Problem
 from hpcwigner.dynamics.wigner import WignerSystem
+from hpcwigner.exciton.phonons import Couplings, absorption_threshold
 from hpcwigner.momentum.scattering import Scattering
 from hpcwigner.observables import registry
 from hpcwigner.observables.budget import SpatialMoments, budget
@@ -23,7 +24,7 @@ from hpcwigner.observables.wigner_cut import WignerCut
 from hpcwigner.parallel import RunError
 from hpcwigner.storage import provenance
 from hpcwigner.storage.checkpoint import Header
-from hpcwigner.storage.files import OutputFile
+from hpcwigner.storage.files import Constant, OutputFile
 
 Array = NDArray[np.float64]
 
@@ -64,12 +65,14 @@ class RunOutput:
         places = {axis: self.problem.space.whole.centers(i) * registry.UM for i, axis in enumerate(axes)}
         rows = resume.rows if resume else {}
 
-        def file(name: str, observables: Sequence[Observable], coordinates: Mapping[str, Array]) -> OutputFile:
+        def file(
+            name: str, observables: Sequence[Observable], coordinates: Mapping[str, Array], *constants: Constant
+        ) -> OutputFile:
             if name in rows:
                 return OutputFile.reopen(directory / name, self.comm, observables, rows[name])
             used = {d for o in observables for d in o.dimensions}
             shown = {"valley": valleys} | {d: values for d, values in coordinates.items() if d in used}
-            return OutputFile(directory / name, self.comm, observables, shown, attributes)
+            return OutputFile(directory / name, self.comm, observables, shown, attributes, constants)
 
         self.series = file("series.h5", self.chosen.series, {})
         self.fields = file("fields.h5", self.chosen.fields, places) if self.chosen.fields else None
@@ -78,7 +81,11 @@ class RunOutput:
             angles = self.problem.angles
             self.cut = cut = WignerCut(self.wigner.decomposition, angles, self.problem.energies)
             momenta = {"k": cut.k, "q": cut.q, "angle": angles.theta}
-            self.wigner_file = file("wigner.h5", self.chosen.wigner, {"x": places["x"]} | momenta)
+            threshold = Constant(
+                "threshold", ("valley",), "nm-1", "smallest momentum from which an acoustic phonon lifts into the bright valley",
+                absorption_threshold(Couplings.of(self.problem.material, self.problem.landscape), self.problem.bright),
+            )  # fmt: skip
+            self.wigner_file = file("wigner.h5", self.chosen.wigner, {"x": places["x"]} | momenta, threshold)
 
     @property
     def _files(self) -> list[OutputFile]:

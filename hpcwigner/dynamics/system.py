@@ -54,6 +54,11 @@ class Problem:
     amplitude: float
     """Total generated population."""
 
+    @property
+    def bright(self) -> str:
+        """Name of the valley that shines."""
+        return self.material.radiation.bright_valley
+
     @functools.cached_property
     def moments(self) -> ladder.MomentProblem:
         """The moment equations of this problem."""

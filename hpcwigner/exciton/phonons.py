@@ -177,3 +177,29 @@ class Couplings:
             for phonon in material.intervalley_phonons
         ]  # fmt: skip
         return cls(valleys=tuple(states.values()), acoustic=acoustic, optical=(*inside, *between))
+
+
+ACOUSTIC_BRANCHES = ("TA", "LA", "ZA", "acoustic")
+"""A phonon whose name ends with one of these is acoustic; constant energies stand for zone-edge modes of both kinds."""
+
+
+def absorption_threshold(couplings: Couplings, target: str) -> Array:
+    """Smallest |Q| [1/nm] of each valley from which absorbing one acoustic phonon leads into `target`, shape (valley,).
+
+    √(2M(E_target − E_v − ħω))/ħ with the most energetic such phonon: 0 where the bottom suffices, NaN where no acoustic phonon
+    joins the valleys.
+    """
+    states = {state.name: state for state in couplings.valleys}
+    found = []
+    for state in couplings.valleys:
+        energies = [
+            phonon.energy
+            for phonon in couplings.optical
+            if phonon.intervalley
+            and phonon.name.endswith(ACOUSTIC_BRANCHES)
+            and state.name != target
+            and {phonon.initial.name, phonon.final.name} == {state.name, target}
+        ]
+        missing = states[target].energy - state.energy - max(energies, default=np.nan)
+        found.append(state.momentum(np.maximum(missing, 0.0)) if energies else np.nan)
+    return np.array(found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -27,6 +28,17 @@ _COORDINATES = {
 }
 
 
+@dataclasses.dataclass(frozen=True)
+class Constant:
+    """A variable without a time axis, in the units of the file."""
+
+    name: str
+    dimensions: tuple[str, ...]
+    unit: str
+    long_name: str
+    values: Array
+
+
 class OutputFile:
     """One file, opened by all ranks. Rows are appended along time; every method is collective."""
 
@@ -37,6 +49,7 @@ class OutputFile:
         observables: Sequence[Observable],
         coordinates: Mapping[str, Array | Sequence[str]],
         attributes: Mapping[str, str | int],
+        constants: Sequence[Constant] = (),
     ) -> None:
         """Makes the file; `coordinates` are all but time, in the units of the file. Fails if it exists."""
         self.path, self.comm, self.observables, self.rows = path, comm, {o.name: o for o in observables}, 0
@@ -48,6 +61,11 @@ class OutputFile:
             self._coordinate(name, values)
         for observable in observables:
             self._variable(observable)
+        for constant in constants:
+            dataset = self._file.create_dataset(constant.name, data=constant.values)
+            dataset.attrs["units"], dataset.attrs["long_name"] = constant.unit, constant.long_name
+            for i, dimension in enumerate(constant.dimensions):
+                dataset.dims[i].attach_scale(self._file[dimension])
         self._file.flush()
 
     @classmethod
