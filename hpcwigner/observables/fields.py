@@ -20,6 +20,16 @@ CENTRAL_SIX = np.array([3.0, -25.0, 150.0, 150.0, -25.0, 3.0]) / 256
 """Weights of six cells around a face for the value on the face (order 6)."""
 
 
+def central_weights(cells: int) -> Array:
+    """Weights (cells,) that take a row of at least six cells to its middle: with an even number that is a face."""
+    weights = np.zeros(cells)
+    if cells % 2:
+        weights[cells // 2] = 1
+    else:
+        weights[cells // 2 - 3 : cells // 2 + 3] = CENTRAL_SIX
+    return weights
+
+
 class SpatialMomentSums:
     """M0, M1, M2 of a distributed state in one pass over it."""
 
@@ -106,13 +116,11 @@ class WignerCut:
 
     def _weights_along_y(self) -> Array:
         n = self.decomposition.grid.shape[1]
-        weights = np.zeros(n)
         if self.decomposition.grid.copies[1] == 2:
+            weights = np.zeros(n)
             weights[:3] = 2 * CENTRAL_SIX[3:]  # the other three rows are their images, where motion along ±x is the same
-        elif n % 2:
-            weights[n // 2] = 1
         else:
-            weights[n // 2 - 3 : n // 2 + 3] = CENTRAL_SIX
+            weights = central_weights(n)
         return weights[self.decomposition.y]
 
     @property
