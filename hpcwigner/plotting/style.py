@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from hpcwigner.observables.fields import central_weights
 from hpcwigner.schema import InputError
+from hpcwigner.storage.reading import Variables
 
 Array = NDArray[np.float64]
 
@@ -42,6 +43,13 @@ def label(symbol: str, unit: str) -> str:
     """Text of an axis: symbol and, in parentheses, the unit as the file has it."""
     text = unit_text(unit)
     return f"{symbol} ({text})" if text else symbol
+
+
+def title(directory: Path, found: Variables) -> str:
+    """Name and temperature of a run, from the input kept in any of its files."""
+    lines = found.attributes["input"].splitlines()
+    temperature = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("temperature")), "")
+    return f"{directory.resolve().name}   {temperature}"
 
 
 def central_line(values: Array) -> Array:
@@ -77,14 +85,27 @@ def pyplot(interactive: bool = False) -> Any:
     return plt
 
 
+def subplots(rows: int, columns: int, **options: Any) -> tuple[Any, Any]:
+    """A figure and its array of axes on the backend that `pyplot` has chosen."""
+    from matplotlib import pyplot as plt
+
+    return plt.subplots(rows, columns, **{"layout": "constrained", **options})
+
+
 def save(figure: Any, path: Path, **options: Any) -> Path:
     """Writes a figure in the format of the suffix of `path` (FORMATS) and closes it. Raises InputError."""
     check_suffix(path)
-    try:
-        figure.savefig(path, **{"dpi": 150, **options})
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror})") from None
+    return write(figure, path, lambda: figure.savefig(path, **{"dpi": 150, **options}))
+
+
+def write(figure: Any, path: Path, action: Callable[[], None]) -> Path:
+    """Writes `path` by `action` and closes the figure. Raises InputError when the file cannot be written."""
     from matplotlib import pyplot as plt
 
-    plt.close(figure)
+    try:
+        action()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror})") from None
+    finally:
+        plt.close(figure)
     return path
