@@ -109,9 +109,10 @@ def _parse(words: list[str]) -> argparse.Namespace:
             sub.add_argument("--at", metavar="PS", type=float, nargs="+", default=None, help="times of the table [ps]")
     sub = verb("verify", _verify, "linewidths, lifetimes, diffusion coefficients of a material beside what is known")
     sub.add_argument("material", metavar="MATERIAL", help="shipped name or material file")
-    sub = verb("plot", _plot, "draw w_v²(t), D_v(t) and PL(x, t) of a run directory as PNG")
+    _add_plot(verb("plot", _plot, "draw a run directory as a picture, an animation, or in a window"))
+    sub = verb("report", _report, "write a run directory up as one web page that opens without a network")
     sub.add_argument("directory", metavar="RUN", type=Path)
-    sub.add_argument("--output", metavar="FILE", type=Path, help="PNG to write (default RUN/overview.png)")
+    sub.add_argument("--output", metavar="FILE", type=Path, help="HTML file to write (default RUN/report.html)")
     sub = verb("info", _info, "where a run directory comes from and what it holds")
     sub.add_argument("directory", metavar="RUN", type=Path)
     verb("observables", _observables, "every quantity that output.observables can name, with unit, formula and source")
@@ -129,6 +130,18 @@ def _parse(words: list[str]) -> argparse.Namespace:
     if not hasattr(options, "call"):
         parser.error("expected an input file or a verb")
     return options
+
+
+def _add_plot(sub: argparse.ArgumentParser) -> None:
+    from hpcwigner.plotting.animation import ANIMATED
+    from hpcwigner.plotting.views import VIEWS
+
+    sub.add_argument("directory", metavar="RUN", type=Path)
+    what = sub.add_mutually_exclusive_group()
+    what.add_argument("--show", choices=VIEWS, default="overview", help="what to draw (default overview)")
+    what.add_argument("--animate", choices=ANIMATED, nargs="?", const="pl", help="GIF of PL (default) or density against time")
+    sub.add_argument("--output", metavar="FILE", type=Path, help="PNG, PDF, SVG or GIF to write (default RUN/VIEW.png or .gif)")
+    sub.add_argument("--interactive", action="store_true", help="open a window to look into instead of writing a picture")
 
 
 def _load(options: argparse.Namespace, comm: MPI.Intracomm) -> Config:
@@ -203,9 +216,24 @@ def _verify(options: argparse.Namespace, comm: MPI.Intracomm) -> int:
 
 def _plot(options: argparse.Namespace, comm: MPI.Intracomm) -> int:
     from hpcwigner.dynamics.kinetics import on_first_rank
-    from hpcwigner.plotting.overview import plot_overview
+    from hpcwigner.plotting.animation import animate
+    from hpcwigner.plotting.views import plot
 
-    path = on_first_rank(comm, lambda: plot_overview(options.directory, options.output))
+    directory, output = options.directory, options.output
+    if options.animate:
+        path: Path | None = on_first_rank(comm, lambda: animate(directory, options.animate, output))
+    else:
+        path = on_first_rank(comm, lambda: plot(directory, options.show, output, options.interactive))
+    if comm.rank == 0 and path:
+        print(path)
+    return EXIT_DONE
+
+
+def _report(options: argparse.Namespace, comm: MPI.Intracomm) -> int:
+    from hpcwigner.dynamics.kinetics import on_first_rank
+    from hpcwigner.plotting.report import write_report
+
+    path = on_first_rank(comm, lambda: write_report(options.directory, options.output))
     if comm.rank == 0:
         print(path)
     return EXIT_DONE

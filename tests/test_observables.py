@@ -68,9 +68,10 @@ def test_only_what_is_chosen_is_computed_and_written(tmp_path):
         assert set(series) == {"time", "valley", "temperature"}
         assert set(wigner) == {"time", "valley", "x", "k", "wigner", "threshold"}
     assert "not compared" in found.stdout
-    shown = hpcwigner("plot", tmp_path / "run")
+    shown = hpcwigner("plot", tmp_path / "run", "--show", "budget")
     assert shown.returncode == 2
-    assert len(shown.stderr.splitlines()) == 1
+    assert "has no 'diffusion'" in shown.stderr
+    assert "output.observables" in shown.stderr
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,16 @@ CENTRAL_SIX = np.array([3.0, -25.0, 150.0, 150.0, -25.0, 3.0]) / 256
 """Weights of six cells around a face for the value on the face (order 6)."""
 
 
+def central_weights(cells: int) -> Array:
+    """Weights (cells,) for the value in the middle of a row of cells: with an even number (at least six) that is a face."""
+    weights = np.zeros(cells)
+    if cells % 2:
+        weights[cells // 2] = 1
+    else:
+        weights[cells // 2 - 3 : cells // 2 + 3] = CENTRAL_SIX
+    return weights
+
+
 class SpatialMomentSums:
     """M0, M1, M2 of a distributed state in one pass over it."""
 
@@ -118,13 +128,11 @@ def centre_weights(decomposition: Decomposition, axis: int) -> Array:
     """Weights of a rank's cells along an axis for the value at 0 (a face when their number is even: order 6)."""
     grid = decomposition.grid
     n = grid.shape[axis]
-    weights = np.zeros(n)
     if grid.copies[axis] == 2:
+        weights = np.zeros(n)
         weights[:3] = 2 * CENTRAL_SIX[3:]  # the other three are their images
-    elif n % 2:
-        weights[n // 2] = 1
     else:
-        weights[n // 2 - 3 : n // 2 + 3] = CENTRAL_SIX
+        weights = central_weights(n)
     return weights[(decomposition.x, decomposition.y)[axis]]
 
 

@@ -6,85 +6,41 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from hpcwigner.plotting import style
+from hpcwigner.plotting.curves import JUDGED_FROM, valleys_against_time
+from hpcwigner.plotting.maps import space_time_map
 from hpcwigner.storage.reading import Variables, read
 
-Array = NDArray[np.float64]
 
-COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00")  # Okabe and Ito: safe for colour-blind readers
-STYLES = ("-", "--", "-.", ":", "-")
-
-
-def plot_overview(directory: Path, output: Path | None = None) -> Path:
-    """Draws RUN/overview.png (or `output`) and returns its path. Raises schema.InputError."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
-
+def overview(directory: Path) -> Any:
+    """Widths, diffusion coefficients (negative ones enlarged) and normalised PL. Raises InputError."""
     series, fields = read(directory / "series.h5"), read(directory / "fields.h5")
-    figure, axes = plt.subplots(1, 3, figsize=(13, 4), layout="constrained")
-    _curves(axes[0], series, "width_squared", "$w_v^2$ (µm²)")
-    _curves(axes[1], series, "diffusion", "$D_v$ (cm²/s)")
-    axes[1].axhline(0, color="0.6", lw=0.8, zorder=0)
+    figure, axes = style.subplots(1, 3, figsize=(13, 4))
+    valleys_against_time(axes[0], series, "width_squared", "$w_v^2$")
+    valleys_against_time(axes[1], series, "diffusion", "$D_v$")
+    axes[1].axhline(0, **style.ZERO_LINE)
     _negative_inset(axes[1], series)
-    image = _photoluminescence(axes[2], fields)
+    image = space_time_map(axes[2], fields, fields.need("pl"))
     figure.colorbar(image, ax=axes[2], label="PL / largest PL at that time")
-    temperature = next(
-        (line.split(":", 1)[1].strip() for line in series.attributes["input"].splitlines() if line.startswith("temperature")), ""
-    )
-    figure.suptitle(f"{directory.name}   {temperature}")
-    path = output or directory / "overview.png"
-    figure.savefig(path, dpi=150)
-    plt.close(figure)
-    return path
-
-
-def _curves(axis: Any, series: Variables, name: str, label: str) -> None:
-    for i, valley in enumerate(series.valleys):
-        style = {"color": COLOURS[i % len(COLOURS)], "ls": STYLES[i % len(STYLES)]}
-        axis.plot(series.data["time"], series.data[name][:, i], label=valley, **style)
-    axis.set(xlabel="time (ps)", ylabel=label, xlim=(0, series.data["time"][-1]))
-    shown = series.data[name][series.data["time"] >= 1.0]
-    if shown.size and np.isfinite(shown).any():  # the first picosecond, when valleys still fill, would set the scale
-        low, high = np.nanmin(shown), np.nanmax(shown)
-        axis.set_ylim(min(0.0, low - 0.05 * (high - low)), high + 0.05 * (high - low))
-    axis.legend(frameon=False)
+    axes[2].set(ylabel="time (ps)", title="along y = 0" if "y" in fields.data else "integrated over y")
+    figure.suptitle(style.title(directory, series))
+    return figure
 
 
 def _negative_inset(axis: Any, series: Variables) -> None:
     """Enlarges the stretch in which some D_v is negative."""
     time, diffusion = series.data["time"], series.data["diffusion"]
     with np.errstate(invalid="ignore"):
-        negative = (diffusion < 0).any(axis=1) & (time >= 1)
+        negative = (diffusion < 0).any(axis=1) & (time >= JUDGED_FROM)
     if negative.sum() < 3:
         return
     inset = axis.inset_axes((0.42, 0.42, 0.55, 0.33))
     first, last = time[negative][0], time[negative][-1]
     margin = 0.15 * (last - first)
     for i in range(diffusion.shape[1]):
-        inset.plot(time, diffusion[:, i], color=COLOURS[i % len(COLOURS)], ls=STYLES[i % len(STYLES)])
-    inset.axhline(0, color="0.6", lw=0.8, zorder=0)
+        inset.plot(time, diffusion[:, i], **style.curve(i))
+    inset.axhline(0, **style.ZERO_LINE)
     low = np.nanmin(diffusion[negative])
     inset.set(xlim=(first - margin, min(last + margin, time[-1])), ylim=(1.15 * low, -0.3 * low))
     inset.tick_params(labelsize=7)
-
-
-def _photoluminescence(axis: Any, fields: Variables) -> Any:
-    """PL(x, t) along y = 0 (of a slab: integrated over y), normalised at each time."""
-    pl = fields.data["pl"]
-    in_two = pl.ndim == 3
-    if in_two:  # with an even number of cells y = 0 is a face between the two middle ones
-        middle = pl.shape[2] // 2
-        pl = pl[:, :, middle] if pl.shape[2] % 2 else 0.5 * (pl[:, :, middle - 1] + pl[:, :, middle])
-    with np.errstate(invalid="ignore"):
-        normalised = np.where(pl.max(axis=1, keepdims=True) > 0, pl / pl.max(axis=1, keepdims=True), np.nan)
-    x, time = fields.data["x"], fields.data["time"]
-    image = axis.pcolormesh(x, time, normalised, cmap="viridis", vmin=0, vmax=1, shading="nearest", rasterized=True)
-    visible = np.nanmax(normalised[1:], axis=0) > 0.02 if len(time) > 1 else np.ones(len(x), dtype=bool)
-    if visible.any():
-        reach = np.abs(x[visible]).max()
-        axis.set_xlim(-reach, reach)
-    axis.set(xlabel="x (µm)", ylabel="time (ps)", title="along y = 0" if in_two else "integrated over y")
-    return image

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from hpcwigner.plotting import style
+
 Array = NDArray[np.float64]
 
 
@@ -16,19 +18,15 @@ def plot_sensitivity(path: Path, time: Array, base: Array, changes: Mapping[str,
 
     `base` and each of `changes` are D of one valley [cm²/s], shape (time,).
     """
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
-
+    plt = style.pyplot()
     late = time >= 1
     scale = np.nanmax(np.abs(base[late]))
     ranked = sorted(changes, key=lambda name: -float(np.nanmax(np.abs(changes[name][late]))))[:most]
     figure, (above, below) = plt.subplots(
         2, 1, figsize=(9, 3 + 0.3 * len(ranked)), sharex=True, layout="constrained", height_ratios=(1, max(1, len(ranked) / 5))
     )
-    above.plot(time[late], base[late], color="#0072b2")
-    above.axhline(0, color="0.6", lw=0.8, zorder=0)
+    above.plot(time[late], base[late], color=style.COLOURS[1])
+    above.axhline(0, **style.ZERO_LINE)
     above.set(ylabel="$D$ (cm²/s)", title=title)
     values = 100 * np.array([changes[name][late] for name in ranked]) / scale
     limit = max(float(np.nanmax(np.abs(values))), 1e-9)
@@ -39,6 +37,4 @@ def plot_sensitivity(path: Path, time: Array, base: Array, changes: Mapping[str,
     below.invert_yaxis()
     below.set(xlabel="time (ps)", xscale="log", xlim=(time[late][0], time[-1]))
     figure.colorbar(image, ax=below, label="change of $D$ per +10 %\n(% of the largest |D|)")
-    figure.savefig(path, dpi=150)
-    plt.close(figure)
-    return path
+    return style.save(figure, path)

@@ -18,10 +18,27 @@ Array = NDArray[np.float64]
 class Variables:
     """Contents of an output file."""
 
+    path: Path
     data: dict[str, Array]
     units: dict[str, str]
+    long_names: dict[str, str]
     valleys: tuple[str, ...]
     attributes: dict[str, str]
+
+    def need(self, name: str) -> Array:
+        """A variable that the file holds only if the run was asked for it. Raises InputError when it does not."""
+        if name not in self.data:
+            raise InputError(
+                f"{self.path}: has no '{name}', which this picture needs (it holds {', '.join(self.data)}): "
+                f"name it in output.observables of the input"
+            )
+        return self.data[name]
+
+    def last_time(self) -> float:
+        """Time of the last row [ps]. Raises InputError when nothing has been written yet."""
+        if not len(self.data["time"]):
+            raise InputError(f"{self.path}: holds no times yet, expected a run that has come to its first output")
+        return float(self.data["time"][-1])
 
 
 def read(path: Path) -> Variables:
@@ -29,9 +46,9 @@ def read(path: Path) -> Variables:
     try:
         with h5py.File(path, "r") as file:
             data = {name: d[()] for name, d in file.items() if name != "valley"}
-            units = {name: str(d.attrs.get("units", "")) for name, d in file.items()}
+            units, long_names = ({n: str(d.attrs.get(key, "")) for n, d in file.items()} for key in ("units", "long_name"))
             valleys = tuple(v.decode() for v in file["valley"][()])
-            return Variables(data, units, valleys, {k: str(v) for k, v in file.attrs.items()})
+            return Variables(path, data, units, long_names, valleys, {k: str(v) for k, v in file.attrs.items()})
     except FileNotFoundError:
         raise InputError(f"{path}: no such file, expected a run directory with {path.name}") from None
     except (OSError, KeyError) as error:

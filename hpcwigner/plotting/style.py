@@ -1,0 +1,111 @@
+"""What all figures share: colours, labels, the line y = 0 of a plane, and how a figure reaches a file or a window."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcwigner.observables.fields import central_weights
+from hpcwigner.schema import InputError
+from hpcwigner.storage.reading import Variables
+
+Array = NDArray[np.float64]
+
+COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito: safe for colour-blind readers
+STYLES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)))
+ZERO_LINE: dict[str, Any] = {"color": "0.6", "lw": 0.8, "zorder": 0}
+FORMATS = (".png", ".pdf", ".svg")
+
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def curve(index: int) -> dict[str, Any]:
+    """Colour and line style of the `index`-th valley."""
+    return {"color": COLOURS[index % len(COLOURS)], "ls": STYLES[index % len(STYLES)]}
+
+
+def unit_text(unit: str) -> str:
+    """A unit of an output file as people write it: 'cm2 s-1' → 'cm²/s', 'um-2 ps-1' → 'µm⁻² ps⁻¹', '1' → ''."""
+    factors = [m.groups() for word in unit.split() if (m := re.fullmatch(r"([a-zA-Z]+)(-?\d+)?", word))]
+    names = [(name.replace("um", "µm"), power or "") for name, power in factors]
+    text = [name + power.translate(_SUPERSCRIPTS) for name, power in names]
+    if len(names) == 2 and not names[0][1].startswith("-") and names[1][1] == "-1":
+        return f"{text[0]}/{names[1][0]}"
+    return " ".join(text)
+
+
+def label(symbol: str, unit: str) -> str:
+    """Text of an axis: symbol and, in parentheses, the unit as the file has it."""
+    text = unit_text(unit)
+    return f"{symbol} ({text})" if text else symbol
+
+
+def title(directory: Path, found: Variables) -> str:
+    """Name and temperature of a run, from the input kept in any of its files."""
+    lines = found.attributes["input"].splitlines()
+    temperature = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("temperature")), "")
+    return f"{directory.resolve().name}   {temperature}"
+
+
+def central_line(values: Array) -> Array:
+    """Values on y = 0 of a plane's field, shape (..., x, y) → (..., x)."""
+    return np.asarray(values @ central_weights(values.shape[-1]))
+
+
+def check_suffix(path: Path, formats: Sequence[str] = FORMATS) -> None:
+    """Refuses, before any work is done, a name whose suffix is no format that can be written. Raises InputError."""
+    if path.suffix.lower() not in formats:
+        raise InputError(f"--output: found '{path}', expected a name that ends in {' or '.join(formats)}")
+
+
+def pyplot(interactive: bool = False) -> Any:
+    """matplotlib's pyplot, without a window unless asked for. Raises InputError when there is no display for one."""
+    import matplotlib as mpl
+
+    if not interactive:
+        mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    if interactive:
+        try:
+            plt.close(plt.figure())
+            window = mpl.get_backend().lower() not in ("agg", "cairo", "pdf", "pgf", "ps", "svg", "template")
+        except ImportError:  # a toolkit asked for in MPLBACKEND that cannot start
+            window = False
+        if not window:
+            raise InputError(
+                "--interactive: found no display that matplotlib can open a window on, expected a desktop or X forwarding "
+                "(DISPLAY) and a toolkit such as python3-tk; without one, --output FILE writes a picture"
+            )
+    return plt
+
+
+def subplots(rows: int, columns: int, **options: Any) -> tuple[Any, Any]:
+    """A figure and its array of axes on the backend that `pyplot` has chosen."""
+    from matplotlib import pyplot as plt
+
+    return plt.subplots(rows, columns, **{"layout": "constrained", **options})
+
+
+def save(figure: Any, path: Path, **options: Any) -> Path:
+    """Writes a figure in the format of the suffix of `path` (FORMATS) and closes it. Raises InputError."""
+    check_suffix(path)
+    return write(figure, path, lambda: figure.savefig(path, **{"dpi": 150, **options}))
+
+
+def write(figure: Any, path: Path, action: Callable[[], None]) -> Path:
+    """Writes `path` by `action` and closes the figure. Raises InputError when the file cannot be written."""
+    from matplotlib import pyplot as plt
+
+    try:
+        action()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror})") from None
+    finally:
+        plt.close(figure)
+    return path
