@@ -115,6 +115,12 @@ def _parse(words: list[str]) -> argparse.Namespace:
     sub.add_argument("--output", metavar="FILE", type=Path, help="HTML file to write (default RUN/report.html)")
     sub = verb("info", _info, "where a run directory comes from and what it holds")
     sub.add_argument("directory", metavar="RUN", type=Path)
+    sub = verb("figures", _figures, "Figures 2 to 5 of Rosati et al. (2020) and their statements, running what is missing")
+    sub.add_argument("-o", "--output", metavar="DIR", type=Path, default=Path("figures"), help="folder (default figures)")
+    sub.add_argument("--material", metavar="MATERIAL", default="ws2_hbn", help="shipped name or material file (ws2_hbn)")
+    sub.add_argument("--plane", action="store_true", help="two-dimensional runs instead of slabs (minutes to hours)")
+    sub.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="override a key of every run")
+    sub.add_argument("--quiet", action="store_true", help="print warnings and errors only")
     verb("observables", _observables, "every quantity that output.observables can name, with unit, formula and source")
     verb("doctor", _doctor, "is this MPI, HDF5 and PETSc stack consistent?")
 
@@ -247,6 +253,20 @@ def _info(options: argparse.Namespace, comm: MPI.Intracomm) -> int:
     if comm.rank == 0:
         print(text)
     return EXIT_DONE
+
+
+def _figures(options: argparse.Namespace, comm: MPI.Intracomm) -> int:
+    from petsc4py import PETSc  # noqa: F401  (as in _run)
+
+    from hpcwigner.dynamics.control import watch_signals
+
+    watch_signals()
+    from hpcwigner.dynamics.figures import figures
+
+    text = figures(options.material, options.output, comm, options.plane, options.quiet, options.set)
+    if text is not None and comm.rank == 0 and not options.quiet:
+        print(text)
+    return EXIT_DONE if text is not None else EXIT_STOPPED
 
 
 def _observables(_options: argparse.Namespace, comm: MPI.Intracomm) -> int:

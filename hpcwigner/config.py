@@ -205,11 +205,14 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Config:
     Relative paths of what it reads start at its folder; they are made absolute, so that the input written into a run
     directory finds the same files.
     """
-    data = schema.read_yaml(path)
+    return from_data(schema.read_yaml(path), overrides, str(path), path.absolute().parent)
+
+
+def from_data(data: dict[str, Any], overrides: Sequence[str], origin: str, folder: Path) -> Config:
+    """The same from plain `data`; `origin` names it in errors, relative paths start at `folder`. Raises schema.InputError."""
     for override in overrides:
         _override(data, override)
-    config = schema.validate(Config, data, str(path))
-    folder = path.absolute().parent
+    config = schema.validate(Config, data, origin)
     return dataclasses.replace(
         config,
         material=str(folder / config.material) if materials.is_path(config.material) else config.material,

@@ -108,7 +108,7 @@ def test_a_boltzmann_state_is_in_equilibrium(scattering):
     assert found["kinetic_energy"] == pytest.approx(grid.thermal_energy, rel=discarded + 1e-12)
     assert found["temperature"] * BOLTZMANN == pytest.approx(found["kinetic_energy"])
     assert np.abs(found["energy_distance"]).max() < 1e-13
-    assert found["valley_distance"] < 1e-13
+    assert found["relative_population"] == pytest.approx(1, rel=1e-12)
     assert found["pl_width_squared"] == pytest.approx(2.0)
     gains = np.maximum(scattering.valley_transfer, 0) @ p
     assert np.abs(found["growth"] * grid.valley_sum(p)).max() < 1e-9 * gains.max()

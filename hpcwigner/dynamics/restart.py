@@ -6,6 +6,7 @@ import dataclasses
 import os
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,20 @@ def effective_config(asked: Config, header: Header, step_of: float) -> Config:
     `step_of` is the time [ps] of the checkpoint; the new end must lie after it.
     """
     stored = stored_input(header)
+    filled = filled_from(asked, stored)
+    if change := first_change(filled, stored, MAY_CHANGE):
+        key, found, expected = change
+        raise InputError(
+            f"{key}: found {found!r}, expected {expected!r} as in the checkpoint: "
+            f"a restart may change {', '.join(MAY_CHANGE)} only"
+        )
+    if filled.time.end < step_of:
+        raise InputError(f"time.end: found {filled.time.end:g} ps, expected a time not before the checkpoint ({step_of:g} ps)")
+    return filled
+
+
+def filled_from(asked: Config, stored: Config) -> Config:
+    """`asked` with every `auto` as the run of the complete input `stored` took it."""
     momentum = {
         key: getattr(stored.momentum, key) for key in ("energy_step", "energy_max") if getattr(asked.momentum, key) == "auto"
     }
@@ -53,23 +68,22 @@ def effective_config(asked: Config, header: Header, step_of: float) -> Config:
     if asked.time.integrator == "auto":
         time["integrator"] = stored.time.integrator
     space: dict[str, Any] = {"symmetry": stored.space.symmetry} if asked.space.symmetry == "auto" else {}
-    filled = dataclasses.replace(
+    return dataclasses.replace(
         asked,
         momentum=dataclasses.replace(asked.momentum, **momentum),
         space=dataclasses.replace(asked.space, **space),
         time=dataclasses.replace(asked.time, **time),
     )
-    found, expected = _flat(schema.dump(filled)), _flat(schema.dump(stored))
+
+
+def first_change(asked: Config, stored: Config, may_change: Sequence[str]) -> tuple[str, Any, Any] | None:
+    """The first key, outside of `may_change` (keys or sections), with another value: key, asked and stored value."""
+    found, expected = _flat(schema.dump(asked)), _flat(schema.dump(stored))
     for key in sorted(found.keys() | expected.keys()):
-        allowed = any(key == name or key.startswith(f"{name}.") for name in MAY_CHANGE)
+        allowed = any(key == name or key.startswith(f"{name}.") for name in may_change)
         if not allowed and found.get(key) != expected.get(key):
-            raise InputError(
-                f"{key}: found {found.get(key)!r}, expected {expected.get(key)!r} as in the checkpoint: "
-                f"a restart may change {', '.join(MAY_CHANGE)} only"
-            )
-    if filled.time.end < step_of:
-        raise InputError(f"time.end: found {filled.time.end:g} ps, expected a time not before the checkpoint ({step_of:g} ps)")
-    return filled
+            return key, found.get(key), expected.get(key)
+    return None
 
 
 def _flat(data: Any, path: str = "") -> dict[str, Any]:

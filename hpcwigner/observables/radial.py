@@ -22,14 +22,17 @@ _GAUSS = np.polynomial.legendre.leggauss(16)
 class RadialInversion:
     """Inverts profiles on uniform cells that lie symmetrically around x = 0."""
 
-    def __init__(self, x: Array, shortest: float = 2.0) -> None:
-        """`x` are cell centres, shape (x,), in any unit; waves shorter than `shortest` cells are left out."""
-        self.x, self.spacing = x, float(x[1] - x[0])
+    def __init__(self, x: Array, at: Array | None = None, shortest: float = 2.0) -> None:
+        """`x` are cell centres, shape (x,), `at` the positions of the results, shape (at,), `x` if not given, in any one unit.
+
+        Waves shorter than `shortest` cells are left out.
+        """
+        self.x, self.at, self.spacing = x, x if at is None else at, float(x[1] - x[0])
         self._largest = 2 * np.pi / (shortest * self.spacing)
 
     @functools.cache  # noqa: B019  (few, and they live as long as the object)
     def _kernel(self, order: int) -> Array:
-        """f_m(|x|) = kernel @ P_m, shape (x, x) [1/length]."""
+        """f_m(|at|) = kernel @ P_m, shape (at, x) [1/length]."""
         from scipy.special import jv
 
         panels = np.linspace(0, self._largest, len(self.x) + 1)  # two oscillations of the integrand in each, at most
@@ -38,41 +41,41 @@ class RadialInversion:
         weight = (0.5 * np.diff(panels)[:, None] * weights).ravel() * wave
         sign = (-1) ** (order // 2)
         harmonic = (np.sin if order % 2 else np.cos)(np.outer(wave, self.x))
-        bessel = jv(order, np.outer(np.abs(self.x), wave))
+        bessel = jv(order, np.outer(np.abs(self.at), wave))
         return np.asarray(sign * self.spacing / (2 * np.pi) * (bessel * weight) @ harmonic)
 
     def isotropic(self, profile: Array) -> Array:
-        """Field on y = 0 from its integral over y, shape (..., x) both: the inverse Abel transform."""
+        """Field on y = 0, shape (..., at), from its integral over y, shape (..., x): the inverse Abel transform."""
         return np.asarray(profile @ self._kernel(0).T)
 
     def along_x(self, projections: Array, orders: int | None = None) -> tuple[Array, Array]:
         """Forward and backward motion on y = 0, from projections in directions θ_k = kπ/K, k = 0…K.
 
-        `projections` is (..., x, angle) with θ from 0 to π; the two results, for θ = 0 and π, are (..., x). `orders` leaves out
+        `projections` is (..., x, angle) with θ from 0 to π; the two results, for θ = 0 and π, are (..., at). `orders` leaves out
         angular orders from there on.
         """
         count = projections.shape[-1] - 1
         theta = np.arange(count + 1) * np.pi / count
         ends = np.where((np.arange(count + 1) == 0) | (np.arange(count + 1) == count), 0.5, 1.0)
-        forward, backward = np.zeros(projections.shape[:-1]), np.zeros(projections.shape[:-1])
+        forward, backward = np.zeros((2, *projections.shape[:-2], len(self.at)))
         for m in range(min(count + 1, orders or count + 1)):
             part = projections @ (2 * ends[m] / count * ends * np.cos(m * theta))
             radial = part @ self._kernel(m).T
-            outwards = np.where(self.x > 0, 1, (-1) ** m) * radial  # φ = 0 on the right, π on the left
+            outwards = np.where(self.at >= 0, 1, (-1) ** m) * radial  # φ = 0 on the right, π on the left
             forward += outwards
             backward += (-1) ** m * outwards
         return forward, backward
 
     def error(self, profile: Array) -> float:
         """Bound on the relative error of `isotropic`: what the shorter half of the waves adds, by its largest value."""
-        coarse = RadialInversion(self.x, 4.0).isotropic(profile)
+        coarse = RadialInversion(self.x, self.at, 4.0).isotropic(profile)
         return _change(self.isotropic(profile), coarse)
 
     def error_along_x(self, projections: Array) -> float:
         """Bound on the relative error of `along_x`: what the shorter waves and the upper angular orders add."""
         whole = np.stack(self.along_x(projections))
         fewer = np.stack(self.along_x(projections, (projections.shape[-1] + 1) // 2))
-        coarse = np.stack(RadialInversion(self.x, 4.0).along_x(projections))
+        coarse = np.stack(RadialInversion(self.x, self.at, 4.0).along_x(projections))
         return max(_change(whole, fewer), _change(whole, coarse))
 
 

@@ -105,8 +105,8 @@ SERIES = (
         "½ Σ_ε |n_ε/n_v − p_ε/p_v|", thermal.energy_distance, source="total variation distance", default=False,
     ),
     Observable(
-        "valley_distance", ("time",), "1", "part of all excitons that must change valley for equilibrium between valleys",
-        "½ Σ_v |n_v/n − p_v|", thermal.valley_distance, source="total variation distance", default=False,
+        "relative_population", ("time", "valley"), "1", "valley's share of all excitons over its share in equilibrium",
+        "(n_v/n) / p_v", thermal.relative_population, default=False,
     ),
     Observable(
         "diffusion_adiabatic", ("time", "valley"), "cm2 s-1",

@@ -48,11 +48,12 @@ def energy_distance(state: Snapshot) -> Array:
     return _per_exciton(state, 0.5 * grid.valley_sum(np.abs(state.moments.zeroth - expected)))
 
 
-def valley_distance(state: Snapshot) -> float:
-    """Total variation distance of the valleys' shares from equilibrium, 0 to 1; NaN before the pump."""
+def relative_population(state: Snapshot) -> Array:
+    """Share of each valley in all excitons over its share in equilibrium, shape (valley,)."""
     grid, population = state.scattering.grid, state.budget.population
-    total = population.sum()
-    return float(0.5 * np.abs(population / total - grid.valley_sum(grid.equilibrium)).sum()) if total > 0 else np.nan
+    expected = population.sum() * grid.valley_sum(grid.equilibrium)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return state.where_defined(population / expected)
 
 
 def diffusion_adiabatic(state: Snapshot) -> Array:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcwigner.constants import HBAR, HBAR2_OVER_M0
+from hpcwigner.constants import HBAR, HBAR2_OVER_M0, HBAR_OVER_M0
 from hpcwigner.exciton.phonons import AcousticPhonon
 from hpcwigner.momentum.grid import EnergyGrid
+from hpcwigner.momentum.rates import Rates, generator
 
 Array = NDArray[np.float64]
 
@@ -34,3 +37,30 @@ def elastic_acoustic(phonon: AcousticPhonon) -> float:
     mass = phonon.valley.mass / HBAR2_OVER_M0 * HBAR**2  # [meV ps²/nm²]
     potential = phonon.electron + phonon.hole
     return HBAR**3 * phonon.area_density * phonon.sound_velocity**2 / (mass * potential) ** 2
+
+
+@dataclasses.dataclass(frozen=True)
+class IntrinsicDiffusion:
+    """D of a valley in equilibrium with itself, by three formulas, all [nm²/ps]."""
+
+    relaxation_time: float
+    """½⟨τ_Q v_Q²⟩ with τ_Q = 1/ΣΓ^{vv} out of Q (Rosati et al.): as if every scattering randomised the direction."""
+    constant_time: float
+    """⟨τ_Q⟩ kT/M"""
+    exact: float
+    """Chapman–Enskog, −½⟨v·L_1⁻¹v⟩: in-scattering included."""
+
+
+def intrinsic_diffusion(rates: Rates) -> tuple[IntrinsicDiffusion, ...]:
+    """Of every valley, with its intravalley scattering alone."""
+    grid = rates.grid
+    momentum_relaxation = generator(rates.intravalley[:2])[1]
+    found = []
+    for valley, cells in zip(grid.valleys, grid.slices, strict=True):
+        p, v = grid.equilibrium[cells], grid.velocity[cells]
+        p = p / p.sum()
+        time = 1 / rates.intravalley_out[cells]
+        exact = -0.5 * v @ np.linalg.solve(momentum_relaxation[cells, cells], v * p)
+        mobility = grid.thermal_energy * HBAR_OVER_M0**2 / HBAR2_OVER_M0 / valley.mass  # kT/M [nm²/ps²]
+        found.append(IntrinsicDiffusion(float(0.5 * p @ (time * v**2)), float(p @ time * mobility), float(exact)))
+    return tuple(found)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,13 @@ def central_line(values: Array) -> Array:
     return np.asarray(values @ central_weights(values.shape[-1]))
 
 
+def lettered(figure: Any, axes: Any) -> Any:
+    """The figure with (a), (b), … at its axes."""
+    for letter, axis in zip("abcdefghijkl", np.ravel(axes), strict=False):
+        axis.set_title(f"({letter})", loc="left", fontsize=10, fontweight="bold")
+    return figure
+
+
 def check_suffix(path: Path, formats: Sequence[str] = FORMATS) -> None:
     """Refuses, before any work is done, a name whose suffix is no format that can be written. Raises InputError."""
     if path.suffix.lower() not in formats:
@@ -92,13 +100,24 @@ def subplots(rows: int, columns: int, **options: Any) -> tuple[Any, Any]:
     return plt.subplots(rows, columns, **{"layout": "constrained", **options})
 
 
-def save(figure: Any, path: Path, **options: Any) -> Path:
-    """Writes a figure in the format of the suffix of `path` (FORMATS) and closes it. Raises InputError."""
-    check_suffix(path)
-    return write(figure, path, lambda: figure.savefig(path, **{"dpi": 150, **options}))
+@contextlib.contextmanager
+def publication() -> Iterator[None]:
+    """Settings for figures in print: small type, thin frames, embedded fonts."""
+    from matplotlib import rc_context
+
+    settings = {"font.size": 9, "axes.linewidth": 0.7, "lines.linewidth": 1.4, "pdf.fonttype": 42, "svg.fonttype": "none"}
+    with rc_context(settings):
+        yield
 
 
-def write(figure: Any, path: Path, action: Callable[[], None]) -> Path:
+def save(figure: Any, *paths: Path, **options: Any) -> Path:
+    """Writes a figure in the format of each path's suffix (FORMATS), closes it, returns the last path. Raises InputError."""
+    for path in paths:
+        check_suffix(path)
+    return write(figure, paths[-1], lambda: [figure.savefig(path, **{"dpi": 150, **options}) for path in paths])
+
+
+def write(figure: Any, path: Path, action: Callable[[], object]) -> Path:
     """Writes `path` by `action` and closes the figure. Raises InputError when the file cannot be written."""
     from matplotlib import pyplot as plt
 

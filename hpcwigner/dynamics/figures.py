@@ -1,0 +1,145 @@
+"""The verb `figures`: the paper's Figures 2 to 5 and its statements, from runs that are made as far as they are missing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mpi4py import MPI
+
+from hpcwigner import __version__
+from hpcwigner import config as configuration
+from hpcwigner.config import Config
+from hpcwigner.dynamics import kinetics, system
+from hpcwigner.dynamics.ensure import ensure
+from hpcwigner.dynamics.kinetics import on_first_rank
+from hpcwigner.exciton import materials
+from hpcwigner.observables.transport import intrinsic_diffusion
+from hpcwigner.plotting import style
+from hpcwigner.plotting.paper import mechanism, spreading
+from hpcwigner.plotting.paper.data import PaperData, PaperRun
+from hpcwigner.plotting.paper.statements import Statement, statements
+
+SWITCHED_AT = 10.0
+"""Intervalley scattering ends here in the gedanken experiment [ps]."""
+SERIES = ("energy_distance", "relative_population", "diffusion_adiabatic", "pl_width_squared")
+
+
+JOBS = {"300K": (300, 20), "77K": (77, 40), "20K": (20, 120), "300K_off": (300, 20)}
+"""Temperature [K] and end [ps] of the four runs."""
+
+
+def jobs(material: str, folder: Path, plane: bool, overrides: Sequence[str] = ()) -> dict[str, Config]:
+    """Inputs of the paper's four runs; `overrides` (key=value) changes each of them. Raises InputError."""
+    found = {}
+    for name, (temperature, end) in JOBS.items():
+        output = {
+            "directory": str(folder / (f"{name}_2d" if plane else name)),
+            "series_every": "0.125 ps",
+            "fields_every": "0.5 ps",
+            "observables": ["default", *SERIES, *([] if plane else ["wigner_angles"])],
+            "wigner_at": [f"{t} ps" for t in mechanism.WIGNER_TIMES if name == "20K"],
+        }
+        data = {
+            "material": material,
+            "temperature": f"{temperature} K",
+            "scattering": {"intervalley": {"off_at": f"{SWITCHED_AT} ps"} if name.endswith("off") else True},
+            "space": {"dimensions": 2 if plane else 1},
+            "time": {"end": f"{end} ps"},
+            "output": output,
+        }
+        found[name] = configuration.from_data(data, overrides, f"figures, run {name}", Path.cwd())
+    return found
+
+
+def figures(
+    material: str, folder: Path, comm: MPI.Intracomm, plane: bool = False, quiet: bool = False, overrides: Sequence[str] = ()
+) -> str | None:
+    """Draws everything into `folder`, runs under folder/runs; returns a summary, None when it was stopped. Collective.
+
+    Raises InputError and RunError.
+    """
+    configs = on_first_rank(comm, lambda: jobs(material, folder / "runs", plane, overrides))
+    for number, config in enumerate(configs.values(), start=1):
+        if comm.rank == 0 and not quiet:
+            print(f"run {number} of {len(configs)}: {config.output.directory}", flush=True)
+        if not ensure(config, comm, quiet):
+            return None
+    data = _data(configs, comm)
+    return on_first_rank(comm, lambda: draw(data, folder))
+
+
+def _data(configs: dict[str, Config], comm: MPI.Intracomm) -> PaperData:
+    material = on_first_rank(comm, lambda: materials.load(configs["20K"].material))
+    bright = list(material.valleys).index(material.radiation.bright_valley)
+    runs = {name: PaperRun(Path(config.output.directory), bright) for name, config in configs.items()}
+    found = kinetics.load(configs["300K_off"], comm)
+    intrinsic = intrinsic_diffusion(found.rates)
+    lifetimes = {}
+    for name in ("300K", "77K", "20K"):
+        problem = system.build(configs[name], comm)
+        lifetimes[name.replace("K", " K")] = 1 / (2 * problem.pump.dephasing)
+    return PaperData(runs["300K"], runs["77K"], runs["20K"], runs["300K_off"], SWITCHED_AT, intrinsic, lifetimes)
+
+
+FIGURES = {
+    "figure2": spreading.figure2,
+    "figure3": spreading.figure3,
+    "figure4": spreading.figure4,
+    "figure5": mechanism.figure5,
+    "figure_s1": mechanism.figure_s1,
+}
+
+
+def draw(data: PaperData, folder: Path) -> str:
+    """Figures as PDF and PNG, and figures.md with captions and statements, on one rank. Returns a summary."""
+    folder.mkdir(parents=True, exist_ok=True)
+    style.pyplot()
+    with style.publication():
+        for name, make in FIGURES.items():
+            figure = make(data)
+            style.save(figure, folder / f"{name}.pdf", folder / f"{name}.png", dpi=300)
+    found = statements(data)
+    text = "\n".join(["# Figures 2 to 5 of Rosati et al., Nanoscale 12, 356 (2020)", "", *_captions(data), "", *_table(found)])
+    (folder / "figures.md").write_text(text + "\n", encoding="utf-8")
+    failed = [s for s in found if not s.holds]
+    lines = [
+        f"{folder}: {', '.join(FIGURES)} (PDF, PNG), figures.md",
+        f"{len(found) - len(failed)} of {len(found)} statements hold",
+    ]
+    lines += [f"does not hold: {s.paper}; found {s.found}" for s in failed]
+    return "\n".join(lines)
+
+
+def _captions(data: PaperData) -> list[str]:
+    if data.cold.in_plane:
+        origin = "Line y = 0 of two-dimensional runs (six-point interpolation)."
+        wigner = origin
+    else:
+        errors = {name: run.line_error("pl", 10.0) for name, run in data.by_temperature.items()}
+        variation = max(data.cold.line_error("shape_variation", t) for t in mechanism.SHAPE_TIMES[1:])
+        found = [data.cold.wigner_error(data.cold.dark, t) for t in mechanism.WIGNER_TIMES]
+        origin = "Line y = 0 by the inverse Abel transform of slab profiles; error below "
+        wigner = (
+            "b, c: line y = 0 by inverting the slab's projections in all directions (Cormack); error below "
+            + " and ".join(f"{100 * e:.2g} %" for e in found)
+            + f" of the largest value. d: inverse Abel transform; error below {100 * variation:.2g} %."
+        )
+        origin += ", ".join(f"{100 * e:.2g} % at {name}" for name, e in errors.items()) + " of the largest value (at 10 ps)."
+    return [
+        f"hpcwigner {__version__}, material {data.cold.series.attributes['input'].splitlines()[0].split(': ', 1)[1]}.",
+        "",
+        f"- Figure 2. PL(x, t)/PL(0, t); the white line is 1/e. {origin}",
+        "- Figure 3. w_v² and D_v; dashed: total PL (right axis). Shaded: phase I (until every D_v has reached 95 % of its "
+        "largest value), II, and III (D_v alike within 10 % from then on).",
+        f"- Figure 4. D_v at 300 K, intervalley scattering off after {data.switched_at:g} ps; lines: each valley's own value.",
+        f"- Figure 5. a: D of the bright valley and its intervalley part. {wigner} Dotted: momentum from which the most "
+        "energetic acoustic phonon lifts an exciton into the bright valley.",
+        "- Figure S1. |n_v D_v^interv|: equal for two valleys where the paper's approximation holds.",
+    ]
+
+
+def _table(found: list[Statement]) -> list[str]:
+    cells = [(s.paper, s.found, s.criterion, "yes" if s.holds else "**no**") for s in found]
+    rows = [" | ".join(cell.replace("|", r"\|") for cell in row) for row in cells]
+    return ["| the paper | here | holds if | holds |", "|---|---|---|---|", *(f"| {row} |" for row in rows)]
