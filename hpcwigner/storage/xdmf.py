@@ -69,7 +69,7 @@ def _tree(file: h5py.File, name: str, mesh: str) -> ElementTree.ElementTree:
     domain = ElementTree.SubElement(root, "Domain")
     times = ElementTree.SubElement(domain, "Grid", Name="fields", GridType="Collection", CollectionType="Temporal")
     valleys = [v.decode() for v in file["valley"][()]]
-    fields = {key: d for key, d in file.items() if tuple(name for dimension in d.dims for name in dimension.keys()) in SHOWN}
+    fields = {key: d for key, d in file.items() if tuple(d.dims[i][0].name[1:] for i in range(d.ndim) if len(d.dims[i])) in SHOWN}
     for row, time in enumerate(file["time"][()]):
         grid = ElementTree.SubElement(times, "Grid", Name=f"{time:g} ps", GridType="Uniform")
         ElementTree.SubElement(grid, "Time", Value=repr(float(time)))
