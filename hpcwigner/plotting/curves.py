@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcwigner.observables.budget import PARTS
+from hpcwigner.observables.curves import negative_windows
 from hpcwigner.plotting import style
-from hpcwigner.storage.reading import Variables, negative_windows, read
+from hpcwigner.storage.reading import Variables, read
 
 Array = NDArray[np.float64]
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from hpcwigner.observables.phases import Phases, Thermalisation
 from hpcwigner.plotting.paper.data import PaperData, PaperRun
 from hpcwigner.plotting.paper.mechanism import exchange, shape_at_width
-from hpcwigner.storage.reading import negative_windows
+from hpcwigner.observables.curves import negative_windows
 
 Array = NDArray[np.float64]
 
