@@ -142,7 +142,7 @@ def _negative(data: PaperData) -> Iterator[Statement]:
         "D of KK is negative at around 30–100 ps", f"{first:g}–{last:g} ps, down to {lowest:.0f} cm²/s",
         "the windows share 75 % of their union", bool(overlap > 0.75),
     )  # fmt: skip
-    shown = "; ".join(f"{name}: " + (", ".join(f"{a:g}–{b:g} ps" for a, b in w) or "never") for name, w in windows.items())
+    shown = "; ".join(f"{name}: " + (", ".join(f"{a:.4g}–{b:.4g} ps" for a, b in w) or "never") for name, w in windows.items())
     share = run.at("population", run.time[-1]) / run.at("population", run.time[-1]).sum()
     yield Statement(
         "only the less populated valleys go negative",
