@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import difflib
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -148,6 +150,43 @@ class Checkpoint:
 
 
 @dataclasses.dataclass(frozen=True)
+class Sweep:
+    """A parameter study: the input once for every choice of values."""
+
+    vary: dict[str, Any]
+    """Lists of values, as in an input, by dotted key."""
+    combine: Literal["product", "zip"] = "product"
+    """`product`: every value with every other; `zip`: the first values of all lists, then the second ones, …"""
+    moments: bool = False
+    """By the exact moment equations instead of full runs."""
+    diffusion_at: tuple[Duration, ...] = (1.0, 3.0, 10.0, 30.0, 100.0)
+    """Times at which the summary gives D_v."""
+
+    def __post_init__(self) -> None:
+        require(bool(self.vary), "vary", self.vary, "at least one key with a list of values")
+        for key, values in self.vary.items():
+            require(isinstance(values, list) and values != [], f"vary.{key}", values, "a list of at least one value")
+            own = key.split(".")[0] == "sweep" or key in ("output", "output.directory")
+            require(not own, f"vary.{key}", values, "another key: a sweep gives each point a directory and no sweep of its own")
+        lengths = {key: len(values) for key, values in self.vary.items()}
+        alike = self.combine == "product" or len(set(lengths.values())) == 1
+        require(alike, "vary", ", ".join(f"{n} of {key}" for key, n in lengths.items()), "equally many values to zip")
+
+    def choices(self) -> list[dict[str, int]]:
+        """For every point the index into each key's values; the last key changes fastest."""
+        ranges = [range(len(values)) for values in self.vary.values()]
+        combined = itertools.product(*ranges) if self.combine == "product" else zip(*ranges, strict=True)
+        return [dict(zip(self.vary, indices, strict=True)) for indices in combined]
+
+
+@dataclasses.dataclass(frozen=True)
+class _SweepBlock:
+    """The part of an input that can be judged before there is a point."""
+
+    sweep: Sweep
+
+
+@dataclasses.dataclass(frozen=True)
 class Config:
     """A complete input."""
 
@@ -164,6 +203,8 @@ class Config:
     time: Time = Time()
     output: Output = Output()
     checkpoint: Checkpoint = Checkpoint()
+    sweep: Sweep | None = None
+    """With it, the rest is that of the first point."""
 
     def __post_init__(self) -> None:
         every = self.output.series_every
@@ -199,6 +240,23 @@ def is_multiple(time: float, unit: float) -> bool:
     return abs(time / unit - round(time / unit)) < 1e-9 * max(1.0, time / unit)
 
 
+@dataclasses.dataclass(frozen=True)
+class Point:
+    """One run of a sweep."""
+
+    number: int
+    values: Mapping[str, Any]
+    """As the input gives them, by dotted key."""
+    config: Config
+    """Complete, without the sweep, in a directory of its own."""
+
+    @property
+    def name(self) -> str:
+        """For people: directory and values."""
+        values = ", ".join(f"{key} {value}" for key, value in self.values.items())
+        return f"{Path(self.config.output.directory).name} ({values})"
+
+
 def load(path: Path, overrides: Sequence[str] = ()) -> Config:
     """Input file `path` with `--set key=value` overrides applied. Raises schema.InputError.
 
@@ -209,16 +267,67 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Config:
 
 
 def from_data(data: dict[str, Any], overrides: Sequence[str], origin: str, folder: Path) -> Config:
-    """The same from plain `data`; `origin` names it in errors, relative paths start at `folder`. Raises schema.InputError."""
+    """The same from plain `data`; `origin` names it in errors, relative paths start at `folder`. Raises schema.InputError.
+
+    Of an input with a sweep every point is validated.
+    """
     for override in overrides:
         _override(data, override)
-    config = schema.validate(Config, data, origin)
-    return dataclasses.replace(
-        config,
-        material=str(folder / config.material) if materials.is_path(config.material) else config.material,
-        rates=config.rates if config.rates == "auto" else str(folder / config.rates),
-        rates_cache=None if config.rates_cache is None else str(folder / config.rates_cache),
-    )
+    sweep, choice = None, {}
+    if data.get("sweep") is not None:
+        sweep = schema.validate(_SweepBlock, {"sweep": data["sweep"]}, origin).sweep
+        vary = {key: [_located(key, value, folder) for value in values] for key, values in sweep.vary.items()}
+        sweep = dataclasses.replace(sweep, vary=vary)
+        choice = sweep.choices()[0]
+    config = _chosen({k: v for k, v in data.items() if k != "sweep"}, sweep, choice, origin)
+    config = dataclasses.replace(config, **{key: _located(key, getattr(config, key), folder) for key in _PATHS}, sweep=sweep)
+    points(config, origin)
+    return config
+
+
+def points(config: Config, origin: str = "sweep") -> list[Point]:
+    """The runs of a sweep; none without one. Raises schema.InputError, naming the value of a point that does not fit."""
+    if config.sweep is None:
+        return []
+    data = _plain(dataclasses.replace(config, sweep=None))
+    found = []
+    for number, choice in enumerate(config.sweep.choices()):
+        one = _chosen(data, config.sweep, choice, origin)
+        directory = str(Path(config.output.directory) / f"point_{number:03d}")
+        one = dataclasses.replace(one, output=dataclasses.replace(one.output, directory=directory))
+        found.append(Point(number, {key: config.sweep.vary[key][index] for key, index in choice.items()}, one))
+    return found
+
+
+def _chosen(data: Mapping[str, Any], sweep: Sweep | None, choice: Mapping[str, int], origin: str) -> Config:
+    """The input with one choice of a sweep's values. Raises InputError, under the name of the value that does not fit."""
+    data = copy.deepcopy(dict(data))
+    for key, index in choice.items():
+        assert sweep is not None
+        _substitute(data, key, sweep.vary[key][index], f"{origin}: sweep.vary.{key}")
+    try:
+        return schema.validate(Config, data, origin)
+    except InputError as error:
+        if sweep is None:
+            raise
+        text = str(error).removeprefix(f"{origin}: ")
+        found, _, problem = text.partition(": ")
+    for key, index in choice.items():
+        if problem.startswith("unknown key") and f"{key}.".startswith(f"{found}."):
+            raise InputError(f"{origin}: sweep.vary.{text}")
+        if f"{found}.".startswith(f"{key}."):
+            raise InputError(f"{origin}: sweep.vary.{key}[{index}]{found.removeprefix(key)}: {problem}")
+    values = ", ".join(f"{key}[{index}]" for key, index in choice.items())
+    raise InputError(f"{origin}: {text} (with the values {values} of sweep.vary)")
+
+
+_PATHS = ("material", "rates", "rates_cache")
+
+
+def _located(key: str, value: Any, folder: Path) -> Any:
+    """The value of a key, made absolute if it is the path of something that is read."""
+    word = not isinstance(value, str) or value == "auto" or (key == "material" and not materials.is_path(value))
+    return value if key not in _PATHS or word else str(folder / value)
 
 
 def _override(data: dict[str, Any], text: str) -> None:
@@ -227,24 +336,34 @@ def _override(data: dict[str, Any], text: str) -> None:
     key, equals, value = text.partition("=")
     if not equals or not key:
         raise InputError(f"--set {text}: expected path.to.key=value")
+    try:
+        _substitute(data, key, yaml.safe_load(value), f"--set {text}")
+    except yaml.YAMLError:
+        raise InputError(f"--set {text}: the value is not valid YAML") from None
+
+
+def _substitute(data: dict[str, Any], key: str, value: Any, origin: str) -> None:
+    """Puts `value` at the dotted `key` of plain data."""
     *parents, last = key.split(".")
     here: Any = data
     for parent in parents:
         here = here.setdefault(parent, {}) if isinstance(here, dict) else None
         if not isinstance(here, dict):
-            raise InputError(f"--set {text}: '{parent}' holds a value, not keys")
-    try:
-        here[last] = yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise InputError(f"--set {text}: the value is not valid YAML") from None
+            raise InputError(f"{origin}: '{parent}' holds a value, not keys")
+    here[last] = value
 
 
 def to_yaml(config: Config) -> str:
     """The complete input as YAML text: it loads back to an equal Config."""
     import yaml
 
-    data = schema.dump(config)
-    for section, key in ((data, "rates_cache"), (data["pump"], "density"), (data["time"], "walltime")):
+    return str(yaml.safe_dump(_plain(config), sort_keys=False, default_flow_style=None, width=120, allow_unicode=True))
+
+
+def _plain(config: Config) -> dict[str, Any]:
+    data: dict[str, Any] = schema.dump(config)
+    sections = ((data, "rates_cache"), (data, "sweep"), (data["pump"], "density"), (data["time"], "walltime"))
+    for section, key in sections:
         if section[key] is None:
             del section[key]
-    return str(yaml.safe_dump(data, sort_keys=False, default_flow_style=None, width=120, allow_unicode=True))
+    return data

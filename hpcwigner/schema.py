@@ -99,11 +99,14 @@ class Quantity(Parsed):
         if isinstance(value, str):
             return value
         if self.shown:
-            shown = float(f"{_units().Quantity(value, self.unit).to(self.shown).magnitude:.15g}")
-            text = f"{shown!r} {self.shown}"
+            text = f"{self.as_shown(value)!r} {self.shown}"
             if self.parse(text) == value:
                 return text
         return f"{value!r} {self.unit}"
+
+    def as_shown(self, value: float) -> float:
+        """The number in the unit in which it is written."""
+        return float(f"{_units().Quantity(value, self.unit).to(self.shown or self.unit).magnitude:.15g}")
 
 
 def require(condition: bool, key: str, found: object, expected: str) -> None:
@@ -226,3 +229,25 @@ def _parsed_in(hint: Any) -> Parsed | None:
         if isinstance(item, Parsed):
             return item
     return next((found for argument in typing.get_args(hint) if (found := _parsed_in(argument))), None)
+
+
+def shown(instance: Any, key: str) -> tuple[float | str, str]:
+    """What an instance has at a dotted key, for tables and axes: a number and its unit, or else a text and ''."""
+    parsed: Parsed | None = None
+    value = instance
+    for name in key.split("."):
+        if dataclasses.is_dataclass(value):
+            parsed = _parsed_in(typing.get_type_hints(type(value), include_extras=True)[name])
+        value = value[name] if isinstance(value, Mapping) else getattr(value, name)
+    if isinstance(parsed, Quantity) and isinstance(value, float):
+        return parsed.as_shown(value), parsed.shown or parsed.unit
+    if parsed is None and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value), ""
+    return _flow(dump(value, parsed)), ""
+
+
+def _flow(data: Any) -> str:
+    import yaml
+
+    text = yaml.safe_dump(data, default_flow_style=True, width=1000, sort_keys=False, allow_unicode=True)
+    return str(text.removesuffix("\n").removesuffix("\n..."))

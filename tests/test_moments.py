@@ -15,8 +15,8 @@ from hpcwigner.exciton import materials
 from hpcwigner.exciton.landscape import Landscape
 from hpcwigner.exciton.wavefunctions import ExponentialState
 from hpcwigner.momentum.scattering import Scattering
+from hpcwigner.observables.curves import negative_windows
 from hpcwigner.space.grid import SpaceGrid
-from hpcwigner.storage.reading import negative_windows
 
 
 def problem_of(rates, light_cone, end=6.0, switches=(), off=()):

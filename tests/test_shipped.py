@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from helpers import ROOT, hpcwigner
 
-from hpcwigner.storage.reading import negative_windows, read
+from hpcwigner.observables.curves import negative_windows
+from hpcwigner.storage.reading import read
 
 pytestmark = pytest.mark.slow
 

@@ -18,9 +18,9 @@ from hpcwigner.dynamics.kinetics import on_first_rank
 from hpcwigner.exciton import materials
 from hpcwigner.exciton.materials import Material
 from hpcwigner.observables import registry
+from hpcwigner.observables.curves import Curves
 from hpcwigner.schema import InputError
 from hpcwigner.space.grid import SpaceGrid
-from hpcwigner.storage.reading import negative_windows
 
 Array = NDArray[np.float64]
 
@@ -28,25 +28,6 @@ CHANGE = 0.1
 """Relative change of each parameter, up and down."""
 TIMES = (1.0, 2.0, 3.0, 5.0, 8.0, 10.0, 20.0, 30.0, 50.0, 80.0, 100.0)
 """Times [ps] of the table unless others are asked for."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Curves:
-    """D_v(t) of one set of parameters."""
-
-    time: Array
-    """[ps], shape (time,)"""
-    diffusion: Array
-    """[cm²/s], shape (time, valley)"""
-
-    def at(self, times: Sequence[float]) -> Array:
-        """Rows at output times, shape (len(times), valley)."""
-        return self.diffusion[[int(np.abs(self.time - t).argmin()) for t in times]]
-
-    def window(self, valley: int) -> tuple[float, float]:
-        """First and last time of the longest stretch with D < 0 after 2 ps; NaN without one."""
-        found = negative_windows(self.time, self.diffusion[:, valley], start=2.0)
-        return max(found, key=lambda w: w[1] - w[0]) if found else (math.nan, math.nan)
 
 
 @dataclasses.dataclass(frozen=True)

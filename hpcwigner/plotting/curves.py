@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcwigner.observables.budget import PARTS
+from hpcwigner.observables.curves import negative_windows
 from hpcwigner.plotting import style
-from hpcwigner.storage.reading import Variables, negative_windows, read
+from hpcwigner.storage.reading import Variables, read
 
 Array = NDArray[np.float64]
 
@@ -33,7 +34,7 @@ def widths(directory: Path) -> Any:
     for i, valley in enumerate(series.valleys):
         colour = style.curve(i)["color"]
         for start, end in negative_windows(time, diffusion[:, i]):
-            windows.append(f"{valley} {start:g} to {end:g} ps")
+            windows.append(f"{valley} {start:.4g} to {end:.4g} ps")
             inside = (time >= start) & (time <= end)
             axes[0].plot(time[inside], width[inside, i], color=colour, lw=7, alpha=0.25, solid_capstyle="butt")
             axes[1].fill_between(time[inside], diffusion[inside, i], color=colour, alpha=0.25, lw=0)

@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from hpcwigner.observables.curves import negative_windows
 from hpcwigner.schema import InputError
 
 Array = NDArray[np.float64]
@@ -66,13 +67,6 @@ def describe(directory: Path) -> str:
     for i, valley in enumerate(series.valleys):
         n, w, d = (series.data[name][-1, i] for name in ("population", "width_squared", "diffusion"))
         lines.append(f"{valley:<14}n = {n:.6g}, w² = {w:.6g} µm², D = {d:.6g} cm²/s")
-        windows = ", ".join(f"{a:g}…{b:g} ps" for a, b in negative_windows(times, series.data["diffusion"][:, i]))
+        windows = ", ".join(f"{a:.4g}…{b:.4g} ps" for a, b in negative_windows(times, series.data["diffusion"][:, i]))
         lines.append(f"{'':<14}D < 0: {windows or 'never'} (from 1 ps on)")
     return "\n".join(lines)
-
-
-def negative_windows(times: Array, diffusion: Array, start: float = 1.0) -> list[tuple[float, float]]:
-    """First and last output time [ps] of each stretch with D < 0."""
-    negative = (diffusion < 0) & (times >= start)
-    edges = np.flatnonzero(np.diff(np.concatenate(([0], negative.astype(int), [0]))))
-    return [(float(times[a]), float(times[b - 1])) for a, b in edges.reshape(-1, 2)]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from hpcwigner.observables.phases import Phases, Thermalisation
 from hpcwigner.plotting.paper.data import PaperData, PaperRun
 from hpcwigner.plotting.paper.mechanism import exchange, shape_at_width
-from hpcwigner.storage.reading import negative_windows
+from hpcwigner.observables.curves import negative_windows
 
 Array = NDArray[np.float64]
 
@@ -142,7 +142,7 @@ def _negative(data: PaperData) -> Iterator[Statement]:
         "D of KK is negative at around 30–100 ps", f"{first:g}–{last:g} ps, down to {lowest:.0f} cm²/s",
         "the windows share 75 % of their union", bool(overlap > 0.75),
     )  # fmt: skip
-    shown = "; ".join(f"{name}: " + (", ".join(f"{a:g}–{b:g} ps" for a, b in w) or "never") for name, w in windows.items())
+    shown = "; ".join(f"{name}: " + (", ".join(f"{a:.4g}–{b:.4g} ps" for a, b in w) or "never") for name, w in windows.items())
     share = run.at("population", run.time[-1]) / run.at("population", run.time[-1]).sum()
     yield Statement(
         "only the less populated valleys go negative",
