@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hpcwigner.momentum.grid import Angles
-from hpcwigner.momentum.harmonics import CACHE, AngularTransform
+from hpcwigner.momentum.harmonics import CACHE, AngularSums, AngularTransform
 
 ANGLES = [Angles(number, half) for number in (4, 8, 16, 20, 36) for half in (True, False)]
 
@@ -66,3 +66,15 @@ def test_a_small_cell_is_not_lost_beside_large_ones(half):
     transform.forward(state, slots, 0)
     expected = np.einsum("mk,pkc->mpc", angles.to_harmonics, state)
     assert slots[:, :, 0, 7] == pytest.approx(expected[:, :, 7], rel=0, abs=1e-26)
+
+
+@pytest.mark.parametrize("angles", ANGLES)
+def test_sums_over_angles(angles):
+    _, state, _ = problem(angles)
+    weights = np.stack((np.ones(angles.count), angles.cosine, angles.sine))
+    expected = np.einsum("sk,pkc->spc", weights, state)
+    out = np.full_like(expected, np.nan)
+    assert AngularSums(weights)(state, out) is out
+    assert out == pytest.approx(expected, rel=0, abs=1e-13)
+    assert np.array_equal(AngularSums(weights)(state[2:4]), out[:, 2:4])
+    assert AngularSums(weights[:1])(state) == pytest.approx(expected[:1], rel=0, abs=1e-13)

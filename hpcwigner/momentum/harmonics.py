@@ -57,6 +57,21 @@ class AngularTransform:
         _apply(points, self._backward, self._unfold, _flat(harmonics), source, work, _flat(out), target, 0, add)
 
 
+class AngularSums:
+    """A few weighted sums over angles, Σ_k w[sum, k] u[point, k, cell], in one pass over the state."""
+
+    def __init__(self, weights: Array) -> None:
+        """`weights` has shape (sum, angle): ones for the isotropic part, cos θ and sin θ for the first harmonics."""
+        self._matrix = _rows(weights)
+
+    def __call__(self, state: Array, out: Array | None = None) -> Array:
+        """Sums of `state` (point, angle, cell), shape (sum, point, cell); both arrays contiguous."""
+        points, angles, cells = state.shape
+        sums = np.empty((self._matrix[0].size - 1, points, cells)) if out is None else out
+        _sum(points, angles, self._matrix, _flat(state), _flat(sums))
+        return sums
+
+
 def _flat(array: Array) -> Array:
     """All rows of energies, never a copy: setting a shape fails where that would take one."""
     rows = array.view()
@@ -110,6 +125,14 @@ def _apply(points, first, second, x, source, work, y, target, shift, add):  # ty
                     other = place + shift
                     for n in range(cells):
                         y[place, n] -= y[other, n]
+
+
+@numba.njit(cache=True, fastmath={"contract"})
+def _sum(points, angles, matrix, x, y):  # type: ignore[no-untyped-def]
+    """y[sum, point] = matrix · x[point]; the rows of a point stay in the core's cache from one sum to the next."""
+    for point in range(points):
+        for k in range(matrix[0].size - 1):
+            _row(matrix, k, x, point * angles, 1, y, k * points + point, False)
 
 
 @numba.njit(inline="always")
