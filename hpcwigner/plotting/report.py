@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import hpcwigner
+from hpcwigner.observables.curves import negative_windows
 from hpcwigner.plotting import report_plots, style
 from hpcwigner.plotting.report_plots import Plot
 from hpcwigner.schema import InputError, Quantity, read_yaml
 from hpcwigner.storage import log
-from hpcwigner.storage.reading import Variables, negative_windows, read
+from hpcwigner.storage.reading import Variables, read
 
 PROVENANCE = ("source", "git_revision", "libraries", "machine", "ranks")
 PERFORMANCE = ("done in", "memory:")
