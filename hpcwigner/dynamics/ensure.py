@@ -41,19 +41,19 @@ def finished(directory: Path, end: float) -> bool:
 def _found(config: Config) -> str:
     """`finished`, `stopped` (with a checkpoint) or `nothing`, on one rank; remains without a checkpoint are put aside."""
     directory = Path(config.output.directory)
-    if not (directory / "input.yaml").exists():
-        return "nothing"
-    stored = configuration.load(directory / "input.yaml")
-    if change := restart.first_change(restart.filled_from(config, stored), stored, OWN_BUSINESS):
-        key, asked, there = change
-        raise InputError(
-            f"output.directory: found '{directory}', which holds a run with {key} {there!r}, expected {asked!r}: "
-            f"move it away or choose another directory"
-        )
-    if finished(directory, config.time.end):
-        return "finished"
-    if any((directory / CHECKPOINTS).glob("*/complete.json")):
-        return "stopped"
+    if (directory / "input.yaml").exists():
+        stored = configuration.load(directory / "input.yaml")
+        allowed = (*OWN_BUSINESS, "time.end") if stored.time.end < config.time.end else OWN_BUSINESS  # goes on further
+        if change := restart.first_change(restart.filled_from(config, stored), stored, allowed):
+            key, asked, there = change
+            raise InputError(
+                f"output.directory: found '{directory}', which holds a run with {key} {there!r}, expected {asked!r}: "
+                f"move it away or choose another directory"
+            )
+        if finished(directory, config.time.end):
+            return "finished"
+        if any((directory / CHECKPOINTS).glob("*/complete.json")):
+            return "stopped"
     if any((directory / name).exists() for name in RUN_FILES):
         number = next(n for n in range(1, 1000) if not directory.with_name(f"{directory.name}.unfinished{n}").exists())
         directory.rename(directory.with_name(f"{directory.name}.unfinished{number}"))
