@@ -13,6 +13,7 @@ from helpers import ROOT, clean_environment, hpcwigner
 from PIL import Image
 
 from hpcwigner.plotting import animation, curves, maps, style
+from hpcwigner.plotting.report import write_report
 from hpcwigner.plotting.views import VIEWS, plot
 from hpcwigner.schema import InputError
 from hpcwigner.storage.reading import read
@@ -185,15 +186,41 @@ def test_a_quantity_that_was_not_written_is_named(changed, file, name, words):
         assert word in found.stderr
 
 
-def test_a_run_without_output_yet_is_refused(changed):
+def keep_rows(directory, rows):
+    """Leaves the first `rows` times in the files of a run: as if it were young."""
     for name in ("series.h5", "fields.h5"):
-        with h5py.File(changed / name, "r+") as file:
+        with h5py.File(directory / name, "r+") as file:
             for key, dataset in file.items():
                 if key == "time" or dataset.maxshape[0] is None:
-                    dataset.resize(0, axis=0)
+                    dataset.resize(rows, axis=0)
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+@pytest.mark.parametrize("view", ["overview", "fields", "widths", "budget"])
+def test_a_young_run_can_be_looked_at(changed, rows, view):
+    keep_rows(changed, rows)
+    found = hpcwigner("plot", changed, "--show", view)
+    assert (found.returncode, found.stderr) == (0, "")
+
+
+def test_a_young_run_has_a_report_but_no_film(changed):
+    keep_rows(changed, 1)
+    found = hpcwigner("report", changed)
+    assert (found.returncode, found.stderr) == (0, "")
+    assert "not finished: 0 of 3 ps" in (changed / "report.html").read_text(encoding="utf-8")
+    with pytest.raises(InputError, match="pl = 0 at every time"):
+        animation.animate(changed, "pl")
+
+
+def test_a_run_without_output_yet_is_refused(changed):
+    keep_rows(changed, 0)
     for view in ("overview", "fields", "widths", "budget"):
         with pytest.raises(InputError, match="holds no times yet"):
             VIEWS[view](changed)
+    with pytest.raises(InputError, match="holds no times yet"):
+        animation.animate(changed, "pl")
+    with pytest.raises(InputError, match="holds no times yet"):
+        write_report(changed)
     (changed / "wigner.h5").unlink()
     with pytest.raises(InputError, match="no such file"):
         VIEWS["wigner"](changed)

@@ -113,7 +113,7 @@ def budget(series: Variables) -> Plot:
 
 def _thinned(size: int, most: int) -> tuple[NDArray[np.intp], int]:
     """Every n-th index of an axis so that at most `most` are left, and n."""
-    step = -(-size // most)
+    step = max(1, -(-size // most))
     return np.arange(0, size, step), step
 
 
@@ -204,7 +204,7 @@ def _moving_maps(fields: Variables, panels: dict[str, Array], rows: Array) -> tu
     figure, made = _map_frames(frames, list(shown), "x (µm)", "y (µm)")
     figure.update_xaxes(constrain="domain")
     for i, _ in _numbered(frames[0]):
-        figure.update_layout({f"yaxis{i or ''}": {"scaleanchor": f"x{i or ''}", "constrain": "domain"}})
+        figure.update_layout({f"yaxis{i or ''}": {"scaleanchor": f"x{i or ''}", "constrain": "domain", "constraintoward": "top"}})
     return figure, made, max(steps)
 
 
