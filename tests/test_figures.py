@@ -83,6 +83,19 @@ def test_middle_line_keeps_the_population(drawn):
     assert found[1:] == pytest.approx(run.at("population", 20.0)[1:], rel=2e-3)
 
 
+def test_fick_regime(drawn):
+    """At 300 K the cloud stays a Gaussian whose w² grows by 4D per time, alike in all valleys."""
+    run = PaperRun(drawn[0] / "runs/300K", 0)
+    w0, w1 = run.at("width_squared", 10.0), run.at("width_squared", 20.0)
+    d = run.at("diffusion", 20.0) * 1e-4  # µm²/ps
+    assert (w1 - w0) / 10 == pytest.approx(4 * d, rel=1e-3)
+    x = run.fields.data["x"]
+    density = run.fields.data["density"][-1]
+    for v in range(3):
+        gaussian = run.at("population", 20.0)[v] * np.exp(-(x**2) / w1[v]) / np.sqrt(np.pi * w1[v])
+        assert np.abs(density[v] - gaussian).max() < 5e-3 * density[v].max()
+
+
 def test_a_valley_alone_diffuses_as_chapman_enskog(drawn, tmp_path):
     """After intervalley scattering has ended, D_v is each valley's own; a constant time is right only if it is constant."""
     run = PaperRun(drawn[0] / "runs/300K_off", 0)
