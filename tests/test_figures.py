@@ -15,7 +15,10 @@ from hpcwigner.plotting.paper.data import PaperRun
 from hpcwigner.schema import InputError
 from hpcwigner.storage.reading import read
 
-SMALL = ("momentum.energy_step=4 meV", "momentum.angles=8", "space.cells=48", "time.tolerance=1e-2", "time.integrator=etd2")
+SMALL = (
+    "momentum.energy_step=4 meV", "momentum.angles=8", "space.cells=64", "space.length=4 um", "time.tolerance=1e-2",
+    "time.integrator=etd2",
+)  # fmt: skip
 SETTINGS = tuple(word for setting in SMALL for word in ("--set", setting))
 
 

@@ -129,7 +129,8 @@ def _captions(data: PaperData) -> list[str]:
             + " and ".join(f"{100 * e:.2g} %" for e in found)
             + f" of the largest value. d: inverse Abel transform; error below {100 * variation:.2g} %."
         )
-        origin += ", ".join(f"{100 * e:.2g} % at {name}" for name, e in errors.items()) + " of the largest value (at 10 ps), and of the 32 angles 0.1 %."
+        origin += ", ".join(f"{100 * e:.2g} % at {name}" for name, e in errors.items()) + " of the largest value (at 10 ps)."
+        origin += " The number of angles adds 0.1 % with 32 of them."
     return [
         f"hpcwigner {__version__}, material {data.cold.series.attributes['input'].splitlines()[0].split(': ', 1)[1]}.",
         "",
