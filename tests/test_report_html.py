@@ -155,8 +155,9 @@ def test_an_unfinished_run_without_wigner_and_with_warnings(changed, tmp_path):
     kept = [line for line in log if "done in" not in line and "memory" not in line and "deviation" not in line]
     kept.append("2026-01-02 03:04:05,678 WARNING no checkpoint after step 7: <disk full>\nand a second line")
     (changed / "run.log").write_text("\n".join(kept), encoding="utf-8")
-    with h5py.File(changed / "fields.h5", "r+") as file:
-        del file["pl"]
+    for name, quantity in (("fields.h5", "pl"), ("series.h5", "population")):
+        with h5py.File(changed / name, "r+") as file:
+            del file[quantity]
     page = browse(write_report(changed), tmp_path)
     text = html.unescape(page.dom)
     assert page.console == []
@@ -166,7 +167,8 @@ def test_an_unfinished_run_without_wigner_and_with_warnings(changed, tmp_path):
     assert "no checkpoint after step 7: <disk full>\nand a second line" in text
     assert "No cut is stored" in text
     assert "has no 'pl'" in text
-    assert sorted(page.plots) == sorted(PLOTS[:5])
+    assert "has no 'population'" in text
+    assert sorted(page.plots) == sorted(["diffusion", "widths", "PL", "budget"])
 
 
 def test_after_a_restart_the_last_closing_lines_count(changed):

@@ -70,6 +70,7 @@ def _page(directory: Path) -> str:
         end=end,
         finished=reached > end - 1e-9,
         last=_last_numbers(series),
+        zip=zip,
         sections=_sections(series, fields, wigner),
         performance=[text for text in closing if text.startswith(PERFORMANCE)],
         checks=[text for text in closing if text.startswith(CHECKS)],
@@ -87,18 +88,16 @@ def _last_process(lines: list[log.Line]) -> list[log.Line]:
     return lines[start:]
 
 
-def _last_numbers(series: Variables) -> list[dict[str, str]]:
-    """Rows of the table of valleys: what they hold at the last time, and where D_v is negative."""
-    time, diffusion = series.data["time"], series.need("diffusion")
-    columns = {name: series.need(name)[-1] for name in ("population", "width_squared", "diffusion")}
-    return [
-        {
-            "valley": valley,
-            **{name: f"{values[v]:.6g}" for name, values in columns.items()},
-            "negative": ", ".join(f"{a:g} to {b:g} ps" for a, b in negative_windows(time, diffusion[:, v])) or "never",
-        }
-        for v, valley in enumerate(series.valleys)
-    ]
+def _last_numbers(series: Variables) -> dict[str, list[str]]:
+    """Columns of the table of valleys: what they hold at the last time, and where D_v is negative, as far as it was written."""
+    columns = {"valley": list(series.valleys)}
+    for name, symbol in (("population", "n"), ("width_squared", "w²"), ("diffusion", "D")):
+        if name in series.data:
+            columns[style.label(symbol, series.units[name])] = [f"{value:.6g}" for value in series.data[name][-1]]
+    if "diffusion" in series.data:
+        windows = [negative_windows(series.data["time"], values) for values in series.data["diffusion"].T]
+        columns["D < 0 (from 1 ps on)"] = [", ".join(f"{a:g} to {b:g} ps" for a, b in found) or "never" for found in windows]
+    return columns
 
 
 def _sections(series: Variables, fields: Variables, wigner: Variables | None) -> list[_Section]:

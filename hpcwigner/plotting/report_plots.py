@@ -33,7 +33,12 @@ def _layout(figure: Any, height: int = 380, **options: Any) -> Any:
 
 
 def _curve(index: int) -> dict[str, Any]:
-    return {"color": style.COLOURS[index % len(style.COLOURS)], "dash": _DASHES[index % len(_DASHES)], "width": 2}
+    return {
+        "color": style.COLOURS[index % len(style.COLOURS)],
+        "dash": _DASHES[index % len(_DASHES)],
+        "width": 2,
+        "simplify": False,
+    }
 
 
 def _scatter(time: Array, values: Array, name: str, index: int, **options: Any) -> Any:
