@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import itertools
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from hpcwigner.compiled import njit
 from hpcwigner.momentum.grid import Angles
 
 Array = NDArray[np.float64]
@@ -107,7 +107,7 @@ def _rows(matrix: Array) -> Rows:
     return np.array(starts), np.array(columns), np.array(values)
 
 
-@numba.njit(cache=True, fastmath={"contract"})
+@njit(cache=True, fastmath={"contract"})
 def _apply(points, first, second, x, source, work, y, target, shift, add):  # type: ignore[no-untyped-def]
     """y = second · first · x at each point; row k of point p is row p·a + k·b + c of an array with (a, b, c)."""
     count, cells = first[0].size - 1, x.shape[1]
@@ -127,7 +127,7 @@ def _apply(points, first, second, x, source, work, y, target, shift, add):  # ty
                         y[place, n] -= y[other, n]
 
 
-@numba.njit(cache=True, fastmath={"contract"})
+@njit(cache=True, fastmath={"contract"})
 def _sum(points, angles, matrix, x, y):  # type: ignore[no-untyped-def]
     """y[sum, point] = matrix · x[point]; the rows of a point stay in the core's cache from one sum to the next."""
     for point in range(points):
@@ -135,7 +135,7 @@ def _sum(points, angles, matrix, x, y):  # type: ignore[no-untyped-def]
             _row(matrix, k, x, point * angles, 1, y, k * points + point, False)
 
 
-@numba.njit(inline="always")
+@njit(inline="always")
 def _row(matrix, k, x, base, stride, y, place, add):  # type: ignore[no-untyped-def]
     """Row k of a product. Whole arrays are indexed: a view of a row costs more than a pass over it (views are counted)."""
     starts, columns, c = matrix

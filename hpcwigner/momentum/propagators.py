@@ -14,9 +14,10 @@ from __future__ import annotations
 import dataclasses
 import math
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from hpcwigner.compiled import njit
 
 Array = NDArray[np.float64]
 
@@ -126,7 +127,7 @@ def resolvent(block: Array, shift: float, loss: Array | None = None) -> Array:
     return inverse
 
 
-@numba.njit(cache=True)
+@njit(cache=True)
 def _m_matrix_inverse(gain: Array, excess: Array) -> Array:
     """Inverse of the M-matrix with off-diagonal entries −gain and column sums `excess` ≥ 0."""
     n = len(excess)

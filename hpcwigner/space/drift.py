@@ -6,10 +6,10 @@ import itertools
 import math
 from collections.abc import Callable
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from hpcwigner.compiled import njit
 from hpcwigner.space.grid import HALO, Decomposition
 from hpcwigner.space.halo import Halo
 
@@ -78,7 +78,7 @@ class Drift:
         _upwind(self._edge, u, x_lower, x_upper, y_lower, y_upper, self.rates, self.speed, two, out)
 
 
-@numba.njit(inline="always")
+@njit(inline="always")
 def _x_plane(u, lower, upper, i, j):  # type: ignore[no-untyped-def]
     if i < 0:
         return lower[i + HALO, j]
@@ -87,7 +87,7 @@ def _x_plane(u, lower, upper, i, j):  # type: ignore[no-untyped-def]
     return u[i, j]
 
 
-@numba.njit(inline="always")
+@njit(inline="always")
 def _y_plane(u, lower, upper, i, j):  # type: ignore[no-untyped-def]
     if j < 0:
         return lower[i, j + HALO]
@@ -96,7 +96,7 @@ def _y_plane(u, lower, upper, i, j):  # type: ignore[no-untyped-def]
     return u[i, j]
 
 
-@numba.njit(cache=True, fastmath={"contract"})
+@njit(cache=True, fastmath={"contract"})
 def _upwind(points, u, x_lower, x_upper, y_lower, y_upper, rates, speed, two, out):  # type: ignore[no-untyped-def]
     """out at the listed points; the same operations in the same order at every point, whoever owns its neighbours."""
     angles = u.shape[2]
@@ -129,7 +129,7 @@ def _upwind(points, u, x_lower, x_upper, y_lower, y_upper, rates, speed, two, ou
                     _difference(b6[k], b5[k], b4[k], a3[k], b2[k], b1[k], rates[1, k], speed, result[k], True)
 
 
-@numba.njit(inline="always")
+@njit(inline="always")
 def _difference(a, b, c, d, e, f, rate, speed, out, add):  # type: ignore[no-untyped-def]
     w0, w1, w2, w3, w4, w5 = UPWIND5
     for n in range(out.shape[0]):

@@ -1,0 +1,179 @@
+"""The equations that everybody solves: moments of a shipped input, and the full system."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sparse
+from mpi4py import MPI
+from numpy.typing import NDArray
+
+from hpcwigner import config
+from hpcwigner.dynamics import ladder, system
+from hpcwigner.dynamics.imex import BlockOperator
+from hpcwigner.observables.budget import Budget, SpatialMoments, budget
+from hpcwigner.space.drift import UPWIND5
+
+Array = NDArray[np.float64]
+GOAL = 5e-3
+"""Error of D_v(t) that everybody has to reach."""
+SHORT = 16
+"""Space cells of the shorter sample."""
+ABSOLUTE = 1e-2
+"""atol is rtol times this part of the equilibrium population of a valley's average cell: KK holds 1e-13 at 20 K."""
+FULL = "measured, full size"
+SCALED = f"measured on {SHORT} of the cells, scaled"
+
+
+@dataclasses.dataclass
+class Row:
+    """A line of the table."""
+
+    method: str
+    settings: str
+    error: float
+    count: str
+    cost: float
+    """[s] per step or right-hand side."""
+    total: float
+    """[s]"""
+    how: str
+    """Where the cost comes from."""
+    curve: list[tuple[float, float]] = dataclasses.field(default_factory=list)
+    """(wall time, error) of everything tried, for the plot."""
+
+
+class Case:
+    """A shipped input, its exact D_v(t), and its moment equations as y' = G y + q |p0(t)|²."""
+
+    def __init__(self, path: Path, *settings: str) -> None:
+        self.problem = system.build(config.load(path, list(settings)), MPI.COMM_SELF)
+        p = self.problem
+        self.scattering = p.scatterings[0]
+        self.cells = p.energies.size
+        self.times = np.arange(round(p.config.time.end / p.config.output.series_every) + 1) * p.config.output.series_every
+        l0, l1, v = self.scattering.blocks[0], self.scattering.blocks[1], np.diag(p.energies.velocity)
+        self.implicit = sparse.block_diag((l0, l1, l0), format="csr")
+        self.explicit = sparse.csr_matrix(sparse.bmat([[0 * v, None, None], [v, 0 * v, None], [None, 2 * v, 0 * v]]))
+        self.generator = sparse.csr_matrix(self.implicit + self.explicit)
+        f, w2 = self.scattering.formation, p.pump.width_squared
+        self.source = p.amplitude * np.concatenate([f, 0 * f, w2 * f])
+        share = p.energies.valley_sum(p.energies.equilibrium) / np.array(p.energies.counts)
+        self.scale = p.amplitude * share[p.energies.valley_of_cell]
+        self.moment_scale = np.concatenate([self.scale, self.scale * math.sqrt(w2), self.scale * w2])
+
+    @functools.cached_property
+    def reference(self) -> list[Budget]:
+        """Exact budgets."""
+        return self.problem.reference()
+
+    @functools.cached_property
+    def full(self) -> FullSystem:
+        """The system itself."""
+        return FullSystem(self.problem)
+
+    def coherent(self, t: float) -> float:
+        """|p0(t)|² of unit generated population."""
+        return float(self.problem.pump.coherent(np.array(t)))
+
+    def rhs(self, t: float, y: Array) -> Array:
+        """Of the moment equations."""
+        return self.generator @ y + self.source * self.coherent(t)
+
+    def error(self, found: list[Budget]) -> float:
+        """Of D_v(t), worst valley."""
+        return float(ladder.deviation(found, self.reference, self.times)[0].max())
+
+    def budgets(self, states: Array) -> list[Budget]:
+        """Of moment states (time, 3·cell) at the outputs."""
+        w2, amplitude = self.problem.pump.width_squared, self.problem.amplitude
+        return [
+            budget(SpatialMoments(*y.reshape(3, -1)), self.scattering, amplitude * self.coherent(t), w2)
+            for t, y in zip(self.times, states, strict=False)
+        ]
+
+    @property
+    def scale_up(self) -> float:
+        """Cells of the sample over those of the shorter one."""
+        return self.problem.space.shape[0] / SHORT
+
+    def short(self) -> system.Problem:
+        """The same problem on a shorter sample with the same cells."""
+        space = self.problem.space
+        return dataclasses.replace(
+            self.problem, space=dataclasses.replace(space, shape=(SHORT, 1), length=space.spacing[0] * SHORT, folded=False)
+        )
+
+
+class FullSystem:
+    """The whole 1-D state as y' = f(t, y), with our operators or an assembled matrix. y is (space, angle, energy)."""
+
+    def __init__(self, problem: system.Problem) -> None:
+        self.problem = problem
+        self.wigner = problem.wigner_system(MPI.COMM_SELF)
+        self.operator = BlockOperator(self.wigner)
+        self.blocks = np.ascontiguousarray(problem.scatterings[0].blocks.transpose(0, 2, 1))
+        self.work = np.zeros(self.wigner.shape)
+        isotropic = problem.angles.from_harmonics[:, 0]
+        shape = np.multiply.outer(self.wigner.source_profile, np.outer(isotropic, problem.scatterings[0].formation))
+        self.source = problem.amplitude * shape.ravel()
+
+    def drift(self, u: Array) -> Array:
+        """−v ∂u/∂x."""
+        out = np.empty(self.wigner.shape)
+        self.wigner.explicit(u.reshape(self.wigner.shape), out)
+        return out
+
+    def matrix_free(self, t: float, y: Array) -> Array:
+        """Right-hand side with the program's own operators."""
+        out = self.drift(y)
+        self.operator.apply(self.blocks, y.reshape(self.wigner.shape), self.work)
+        out += self.work
+        return self.with_source(t, out.ravel())
+
+    def with_source(self, t: float, out: Array) -> Array:
+        """Adds what the pulse forms, while it does."""
+        coherent = float(self.problem.pump.coherent(np.array(t)))
+        if coherent > 1e-30:
+            out += coherent * self.source
+        return out
+
+    def assembled(self) -> tuple[Any, Any]:
+        """CSR matrices of scattering and of drift."""
+        angles, blocks = self.problem.angles, self.problem.scatterings[0].blocks
+        points, rows, cells = self.wigner.shape
+        pairs = angles.from_harmonics[:, None, :] * angles.to_harmonics.T[None, :, :]
+        local = np.tensordot(pairs, blocks[list(angles.orders)], axes=1).transpose(0, 2, 1, 3)
+        scattering = sparse.kron(sparse.eye(points), sparse.csr_matrix(local.reshape(rows * cells, -1)), format="csr")
+        shifts = [np.roll(np.eye(points), k, axis=1) for k in range(-3, 3)]  # row i holds a one in column i + k
+        right = sparse.csr_matrix(sum(w * s for w, s in zip(UPWIND5, shifts, strict=True)))
+        velocity = np.outer(angles.cosine, self.problem.energies.velocity).ravel() / self.problem.space.spacing[0]
+        drift = -sparse.kron(right, sparse.diags(np.maximum(velocity, 0)))
+        drift += sparse.kron(right.T, sparse.diags(np.minimum(velocity, 0)))
+        drift = sparse.csr_matrix(drift)
+        drift.eliminate_zeros()
+        return scattering, drift
+
+    def moments(self, y: Array) -> Array:
+        """M0, M1, M2 of a state, as `Case` has them: a slab counts r² as 2x²."""
+        p, u = self.problem, y.reshape(self.wigner.shape)
+        x = p.space.centers(0)
+        ones = np.ones(p.angles.count)
+        weights = (x**0, ones), (2 * x, p.angles.cosine), (2 * x**2, ones)
+        return p.space.cell_measure * np.concatenate([np.einsum("x,k,xkc->c", *w, u) for w in weights])
+
+    def resting(self) -> Array:
+        """A cloud in equilibrium: it keeps solvers at their stability limit."""
+        isotropic = self.problem.angles.from_harmonics[:, 0]
+        state = np.outer(isotropic, self.problem.energies.equilibrium)
+        return self.problem.amplitude * np.multiply.outer(self.wigner.source_profile, state).ravel()
+
+    def atol(self, case: Case, rtol: float) -> Array:
+        """The absolute tolerance of `Case.scale`, per angle and at the cloud's centre."""
+        per_angle = np.outer(self.problem.angles.from_harmonics[:, 0], case.scale) * self.wigner.source_profile.max()
+        return rtol * ABSOLUTE * np.tile(per_angle.ravel(), self.wigner.shape[0])
