@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from hpcwigner.observables.curves import negative_windows
 from hpcwigner.observables.phases import Phases, Thermalisation
 from hpcwigner.plotting.paper.data import PaperData, PaperRun
 from hpcwigner.plotting.paper.mechanism import exchange, shape_at_width
-from hpcwigner.observables.curves import negative_windows
 
 Array = NDArray[np.float64]
 
