@@ -12,6 +12,7 @@ import petsc4py
 petsc4py.init([])
 
 import pytest
+from helpers import hpcwigner, small_input
 from mpi4py import MPI
 
 from hpcwigner.exciton import materials
@@ -50,3 +51,21 @@ def rates(request, couplings):
 def scattering(rates, light_cone):
     """With radiative loss."""
     return Scattering.build(rates, light_cone)
+
+
+def _finished(folder, **options):
+    found = hpcwigner(small_input(folder, **options))
+    assert found.returncode == 0, found.stderr
+    return folder / "run"
+
+
+@pytest.fixture(scope="session")
+def slab(tmp_path_factory):
+    """Directory of a finished run of a slab: not to be changed."""
+    return _finished(tmp_path_factory.mktemp("slab"))
+
+
+@pytest.fixture(scope="session")
+def plane(tmp_path_factory):
+    """Directory of a finished run of a plane that is no square: not to be changed."""
+    return _finished(tmp_path_factory.mktemp("plane"), space="{dimensions: 2, length: 3 um, cells: [20, 16]}")

@@ -52,8 +52,10 @@ def test_steps_allocate_nothing_of_the_states_size(scattering):
             super().__init__(velocity, 1.0)
             self.shape = (5000, 3, len(velocity))
 
-        def to_harmonics(self, state, out):
-            out[...] = state.transpose(1, 0, 2)
+        def to_harmonics(self, state, slots, index, factor=1.0, minus=None):
+            np.multiply(state.transpose(1, 0, 2), factor, out=slots[:, :, index])
+            if minus is not None:
+                slots[:, :, index] -= slots[:, :, minus]
 
         def from_harmonics(self, harmonics, out, add=False):
             if add:

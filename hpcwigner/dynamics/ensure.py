@@ -40,26 +40,27 @@ def state(config: Config) -> Literal["finished", "stopped", "remains", "nothing"
     Raises InputError when it holds a run of another input.
     """
     directory = Path(config.output.directory)
-    if not require_same_input(config, *RUN_FILES):
-        return "nothing"
+    require_same_input(config)
     if finished(config):
         return "finished"
-    return "stopped" if any((directory / CHECKPOINTS).glob("*/complete.json")) else "remains"
+    if (directory / "input.yaml").exists() and any((directory / CHECKPOINTS).glob("*/complete.json")):
+        return "stopped"
+    return "remains" if any((directory / name).exists() for name in RUN_FILES) else "nothing"
 
 
-def require_same_input(config: Config, *files: str) -> bool:
-    """Whether the run directory holds any of `files`. Raises InputError when they come from another input."""
+def require_same_input(config: Config) -> None:
+    """Raises InputError when the run directory holds a run of another input, whose end is not merely earlier."""
     directory = Path(config.output.directory)
-    if not any((directory / name).exists() for name in files):
-        return False
+    if not (directory / "input.yaml").exists():
+        return
     stored = configuration.load(directory / "input.yaml")
-    if change := restart.first_change(restart.filled_from(config, stored), stored, OWN_BUSINESS):
+    allowed = (*OWN_BUSINESS, "time.end") if stored.time.end < config.time.end else OWN_BUSINESS  # goes on further
+    if change := restart.first_change(restart.filled_from(config, stored), stored, allowed):
         key, asked, there = change
         raise InputError(
             f"output.directory: found '{directory}', which holds a run with {key} {there!r}, expected {asked!r}: "
             f"move it away or choose another directory"
         )
-    return True
 
 
 def finished(config: Config) -> bool:
@@ -70,8 +71,12 @@ def finished(config: Config) -> bool:
         "fields.h5": math.floor(end / every * (1 + 1e-9)) * every,
         "wigner.h5": max(config.output.wigner_at, default=0.0),
     }
-    there = {name: time for name, time in due.items() if name == "series.h5" or (directory / name).exists()}
-    return all(last_time(directory / name) >= time * (1 - 1e-9) for name, time in there.items())
+    return all(reaches(directory / name, t) for name, t in due.items() if name == "series.h5" or (directory / name).exists())
+
+
+def reaches(path: Path, time: float) -> bool:
+    """Whether an output file can be read and has `time` [ps]."""
+    return last_time(path) >= time * (1 - 1e-9)
 
 
 def put_aside(directory: Path) -> None:

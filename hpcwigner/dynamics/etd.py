@@ -106,17 +106,14 @@ class ExponentialIntegrator:
         """Advances `u` in place by one step; `source` are the polynomial coefficients of |p0|² in it."""
         raise NotImplementedError
 
-    def _slot(self, index: int) -> Array:
-        return self.vectors[:, :, index]
-
     def _load(self, index: int, state: Array) -> None:
         """Harmonics of a state into a slot."""
-        self.system.to_harmonics(state, self._slot(index))
+        self.system.to_harmonics(state, self.vectors, index)
 
-    def _load_drift(self, index: int, state: Array) -> None:
-        """Harmonics of the drift of a state into a slot."""
+    def _load_drift(self, index: int, state: Array, factor: float = 1.0, minus: int | None = None) -> None:
+        """Harmonics of the drift of a state, times `factor` and less what another slot holds, into a slot."""
         self.system.explicit(state, self._drift)
-        self.system.to_harmonics(self._drift, self._slot(index))
+        self.system.to_harmonics(self._drift, self.vectors, index, factor, minus)
 
     def _combine(
         self, operators: StepOperators, stage: int, first: int, last: int, source: Array | None, out: Array, add: bool = False
@@ -151,8 +148,7 @@ class ETD2(ExponentialIntegrator):
         self._load(1, u)  # from here on u is known by its harmonics, and its place is taken by a
         formed = None if source is None else operators.source(half=False, polynomial=source)
         self._combine(operators, 0, 0, 2, formed, u)
-        self._load_drift(1, u)
-        self._slot(1)[...] -= self._slot(0)
+        self._load_drift(1, u, minus=0)
         self._combine(operators, 1, 1, 2, None, u, add=True)
 
 
@@ -189,10 +185,7 @@ class ETD3(ExponentialIntegrator):
         self._load(1, u)  # from here on u is known by its harmonics, and its place is taken by a, then b
         formed = None if source is None else operators.source(half=True, polynomial=source)
         self._combine(operators, 0, 0, 2, formed, u)
-        self._load_drift(2, u)
-        w = self._slot(2)
-        w *= 2
-        w -= self._slot(0)
+        self._load_drift(2, u, factor=2, minus=0)
         formed = None if source is None else operators.source(half=False, polynomial=source)
         self._combine(operators, 1, 1, 3, formed, u)
         self._load_drift(1, u)

@@ -74,7 +74,7 @@ def _data(configs: dict[str, Config], comm: MPI.Intracomm) -> PaperData:
     bright = list(material.valleys).index(material.radiation.bright_valley)
     runs = {name: PaperRun(Path(config.output.directory), bright) for name, config in configs.items()}
     found = kinetics.load(configs["300K_off"], comm)
-    intrinsic = intrinsic_diffusion(found.rates)
+    intrinsic = intrinsic_diffusion(found.energies, found.rates.intravalley)
     lifetimes = {}
     for name in ("300K", "77K", "20K"):
         problem = system.build(configs[name], comm)

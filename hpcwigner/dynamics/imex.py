@@ -35,7 +35,7 @@ class BlockOperator:
 
     def apply(self, blocks: Array, state: Array, out: Array) -> None:
         """out = blocks applied to the harmonics of `state`; blocks (m, cell, cell) are transposed."""
-        self.system.to_harmonics(state, self._in[:, :, 0])
+        self.system.to_harmonics(state, self._in, 0)
         apply_blocks(blocks, self.system.orders, self._in, self._out)
         self.system.from_harmonics(self._out, out)
 

@@ -13,6 +13,7 @@ from mpi4py import MPI
 from hpcwigner.dynamics import etd
 from hpcwigner.dynamics.ladder import Choice
 from hpcwigner.dynamics.system import Problem
+from hpcwigner.momentum.harmonics import AngularTransform
 from hpcwigner.schema import InputError
 from hpcwigner.space.drift import upwind_derivative
 from hpcwigner.space.grid import HALO, process_grid
@@ -76,7 +77,8 @@ def predict(problem: Problem, choice: Choice, comm: MPI.Intracomm) -> Memory:
         arrays, operators = scheme.slots + 4, len(sizes) * sum(scheme.slots_per_stage) * block
     else:
         arrays, operators = IMEX_ARRAYS, len(sizes) * block
-    upwind_derivative(np.zeros(8))  # loads or compiles the kernel now: either takes memory that belongs to the program
+    upwind_derivative(np.zeros(8))  # loads or compiles the kernels now: either takes memory that belongs to the program
+    AngularTransform(problem.angles, 1).backward(np.zeros((angles, 1, 1)), np.zeros((1, angles, 1)))
     resident, share = (size + LATER for size in footprint())
     node = comm.Split_type(MPI.COMM_TYPE_SHARED)
     ranks_on_node = node.size

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from mpi4py import MPI
 
+from hpcwigner.storage import log
+
 LOG = logging.getLogger("hpcwigner")
 
 
@@ -29,7 +31,7 @@ def start_logging(comm: MPI.Intracomm, log_file: Path | None, quiet: bool) -> No
     LOG.addHandler(terminal)
     if log_file is not None:
         to_file = logging.FileHandler(log_file, encoding="utf-8")
-        to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
+        to_file.setFormatter(logging.Formatter(log.FORMAT))
         LOG.addHandler(to_file)
 
 

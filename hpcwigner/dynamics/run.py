@@ -25,6 +25,7 @@ from hpcwigner.dynamics.wigner import WignerSystem
 from hpcwigner.observables.budget import Budget
 from hpcwigner.parallel import RunError
 from hpcwigner.schema import InputError
+from hpcwigner.storage import xdmf
 from hpcwigner.storage.checkpoint import CheckpointError, CheckpointStore, Header, Layout
 from hpcwigner.storage.files import write_whole
 
@@ -179,6 +180,8 @@ def run(
         progress.close()
     undershoot = output.worst_undershoot
     output.close()
+    if comm.rank == 0:
+        xdmf.write(directory / "fields.h5")
     if stepper.stopped:
         LOG.warning("stopped by %s with a checkpoint at %g ps: go on with --restart", control.reason, checkpoints_time(stepper))
     largest = comm.allreduce(memory.peak(), MPI.MAX)

@@ -12,10 +12,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from hpcwigner.momentum.harmonics import CACHE
 
-CACHE = 2**18
-"""Bytes of a piece of work that should stay in the core's own cache."""
+Array = NDArray[np.float64]
 
 
 class SemilinearSystem(Protocol):
@@ -35,8 +34,8 @@ class SemilinearSystem(Protocol):
     def read(self, vector: Any) -> Array:
         """The same for reading only: PETSc locks the vectors that it passes to callbacks."""
 
-    def to_harmonics(self, state: Array, out: Array) -> None:
-        """Harmonics of a state; `out` may be a strided view."""
+    def to_harmonics(self, state: Array, slots: Array, index: int, factor: float = 1.0, minus: int | None = None) -> None:
+        """slots[:, :, index] = factor · harmonics of a state − slots[:, :, minus], for slots (harmonic, point, slot, cell)."""
 
     def from_harmonics(self, harmonics: Array, out: Array, add: bool = False) -> None:
         """`out` becomes the state with the given harmonics (contiguous), or grows by it."""

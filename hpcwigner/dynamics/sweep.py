@@ -13,7 +13,7 @@ from hpcwigner import config as configuration
 from hpcwigner.config import Config, Point, to_yaml
 from hpcwigner.dynamics import kinetics, system
 from hpcwigner.dynamics.control import Control, Job, Request
-from hpcwigner.dynamics.ensure import ensure, require_same_input, state
+from hpcwigner.dynamics.ensure import ensure, put_aside, reaches, require_same_input, state
 from hpcwigner.dynamics.kinetics import on_first_rank
 from hpcwigner.dynamics.moments_report import MOMENTS, moments_run
 from hpcwigner.dynamics.report import LOG, start_logging
@@ -99,6 +99,8 @@ class _Work:
             if self.comm.rank < len(now):
                 config = now[self.comm.rank].config
                 try:
+                    if (Path(config.output.directory) / MOMENTS).exists():  # of an earlier end
+                        put_aside(Path(config.output.directory))
                     moments_run(config, *solved[config.material])
                 except InputError as error:
                     problem = str(error)
@@ -149,7 +151,10 @@ def _finished(point: Point, by_moments: bool) -> bool:
     if not by_moments and moments and not full:
         raise InputError(f"output.directory: found '{directory}' with {MOMENTS}, expected another directory for full runs")
     try:
-        return require_same_input(point.config, MOMENTS) if by_moments else state(point.config) == "finished"
+        if not by_moments:
+            return state(point.config) == "finished"
+        require_same_input(point.config)
+        return reaches(directory / MOMENTS, point.config.time.end)
     except InputError as error:
         raise InputError(f"{point.name}: {error}") from None
 

@@ -11,7 +11,7 @@ import numpy as np
 from hpcwigner import config as configuration
 from hpcwigner import schema
 from hpcwigner.config import Point, Sweep
-from hpcwigner.dynamics.ensure import finished
+from hpcwigner.dynamics.ensure import finished, reaches
 from hpcwigner.dynamics.moments_report import MOMENTS
 from hpcwigner.exciton import materials
 from hpcwigner.observables.curves import Curves
@@ -56,7 +56,7 @@ def _summary(points: list[Point], sweep: Sweep) -> SweepSummary:
 def _curves(point: Point, by_moments: bool) -> Mapping[str, Curves] | None:
     """D_v(t) by valley; None as long as the point is not finished."""
     directory = Path(point.config.output.directory)
-    if not ((directory / MOMENTS).exists() if by_moments else finished(point.config)):
+    if not (reaches(directory / MOMENTS, point.config.time.end) if by_moments else finished(point.config)):
         return None
     series = read(directory / (MOMENTS if by_moments else "series.h5"))
     diffusion = series.need("diffusion")

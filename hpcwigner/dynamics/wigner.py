@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcwigner.dynamics.semilinear import CACHE
 from hpcwigner.momentum.grid import Angles, EnergyGrid
+from hpcwigner.momentum.harmonics import AngularTransform
 from hpcwigner.parallel import readable
 from hpcwigner.space.drift import Drift
 from hpcwigner.space.grid import Decomposition
@@ -23,11 +23,11 @@ class WignerSystem:
 
     def __init__(self, decomposition: Decomposition, angles: Angles, energies: EnergyGrid, source_profile: Array) -> None:
         """`source_profile` is the normalised |A(r)|² on the whole grid [1/nm or 1/nm²], shape (x, y)."""
-        self.decomposition, self.angles = decomposition, angles
+        self.decomposition = decomposition
         self.orders = angles.orders
         nx, ny, rows, cells = decomposition.local_shape
         self.shape = (nx * ny, rows, cells)
-        self._few = np.empty((max(1, CACHE // (8 * rows * cells)), rows, cells))
+        self._transform = AngularTransform(angles, cells)
         self.source_profile = np.ascontiguousarray(decomposition.local(source_profile)).reshape(-1)
         axes = range(decomposition.grid.dimensions)
         halo = Halo(
@@ -46,18 +46,11 @@ class WignerSystem:
     def read(self, vector: Any) -> Array:
         return readable(vector).reshape(self.shape)
 
-    def to_harmonics(self, state: Array, out: Array) -> None:
-        np.matmul(self.angles.to_harmonics, state, out=out.transpose(1, 0, 2))
+    def to_harmonics(self, state: Array, slots: Array, index: int, factor: float = 1.0, minus: int | None = None) -> None:
+        self._transform.forward(state, slots, index, factor, minus)
 
     def from_harmonics(self, harmonics: Array, out: Array, add: bool = False) -> None:
-        by_point = harmonics.transpose(1, 0, 2)
-        if not add:
-            np.matmul(self.angles.from_harmonics, by_point, out=out)
-            return
-        for first in range(0, len(out), len(self._few)):  # a few points at a time stay in the cache until they are added
-            some = self._few[: len(out) - first]
-            np.matmul(self.angles.from_harmonics, by_point[first : first + len(some)], out=some)
-            out[first : first + len(some)] += some
+        self._transform.backward(harmonics, out, add)
 
     def explicit(self, state: Array, out: Array) -> None:
         shape = self.decomposition.local_shape

@@ -43,8 +43,8 @@ class MomentSystem:
     def read(self, vector: Any) -> Array:
         return readable(vector).reshape(self.shape)
 
-    def to_harmonics(self, state: Array, out: Array) -> None:
-        out[:, 0] = state[0]
+    def to_harmonics(self, state: Array, slots: Array, index: int, factor: float = 1.0, minus: int | None = None) -> None:
+        slots[:, 0, index] = factor * state[0] - (0.0 if minus is None else slots[:, 0, minus])
 
     def from_harmonics(self, harmonics: Array, out: Array, add: bool = False) -> None:
         out[0] = harmonics[:, 0] + out[0] if add else harmonics[:, 0]

@@ -35,7 +35,7 @@ class Phases:
     @classmethod
     def of(cls, time: Array, diffusion: Array) -> Phases:
         """From D_v(t), shape (time, valley), as in Fig. 3 of Rosati et al.; NaN before the pump is left out."""
-        defined = np.isfinite(diffusion).all(axis=1)
+        defined = np.isfinite(diffusion).all(axis=1) & (diffusion != 0).any(axis=1)
         time, diffusion = time[defined], diffusion[defined]
         risen = (diffusion >= RISEN * diffusion.max(axis=0)).argmax(axis=0)
         spread = np.ptp(diffusion, axis=1) / np.abs(diffusion).mean(axis=1)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from hpcwigner.constants import HBAR, HBAR2_OVER_M0, HBAR_OVER_M0
 from hpcwigner.exciton.phonons import AcousticPhonon
 from hpcwigner.momentum.grid import EnergyGrid
-from hpcwigner.momentum.rates import Rates, generator
+from hpcwigner.momentum.rates import generator
 
 Array = NDArray[np.float64]
 
@@ -51,15 +51,15 @@ class IntrinsicDiffusion:
     """Chapman–Enskog, −½⟨v·L_1⁻¹v⟩: in-scattering included."""
 
 
-def intrinsic_diffusion(rates: Rates) -> tuple[IntrinsicDiffusion, ...]:
-    """Of every valley, with its intravalley scattering alone."""
-    grid = rates.grid
-    momentum_relaxation = generator(rates.intravalley[:2])[1]
+def intrinsic_diffusion(grid: EnergyGrid, intravalley: Array) -> tuple[IntrinsicDiffusion, ...]:
+    """Of every valley alone; `intravalley` is the in-scattering of orders m = 0, 1, shape (m, cell, cell) [1/ps]."""
+    momentum_relaxation = generator(intravalley[:2])[1]
+    out = intravalley[0].sum(axis=0)
     found = []
     for valley, cells in zip(grid.valleys, grid.slices, strict=True):
         p, v = grid.equilibrium[cells], grid.velocity[cells]
         p = p / p.sum()
-        time = 1 / rates.intravalley_out[cells]
+        time = 1 / out[cells]
         exact = -0.5 * v @ np.linalg.solve(momentum_relaxation[cells, cells], v * p)
         mobility = grid.thermal_energy * HBAR_OVER_M0**2 / HBAR2_OVER_M0 / valley.mass  # kT/M [nm²/ps²]
         found.append(IntrinsicDiffusion(float(0.5 * p @ (time * v**2)), float(p @ time * mobility), float(exact)))

@@ -59,7 +59,7 @@ def budget(directory: Path) -> Any:
         axis.plot(time, sum(p[:, v] for p in parts.values()), color="k", lw=1, ls=":", label="sum of the parts")
         axis.axhline(0, **style.ZERO_LINE)
         off = sum_error(total[:, v], [p[:, v] for p in parts.values()])
-        axis.set(xlabel="time (ps)", xlim=(0, time[-1]))
+        _time_axis(axis)
         axis.set_title(f"{valley}\n$D_v$ − sum of parts: ≤ {off:.0e} of the largest part", fontsize=10)
         _budget_scale(axis, time >= JUDGED_FROM, total[:, v], np.array([p[:, v] for p in parts.values()]))
     axes[0, 0].set_ylabel(style.label("$D_v$ and its parts", series.units["diffusion"]))
@@ -95,11 +95,20 @@ def _budget_scale(axis: Any, late: NDArray[np.bool_], total: Array, parts: Array
 def valleys_against_time(axis: Any, series: Variables, name: str, symbol: str) -> None:
     """One curve per valley of series variable `name`; the first picosecond does not set the scale. Raises InputError."""
     time, values = series.data["time"], series.need(name)
+    series.last_time()
     for i, valley in enumerate(series.valleys):
         axis.plot(time, values[:, i], label=valley, **style.curve(i))
-    axis.set(xlabel="time (ps)", ylabel=style.label(symbol, series.units[name]), xlim=(0, series.last_time()))
+    axis.set_ylabel(style.label(symbol, series.units[name]))
+    _time_axis(axis)
     shown = values[time >= JUDGED_FROM]
     if shown.size and np.isfinite(shown).any():
         low, high = np.nanmin(shown), np.nanmax(shown)
         axis.set_ylim(min(0.0, low - 0.05 * (high - low)), high + 0.05 * (high - low))
     axis.legend(frameon=False)
+
+
+def _time_axis(axis: Any) -> None:
+    """From 0 to the last time; called when the curves are there."""
+    axis.set_xlabel("time (ps)")
+    axis.margins(x=0)
+    axis.set_xlim(left=0)

@@ -59,7 +59,10 @@ def _groups(summary: SweepSummary) -> dict[str, NDArray[np.intp]]:
     first, others = summary.parameters[0], summary.parameters[1:]
     names = ["" for _ in summary.directories]
     if len(set(first.values)) < len(first.values):
-        names = [", ".join(f"{p.key} {_short(p.values[i])} {p.unit}".strip() for p in others) for i in range(len(names))]
+        names = [
+            ", ".join(f"{p.key} {_short(p.values[i])} {style.unit_text(p.unit)}".strip() for p in others)
+            for i in range(len(names))
+        ]
     return {name: np.flatnonzero([n == name for n in names]) for name in dict.fromkeys(names)}
 
 
@@ -132,7 +135,7 @@ def _windows(axis: Any, x: Array, summary: SweepSummary, chosen: NDArray[np.intp
         colour, still = style.COLOURS[v % len(style.COLOURS)], summary.window_open[order, v]
         if not isinstance(summary.parameters[0].values, tuple):
             axis.fill_between(x, start, end, where=there, color=colour, alpha=0.18, lw=0)
-        beside = axis.transData + ScaledTranslation(3 * v / 72, 0, axis.figure.dpi_scale_trans)  # valleys side by side
+        beside = axis.transData + ScaledTranslation(2 * v / 72, 0, axis.figure.dpi_scale_trans)  # valleys side by side
         axis.vlines(x[there], start[there], end[there], color=colour, lw=1.6, label=valley, transform=beside)
         inside = (start < dip) & (dip < end)  # the smallest D_v may be in a shorter stretch
         for marks, where, marker in ((start, there, "_"), (end, there & ~still, "_"), (end, still, "^"), (dip, inside, "o")):

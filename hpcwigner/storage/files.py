@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import h5py
@@ -60,6 +60,16 @@ def write_whole(path: Path, text: str) -> None:
         part.write_text(text, encoding="utf-8")
 
 
+def names_dataset(file: h5py.File, name: str, values: Iterable[object]) -> h5py.Dataset:
+    """A new dataset of texts that xarray reads as such."""
+    # Parallel HDF5 has no variable-length strings.
+    encoded = [str(v).encode() for v in values]
+    kind = h5py.string_dtype("utf-8", max(map(len, encoded)))
+    dataset = file.create_dataset(name, data=np.array(encoded, dtype=kind))
+    dataset.attrs["_Encoding"] = "utf-8"  # tells xarray to decode
+    return dataset
+
+
 class OutputFile:
     """One file, opened by all ranks. Rows are appended along time; every method is collective."""
 
@@ -105,11 +115,7 @@ class OutputFile:
         if name == "time":
             dataset = self._file.create_dataset(name, (0,), "f8", maxshape=(None,), chunks=(512,))
         elif name == "valley":
-            # Parallel HDF5 has no variable-length strings.
-            encoded = [str(v).encode() for v in values]
-            kind = h5py.string_dtype("utf-8", max(map(len, encoded)))
-            dataset = self._file.create_dataset(name, data=np.array(encoded, dtype=kind))
-            dataset.attrs["_Encoding"] = "utf-8"  # tells xarray to decode
+            dataset = names_dataset(self._file, name, values)
         else:
             dataset = self._file.create_dataset(name, data=np.asarray(values))
         dataset.make_scale(name)

@@ -19,6 +19,7 @@ from hpcwigner.momentum.grid import EnergyGrid
 from hpcwigner.momentum.rates import Rates, generator
 from hpcwigner.parallel import NodeShared
 from hpcwigner.schema import InputError
+from hpcwigner.storage.files import names_dataset
 
 Array = NDArray[np.float64]
 
@@ -27,6 +28,13 @@ TOLERANCE = 1e-6
 NEGLIGIBLE = 1e-12
 """Rates below this part of the largest one are not judged."""
 _MATRIX = ("m", "cell_to", "cell_from")
+_COORDINATES = {
+    "valley": "exciton valley",
+    "cell": "energy cell, valley by valley",
+    "m": "angular harmonic",
+    "cell_to": "energy cell scattered into",
+    "cell_from": "energy cell scattered from",
+}
 
 
 def write(path: Path, rates: Rates, bright_valley: int, attributes: Mapping[str, str | int]) -> None:
@@ -43,11 +51,13 @@ def write(path: Path, rates: Rates, bright_valley: int, attributes: Mapping[str,
     try:
         with h5py.File(path, "w-") as file:
             file.attrs.update({**attributes, "temperature": grid.temperature, "bright_valley": bright_valley})
-            file["valley"] = np.array([v.name.encode() for v in grid.valleys])
-            file["valley"].make_scale("valley")
+            names_dataset(file, "valley", (v.name for v in grid.valleys)).make_scale("valley")
             for name, size in (("cell", grid.size), *zip(_MATRIX, rates.intravalley.shape, strict=True)):
                 file[name] = np.arange(size)
+                file[name].attrs["units"] = "1"
                 file[name].make_scale(name)
+            for name, text in _COORDINATES.items():
+                file[name].attrs["long_name"] = text
             for name, (values, unit, text) in per_cell.items():
                 _variable(file, name, np.asarray(values), ("cell",), unit, text)
             total, intervalley = generator(rates.intravalley + rates.intervalley), generator(rates.intervalley)

@@ -18,7 +18,7 @@ from hpcwigner.storage.reading import Variables, read
 
 Array = NDArray[np.float64]
 
-FINE_REACH, FINE_POINTS = 2.0, 321
+FINE_REACH, FINE_POINTS = 5.0, 501
 """Half length [µm] and points of the line y = 0 out of slab profiles."""
 
 

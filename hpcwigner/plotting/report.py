@@ -1,0 +1,154 @@
+"""The verb `report`: a run written up as one web page that needs nothing but a browser."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import hpcwigner
+from hpcwigner.observables.curves import negative_windows
+from hpcwigner.plotting import report_plots, style
+from hpcwigner.plotting.report_plots import Plot
+from hpcwigner.schema import InputError, Quantity, read_yaml
+from hpcwigner.storage import log
+from hpcwigner.storage.reading import Variables, read
+
+PROVENANCE = ("source", "git_revision", "libraries", "machine", "ranks")
+PERFORMANCE = ("done in", "memory:")
+CHECKS = ("excitons:", "smallest min N/max N", "moment equations", "largest deviation")
+RESUMED = "restarted from checkpoint"
+"""How lines of run.log begin: cost and exactness at the end of a run, and where a process went on with one."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Section:
+    """One plot of the page, or why there is none."""
+
+    key: str
+    title: str
+    text: str
+    plot: str = ""
+    note: str = ""
+    wide: bool = True
+
+
+def write_report(directory: Path, output: Path | None = None) -> Path:
+    """Writes `output`, RUN/report.html without one. Works for a run that is not finished yet, and says so. Raises InputError."""
+    path = output or directory / "report.html"
+    style.check_suffix(path, (".html", ".htm"))
+    page = _page(directory)
+    try:
+        path.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror})") from None
+    return path
+
+
+def _page(directory: Path) -> str:
+    import jinja2
+    from plotly.offline import get_plotlyjs
+
+    series, fields = read(directory / "series.h5"), read(directory / "fields.h5")
+    wigner = read(directory / "wigner.h5") if (directory / "wigner.h5").exists() else None
+    asked = read_yaml(directory / "input.yaml")
+    reached, end = series.last_time(), float(Quantity("ps").parse(asked["time"]["end"]))
+    lines = log.read_log(directory / "run.log")
+    closing = [line.text for line in _last_process(lines)]
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("hpcwigner.plotting", "."), autoescape=True, undefined=jinja2.StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    return environment.get_template("report.html.j2").render(
+        name=directory.resolve().name,
+        version=hpcwigner.__version__,
+        temperature=asked["temperature"],
+        material=asked["material"],
+        geometry="plane" if "y" in fields.data else "slab (profiles are integrated over y)",
+        reached=reached,
+        end=end,
+        finished=reached > end - 1e-9,
+        last=_last_numbers(series),
+        sections=_sections(series, fields, wigner),
+        performance=[text for text in closing if text.startswith(PERFORMANCE)],
+        checks=[text for text in closing if text.startswith(CHECKS)],
+        warnings=[line for line in lines if line.warns],
+        log=lines,
+        provenance={key: series.attributes.get(key, "?") for key in PROVENANCE},
+        input=(directory / "input.yaml").read_text(encoding="utf-8"),
+        plotly=get_plotlyjs(),
+    )
+
+
+def _last_process(lines: list[log.Line]) -> list[log.Line]:
+    """What the last process wrote: a restart repeats the closing lines."""
+    start = max((i for i, line in enumerate(lines) if line.text.startswith(RESUMED)), default=0)
+    return lines[start:]
+
+
+def _last_numbers(series: Variables) -> list[dict[str, str]]:
+    """Rows of the table of valleys: what they hold at the last time, and where D_v is negative."""
+    time, diffusion = series.data["time"], series.need("diffusion")
+    columns = {name: series.need(name)[-1] for name in ("population", "width_squared", "diffusion")}
+    return [
+        {
+            "valley": valley,
+            **{name: f"{values[v]:.6g}" for name, values in columns.items()},
+            "negative": ", ".join(f"{a:g} to {b:g} ps" for a, b in negative_windows(time, diffusion[:, v])) or "never",
+        }
+        for v, valley in enumerate(series.valleys)
+    ]
+
+
+def _sections(series: Variables, fields: Variables, wigner: Variables | None) -> list[_Section]:
+    cut = "along y = 0" if "y" in fields.data else "integrated over y"
+    sections = [
+        _section(
+            "diffusion", "Diffusion coefficients", "Dᵥ = ¼ ∂wᵥ²/∂t",
+            lambda: report_plots.valleys(series, "diffusion", "D<sub>v</sub>"), wide=False,
+        ),
+        _section(
+            "widths", "Squared widths", "wᵥ² = ⟨r²⟩ of each valley",
+            lambda: report_plots.valleys(series, "width_squared", "w<sub>v</sub>²"), wide=False,
+        ),
+        _section(
+            "populations", "Excitons in each valley", "nᵥ on a logarithmic scale",
+            lambda: report_plots.valleys(series, "population", "n<sub>v</sub>", logarithmic=True), wide=False,
+        ),
+        _section(
+            "PL", "Photoluminescence", "light emitted by the whole sample per time, on a logarithmic scale",
+            lambda: report_plots.total(series, "pl_total", "PL"), wide=False,
+        ),
+        _section(
+            "budget", "What makes the diffusion coefficients", "Dᵥ and its parts by cause; they sum up to Dᵥ exactly",
+            lambda: report_plots.budget(series),
+        ),
+        _section(
+            "evolution", "Density and PL against position and time", f"{cut}, each time relative to its largest value",
+            lambda: report_plots.space_time(fields),
+        ),
+        _section(
+            "snapshots", "Density and PL in space", "at one time, relative to the largest value; move the slider",
+            lambda: report_plots.moving(fields),
+        ),
+    ]  # fmt: skip
+    if wigner is not None and len(wigner.data["time"]):
+        text = f"occupation of states with momentum k along x, {cut}, relative to the largest value; move the slider"
+        sections.append(_section("Wigner", "Wigner function", text, lambda: report_plots.wigner(wigner)))
+    else:
+        sections.append(_Section("Wigner", "Wigner function", "No cut is stored (output.wigner_at)."))
+    return sections
+
+
+def _section(key: str, title: str, text: str, draw: Callable[[], Plot], wide: bool = True) -> _Section:
+    try:
+        figure, note = draw()
+    except InputError as error:  # a quantity that the run was not asked to write
+        return _Section(key, title, str(error), wide=wide)
+    return _Section(key, title, text, _markup(figure, key), note, wide)
+
+
+def _markup(figure: Any, key: str) -> str:
+    options = {"displaylogo": False, "responsive": True}
+    return str(figure.to_html(full_html=False, include_plotlyjs=False, div_id=key, config=options, auto_play=False))

@@ -1,0 +1,103 @@
+"""XDMF beside the fields of a plane, so that ParaView and VisIt open them. It refers to the HDF5 file and holds no fields itself.
+
+The file's arrays run over x and then y, y fastest. A rectangular grid of XDMF has x fastest, so the cells are given as a
+structured mesh of quadrilaterals, whose corners lie in a small file of their own; values belong to cells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from xml.etree import ElementTree
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcwigner.parallel import WriteError
+from hpcwigner.storage.files import whole
+
+Array = NDArray[np.float64]
+
+
+SHOWN = ("time", "x", "y"), ("time", "valley", "x", "y")
+"""Dimensions of the fields that a viewer gets."""
+
+
+def write(fields: Path) -> Path | None:
+    """Writes <stem>.xdmf and <stem>_mesh.h5 beside the closed file `fields`; one rank does it. Raises WriteError.
+
+    Every time of every field (time[, valley], x, y) becomes an attribute of the cells. A slab has no plane to show: None.
+    """
+    path, mesh = fields.with_suffix(".xdmf"), fields.with_name(f"{fields.stem}_mesh.h5")
+    try:
+        with h5py.File(fields, "r") as file:
+            if "y" not in file:
+                return None
+            with whole(mesh) as new:
+                _write_corners(new, file["x"][()], file["y"][()])
+            tree = _tree(file, fields.name, mesh.name)
+        with whole(path) as new:
+            tree.write(new, encoding="utf-8", xml_declaration=True)
+    except OSError as error:
+        raise WriteError(f"{path}: cannot be written ({error})") from None
+    return path
+
+
+def _write_corners(path: Path, x: Array, y: Array) -> None:
+    """Corners of the cells around `x` and `y` [um], dataset (x + 1, y + 1, 2)."""
+    corners = np.stack(np.meshgrid(_edges(x), _edges(y), indexing="ij"), axis=-1)
+    with h5py.File(path, "w") as file:
+        file["corners"] = corners
+        file["corners"].attrs["units"] = "um"
+
+
+def _edges(centers: Array) -> Array:
+    half = 0.5 * (centers[1] - centers[0])
+    return np.append(centers - half, centers[-1] + half)
+
+
+def _tree(file: h5py.File, name: str, mesh: str) -> ElementTree.ElementTree:
+    cells = len(file["x"]), len(file["y"])
+    points = f"{cells[0] + 1} {cells[1] + 1}"
+    root = ElementTree.Element("Xdmf", Version="2.0")
+    domain = ElementTree.SubElement(root, "Domain")
+    times = ElementTree.SubElement(domain, "Grid", Name="fields", GridType="Collection", CollectionType="Temporal")
+    valleys = [v.decode() for v in file["valley"][()]]
+    fields = {key: d for key, d in file.items() if tuple(d.dims[i][0].name[1:] for i in range(d.ndim) if len(d.dims[i])) in SHOWN}
+    for row, time in enumerate(file["time"][()]):
+        grid = ElementTree.SubElement(times, "Grid", Name=f"{time:g} ps", GridType="Uniform")
+        ElementTree.SubElement(grid, "Time", Value=repr(float(time)))
+        ElementTree.SubElement(grid, "Topology", TopologyType="2DSMesh", Dimensions=points)
+        geometry = ElementTree.SubElement(grid, "Geometry", GeometryType="XY")
+        _stored(geometry, f"{mesh}:/corners", f"{points} 2")
+        for key, dataset in fields.items():
+            unit = dataset.attrs["units"]
+            if dataset.ndim == 3:
+                _attribute(grid, f"{key} ({unit})", f"{name}:/{key}", dataset.shape, (row,))
+                continue
+            for v, valley in enumerate(valleys):
+                _attribute(grid, f"{key} {valley} ({unit})", f"{name}:/{key}", dataset.shape, (row, v))
+    ElementTree.indent(root)
+    return ElementTree.ElementTree(root)
+
+
+def _attribute(grid: ElementTree.Element, name: str, source: str, shape: tuple[int, ...], place: tuple[int, ...]) -> None:
+    """The plane at `place` (time[, valley]) of a dataset, as values of the cells."""
+    attribute = ElementTree.SubElement(grid, "Attribute", Name=name, AttributeType="Scalar", Center="Cell")
+    cells = shape[-2:]
+    slab = ElementTree.SubElement(attribute, "DataItem", ItemType="HyperSlab", Dimensions=_words(cells))
+    selection = (*place, 0, 0), (1,) * len(shape), (*(1 for _ in place), *cells)
+    chosen = ElementTree.SubElement(slab, "DataItem", Format="XML", NumberType="Int", Dimensions=f"3 {len(shape)}")
+    chosen.text = "  ".join(map(_words, selection))
+    _stored(slab, source, _words(shape))
+
+
+def _stored(parent: ElementTree.Element, source: str, dimensions: str) -> None:
+    """A dataset of an HDF5 file beside the XDMF file."""
+    item = ElementTree.SubElement(parent, "DataItem", Format="HDF", NumberType="Float", Precision="8", Dimensions=dimensions)
+    item.text = source
+
+
+def _words(numbers: Iterable[int]) -> str:
+    return " ".join(map(str, numbers))

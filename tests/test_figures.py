@@ -1,0 +1,157 @@
+"""The verb `figures` on small runs, runs that are made only as far as they are missing, and the criteria of phases."""
+
+import os
+
+import numpy as np
+import pytest
+from helpers import hpcwigner, small_input
+from mpi4py import MPI
+
+from hpcwigner import config
+from hpcwigner.dynamics.ensure import ensure
+from hpcwigner.observables.phases import Phases, settled
+from hpcwigner.observables.transport import intrinsic_diffusion
+from hpcwigner.plotting.paper.data import PaperRun
+from hpcwigner.schema import InputError
+from hpcwigner.storage.reading import read
+
+SMALL = ("momentum.energy_step=4 meV", "momentum.angles=8", "space.cells=48", "time.tolerance=1e-2", "time.integrator=etd2")
+SETTINGS = tuple(word for setting in SMALL for word in ("--set", setting))
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    """Folder and output of `figures`."""
+    folder = tmp_path_factory.mktemp("paper")
+    found = hpcwigner("figures", "-o", folder, *SETTINGS)
+    assert found.returncode == 0, found.stderr
+    return folder, found
+
+
+def test_every_figure_in_print_and_on_screen(drawn):
+    folder, found = drawn
+    for name in ("figure2", "figure3", "figure4", "figure5", "figure_s1"):
+        assert (folder / f"{name}.pdf").read_bytes().startswith(b"%PDF")
+        assert (folder / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert name in found.stdout
+    assert "Warning" not in found.stderr
+
+
+def test_each_statement_has_a_number_and_a_verdict(drawn):
+    folder, found = drawn
+    text = (folder / "figures.md").read_text()
+    rows = [line for line in text.splitlines() if line.startswith("| ") and line.endswith(("| yes |", "| **no** |"))]
+    assert len(rows) >= 25
+    failed = sum(row.endswith("| **no** |") for row in rows)
+    assert f"{len(rows) - failed} of {len(rows)} statements hold" in found.stdout
+    assert found.stdout.count("does not hold: ") == failed
+    assert all(len(row.replace(r"\|", "").split("|")) == 6 for row in rows)
+    assert "inverse Abel transform" in text
+    assert "Cormack" in text
+
+
+def test_numbers_in_the_table_are_those_of_the_runs(drawn):
+    folder, _ = drawn
+    text = (folder / "figures.md").read_text()
+    cold = read(folder / "runs/20K/series.h5").data
+    late = cold["time"] >= 1
+    peak = cold["time"][late][cold["diffusion"][late, 0].argmax()]
+    assert f"| {peak:g} ps | between 5 and 12 ps |" in text
+    assert f"down to {np.nanmin(cold['diffusion'][late, 0]):.0f} cm²/s" in text
+    warm = read(folder / "runs/300K/series.h5").data
+    assert f"| {warm['diffusion'][-1].mean():.2f} cm²/s, different by at most" in text
+
+
+def test_finished_runs_are_taken_and_others_refused(drawn):
+    folder, _ = drawn
+    series = folder / "runs/20K/series.h5"
+    before = series.stat().st_mtime_ns
+    assert hpcwigner("figures", "-o", folder, *SETTINGS).returncode == 0
+    assert series.stat().st_mtime_ns == before
+    refused = hpcwigner("figures", "-o", folder, *SETTINGS, "--set", "momentum.angles=16")
+    assert refused.returncode == 2
+    assert "momentum.angles" in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1
+
+
+def test_middle_line_keeps_the_population(drawn):
+    """2π∫ r N(r) dr of the inverted profile is n_v."""
+    run = PaperRun(drawn[0] / "runs/20K", 0)
+    density = run.line("density", 20.0)
+    r = run.place  # uniform, and nothing is left at its ends
+    found = np.pi * (np.abs(r) * density).sum(axis=-1) * (r[1] - r[0])
+    assert found[1:] == pytest.approx(run.at("population", 20.0)[1:], rel=2e-3)
+
+
+def test_a_valley_alone_diffuses_as_chapman_enskog(drawn, tmp_path):
+    """After intervalley scattering has ended, D_v is each valley's own; a constant time is right only if it is constant."""
+    run = PaperRun(drawn[0] / "runs/300K_off", 0)
+    text = (drawn[0] / "figures.md").read_text()
+    row = next(line for line in text.splitlines() if line.startswith("| without intervalley scattering"))
+    assert row.endswith("| yes |")
+    last = run.at("diffusion", 20.0)
+    assert all(f"{d:.2f} (Chapman–Enskog" in row for d in last)
+
+
+def test_intrinsic_diffusion_with_one_rate_for_all(rates):
+    """Isotropic scattering with one rate 1/τ: all three formulas give τ kT/M."""
+    grid, rate = rates.grid, 5.0
+    one = np.zeros_like(rates.intravalley)
+    for cells in grid.slices:
+        p = grid.equilibrium[cells]
+        one[0, cells, cells] = rate * np.outer(p / p.sum(), np.ones(len(p)))
+    found = intrinsic_diffusion(grid, one)
+    for valley, d in zip(grid.valleys, found, strict=True):
+        expected = grid.thermal_energy * 76.1996 / 0.6582119569**2 / valley.mass / rate
+        for value in (d.exact, d.relaxation_time, d.constant_time):
+            assert value == pytest.approx(expected, rel=20 * grid.discarded_weight + 1e-9)
+
+
+@pytest.mark.parametrize("left", ["nothing", "checkpoint", "remains"])
+def test_ensure_goes_on_with_what_is_there(tmp_path, left):
+    path = small_input(tmp_path)
+    settings = config.load(path)
+    if left == "checkpoint":
+        (tmp_path / "run").mkdir()
+        assert hpcwigner(path, "--set", "time.end=2 ps").returncode == 0
+        whole = hpcwigner(path, "--output", tmp_path / "whole")
+        assert whole.returncode == 0
+    elif left == "remains":
+        (tmp_path / "run").mkdir()
+        (tmp_path / "run/series.h5").write_bytes(b"cut off")
+    assert ensure(settings, MPI.COMM_SELF, quiet=True)
+    assert read(tmp_path / "run/series.h5").data["time"][-1] == 3.0
+    if left == "checkpoint":
+        ours, whole = (read(tmp_path / name / "series.h5").data for name in ("run", "whole"))
+        assert np.array_equal(ours["diffusion"], whole["diffusion"], equal_nan=True)
+    assert sorted(os.listdir(tmp_path)) == sorted(
+        ["run.yaml", "run", *{"checkpoint": ["whole"], "remains": ["run.unfinished1"]}.get(left, [])]
+    )
+
+
+def test_ensure_refuses_a_run_of_another_input(tmp_path):
+    path = small_input(tmp_path)
+    assert hpcwigner(path).returncode == 0
+    with pytest.raises(InputError, match="temperature"):
+        ensure(config.load(path, ["temperature=80 K"]), MPI.COMM_SELF)
+
+
+def test_phases_of_made_up_curves():
+    time = np.arange(0, 20, 0.5)
+    rise = 1 - np.exp(-time)
+    common = np.stack((1 + 2 * np.exp(-time / 2), np.ones_like(time)), axis=1) * rise[:, None]
+    found = Phases.of(time, common)
+    top = common[:, 1].argmax()  # the second curve rises to the end, but has 95 % early
+    assert 0 < found.rise_end < time[top]
+    expected = time[np.flatnonzero(np.ptp(common, axis=1) > 0.1 * common.mean(axis=1))[-1] + 1]
+    assert found.alike_from == expected
+    apart = common.copy()
+    apart[-1, 0] *= 2
+    assert np.isnan(Phases.of(time, apart).alike_from)
+
+
+def test_settled_means_from_then_on():
+    time = np.arange(6.0)
+    assert settled(time, np.array([1, 0, 1, 0, 0, 0.0])) == 3
+    assert settled(time, np.zeros(6)) == 0
+    assert np.isnan(settled(time, np.array([0, 0, 0, 0, 0, 1.0])))

@@ -1,0 +1,243 @@
+"""Pictures of a run: what they draw is what the files hold, and what cannot be drawn is refused in one line."""
+
+import itertools
+import os
+import shutil
+import subprocess
+import sys
+
+import h5py
+import numpy as np
+import pytest
+from helpers import ROOT, clean_environment, hpcwigner
+from PIL import Image
+
+from hpcwigner.plotting import animation, curves, maps, style
+from hpcwigner.plotting.report import write_report
+from hpcwigner.plotting.views import VIEWS, plot
+from hpcwigner.schema import InputError
+from hpcwigner.storage.reading import read
+
+MAGIC = {".png": b"\x89PNG", ".pdf": b"%PDF", ".svg": b"<?xml"}
+
+
+@pytest.fixture
+def changed(slab, tmp_path):
+    """A copy of the slab's directory that a test may change."""
+    return shutil.copytree(slab, tmp_path / "changed", ignore=shutil.ignore_patterns("checkpoints"))
+
+
+@pytest.fixture(params=["slab", "plane"])
+def run(request):
+    return request.getfixturevalue(request.param)
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_every_view_of_slab_and_plane(run, view, tmp_path):
+    path = plot(run, view, tmp_path / "picture.png")
+    with Image.open(path) as image:
+        assert min(image.size) > 500
+        assert len(image.convert("RGB").getcolors(1 << 20)) > 50
+
+
+@pytest.mark.parametrize("suffix", MAGIC)
+def test_format_follows_the_suffix(slab, tmp_path, suffix):
+    path = tmp_path / f"widths{suffix}"
+    found = hpcwigner("plot", slab, "--show", "widths", "--output", path)
+    assert (found.returncode, found.stdout.strip()) == (0, str(path)), found.stderr
+    assert path.read_bytes().startswith(MAGIC[suffix])
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--output", "picture.bmp"], "expected a name that ends in .png or .pdf or .svg"),
+        (["--animate", "--output", "film.png"], "expected a name that ends in .gif"),
+        (["--show", "nonsense"], "overview"),
+        (["--show", "fields", "--animate"], "not allowed with"),
+        (["--output", "nowhere/picture.png"], "cannot be written"),
+        (["--interactive"], "found no display"),
+    ],
+)
+def test_refused_in_one_line(slab, words, expected):
+    found = subprocess.run(
+        [sys.executable, "-m", "hpcwigner", "plot", slab, *words],
+        cwd=ROOT, env={k: v for k, v in clean_environment().items() if k not in ("DISPLAY", "WAYLAND_DISPLAY", "MPLBACKEND")},
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (found.returncode, found.stdout) == (2, ""), found.stderr
+    assert expected in found.stderr
+    assert found.stderr.count("\n") == 1
+
+
+def test_a_toolkit_that_cannot_start_is_refused(monkeypatch):
+    import matplotlib as mpl
+
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.setattr(mpl, "get_backend", lambda: (_ for _ in ()).throw(ImportError("Cannot load backend 'TkAgg'")))
+    with pytest.raises(InputError, match="found no display"):
+        style.pyplot(interactive=True)
+
+
+def test_curves_are_those_of_the_file(run):
+    series = read(run / "series.h5")
+    upper, lower = VIEWS["widths"](run).axes
+    for axis, name in ((upper, "width_squared"), (lower, "diffusion")):
+        for v, line in enumerate(axis.lines[:3]):
+            assert line.get_label() == series.valleys[v]
+            assert np.array_equal(line.get_xdata(), series.data["time"])
+            assert np.array_equal(line.get_ydata(), series.data[name][:, v], equal_nan=True)
+    assert upper.get_ylabel() == "$w_v^2$ (µm²)"
+    assert lower.get_ylabel() == "$D_v$ (cm²/s)"
+    assert "never" in lower.get_title()
+
+
+def test_negative_windows_are_shaded(changed):
+    with h5py.File(changed / "series.h5", "r+") as file:
+        file["diffusion"][5:8, 2] = -1.0  # 1.25 to 1.75 ps
+    lower = VIEWS["widths"](changed).axes[1]
+    assert "KΛ 1.25 to 1.75 ps" in lower.get_title()
+    (shade,) = lower.collections
+    assert shade.get_paths()[0].get_extents().extents == pytest.approx([1.25, -1, 1.75, 0])
+
+
+def test_budget_shows_the_sum_of_its_parts(changed):
+    axes = VIEWS["budget"](changed).axes
+    series = read(changed / "series.h5")
+    for v, axis in enumerate(axes):
+        sums = axis.lines[5].get_ydata()
+        assert sums[2:] == pytest.approx(series.data["diffusion"][2:, v], rel=1e-12)
+        assert float(axis.get_title().split()[-5]) < 1e-12
+    with h5py.File(changed / "series.h5", "r+") as file:  # a part is wrong, and two parts are small
+        file["diffusion_drift"][6, 0] += 1e5
+    axis = VIEWS["budget"](changed).axes[0]
+    assert float(axis.get_title().split()[-5]) == pytest.approx(1, rel=0.1)
+    assert axis.get_yscale() == "symlog"
+    assert axes[1].get_yscale() == "linear"
+
+
+def drawn(mesh):
+    """Numbers behind a map."""
+    return np.ma.filled(mesh.get_array(), np.nan)
+
+
+def test_maps_are_those_of_the_file(slab, plane):
+    fields = read(slab / "fields.h5")
+    (mesh,) = VIEWS["fields"](slab).axes[0].collections
+    density = fields.data["density"][1:, 0]  # at 0 ps there is none
+    assert drawn(mesh)[1:] == pytest.approx(density / density.max(axis=1, keepdims=True))
+    fields = read(plane / "fields.h5")
+    (mesh,) = VIEWS["fields"](plane).axes[0].collections
+    first = fields.data["density"][maps.chosen_rows(fields)[0], 0]
+    assert drawn(mesh) == pytest.approx((first / first.max()).T)  # matplotlib's rows run along y
+    wigner = read(slab / "wigner.h5")
+    map_ = wigner.data["wigner"][0, 1]
+    (mesh,) = VIEWS["wigner"](slab).axes[1].collections
+    assert np.nan_to_num(drawn(mesh)) == pytest.approx(np.nan_to_num(map_ / np.nanmax(map_)).T)
+
+
+@pytest.mark.parametrize("cells", [12, 13])
+def test_the_line_through_the_middle_is_exact_for_quintic_fields(cells):
+    y = np.arange(cells) - 0.5 * (cells - 1)
+    field = np.stack([1 + y**2, y**5 - y**4 + 3])
+    assert style.central_line(field) == pytest.approx([1, 3], abs=1e-12)
+
+
+def test_units_as_people_write_them():
+    found = [style.unit_text(u) for u in ("cm2 s-1", "um-2 ps-1", "nm-1", "um", "1")]
+    assert found == ["cm²/s", "µm⁻² ps⁻¹", "nm⁻¹", "µm", ""]
+
+
+@pytest.mark.parametrize("quantity", animation.ANIMATED)
+def test_animation_has_a_frame_for_every_time(run, tmp_path, quantity):
+    with Image.open(animation.animate(run, quantity, tmp_path / "film.gif")) as film:
+        assert film.n_frames == 3  # 1, 2, 3 ps: before the pulse there is nothing
+        frames = []
+        for i in range(film.n_frames):
+            film.seek(i)
+            frames.append(np.asarray(film.convert("RGB")))
+    assert all((a != b).any() for a, b in itertools.pairwise(frames))
+
+
+def test_animation_thins_out_long_runs(slab, tmp_path, monkeypatch):
+    monkeypatch.setattr(animation, "MOST_FRAMES", 2)
+    with Image.open(animation.animate(slab, "pl", tmp_path / "film.gif")) as film:
+        assert film.n_frames == 2
+
+
+@pytest.mark.parametrize(
+    ("file", "name", "words"),
+    [
+        ("fields.h5", "pl", ["--show", "overview"]),
+        ("fields.h5", "shape_variation", ["--show", "fields"]),
+        ("fields.h5", "density", ["--animate", "density"]),
+        ("series.h5", "diffusion_interv", ["--show", "budget"]),
+        ("series.h5", "width_squared", ["--show", "widths"]),
+    ],
+)
+def test_a_quantity_that_was_not_written_is_named(changed, file, name, words):
+    with h5py.File(changed / file, "r+") as opened:
+        del opened[name]
+    found = hpcwigner("plot", changed, *words)
+    assert found.returncode == 2
+    assert found.stderr.count("\n") == 1
+    for word in (str(changed / file), f"'{name}'", "output"):
+        assert word in found.stderr
+
+
+def keep_rows(directory, rows):
+    """Leaves the first `rows` times in the files of a run: as if it were young."""
+    for name in ("series.h5", "fields.h5"):
+        with h5py.File(directory / name, "r+") as file:
+            for key, dataset in file.items():
+                if key == "time" or dataset.maxshape[0] is None:
+                    dataset.resize(rows, axis=0)
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+@pytest.mark.parametrize("view", ["overview", "fields", "widths", "budget"])
+def test_a_young_run_can_be_looked_at(changed, rows, view):
+    keep_rows(changed, rows)
+    found = hpcwigner("plot", changed, "--show", view)
+    assert (found.returncode, found.stderr) == (0, "")
+
+
+def test_a_young_run_has_a_report_but_no_film(changed):
+    keep_rows(changed, 1)
+    found = hpcwigner("report", changed)
+    assert (found.returncode, found.stderr) == (0, "")
+    assert "not finished: 0 of 3 ps" in (changed / "report.html").read_text(encoding="utf-8")
+    with pytest.raises(InputError, match="pl = 0 at every time"):
+        animation.animate(changed, "pl")
+
+
+def test_a_run_without_output_yet_is_refused(changed):
+    keep_rows(changed, 0)
+    for view in ("overview", "fields", "widths", "budget"):
+        with pytest.raises(InputError, match="holds no times yet"):
+            VIEWS[view](changed)
+    with pytest.raises(InputError, match="holds no times yet"):
+        animation.animate(changed, "pl")
+    with pytest.raises(InputError, match="holds no times yet"):
+        write_report(changed)
+    (changed / "wigner.h5").unlink()
+    with pytest.raises(InputError, match="no such file"):
+        VIEWS["wigner"](changed)
+
+
+def test_parts_off_the_sum_are_measured():
+    total = np.array([np.nan, 1.0, 2.0])
+    assert curves.sum_error(total, [np.array([np.nan, 0.5, 4.0]), np.array([np.nan, 0.5, -1.0])]) == pytest.approx(0.25)
+
+
+def test_example_from_file_to_plot_in_ten_lines(slab, tmp_path):
+    script = ROOT / "inputs" / "plot_example.py"
+    code = [line for line in script.read_text(encoding="utf-8").splitlines()[2:] if line and not line.startswith("import sys")]
+    assert len(code) <= 10
+    found = subprocess.run(
+        [sys.executable, script, slab, tmp_path / "example.png"],
+        env=os.environ | {"MPLBACKEND": "Agg"}, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert found.returncode == 0, found.stderr
+    assert (tmp_path / "example.png").read_bytes().startswith(MAGIC[".png"])
