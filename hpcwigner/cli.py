@@ -100,6 +100,7 @@ def _parse(words: list[str]) -> argparse.Namespace:
         output: dict[str, Any] = _OUTPUTS.get(name, {"metavar": "DIR", "help": "run directory instead of output.directory"})
         sub.add_argument("-o", "--output", **output)
         sub.add_argument("--quiet", action="store_true", help="print warnings and errors only")
+        sub.add_argument("--point", metavar="N", type=int, help="point N of the input's sweep alone, counted from 0")
         if name == "run":
             sub.add_argument(
                 "--restart", nargs="?", const="latest", metavar="latest|FILE", help="go on from a checkpoint of the run directory"
@@ -121,6 +122,8 @@ def _parse(words: list[str]) -> argparse.Namespace:
     sub.add_argument("--plane", action="store_true", help="two-dimensional runs instead of slabs (minutes to hours)")
     sub.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="override a key of every run")
     sub.add_argument("--quiet", action="store_true", help="print warnings and errors only")
+    sub = verb("collect", _collect, "sum up the finished points of a sweep: table, summary.h5, summary.png and .pdf")
+    sub.add_argument("directory", metavar="SWEEP", type=Path)
     verb("observables", _observables, "every quantity that output.observables can name, with unit, formula and source")
     verb("doctor", _doctor, "is this MPI, HDF5 and PETSc stack consistent?")
 
@@ -151,32 +154,68 @@ def _add_plot(sub: argparse.ArgumentParser) -> None:
 
 
 def _load(options: argparse.Namespace, comm: MPI.Intracomm) -> Config:
-    """The input on every rank, read by rank 0."""
+    """The input on every rank, read by rank 0; with --point that of the point, except for a run."""
     from hpcwigner import config
     from hpcwigner.dynamics.kinetics import on_first_rank
 
-    loaded = on_first_rank(comm, lambda: config.load(options.input, options.set))
-    if options.output and options.call in (_run, _check, _moments):
-        loaded = dataclasses.replace(loaded, output=dataclasses.replace(loaded.output, directory=options.output))
-    return loaded
+    def read() -> Config:
+        loaded = config.load(options.input, options.set)
+        if options.output and options.call in (_run, _check, _moments):
+            loaded = config.in_directory(loaded, options.output)
+        if options.point is not None:
+            point = config.point(loaded, options.point)
+            return loaded if options.call is _run else point.config
+        if loaded.sweep and options.call in (_rates, _sensitivity):
+            raise InputError("sweep: found an input with a sweep, expected --point N: this verb takes one point")
+        return loaded
+
+    return on_first_rank(comm, read)
 
 
 def _run(options: argparse.Namespace, comm: MPI.Intracomm) -> int:
     from petsc4py import PETSc  # noqa: F401  (initialises PETSc, whose signal handlers ours must replace)
 
-    from hpcwigner.dynamics.control import watch_signals
+    from hpcwigner.dynamics.control import ignore_signals, watch_signals
 
     watch_signals()
     from hpcwigner.dynamics.run import run
 
-    _, finished = run(_load(options, comm), comm, options.quiet, options.restart)
+    config = _load(options, comm)
+    if config.sweep:
+        if options.restart:
+            raise InputError(f"--restart {options.restart}: found an input with a sweep, which goes on by itself")
+        return _sweep(config, options, comm, options.point)
+    _, finished = run(config, comm, options.quiet, options.restart)
+    ignore_signals()
     return EXIT_DONE if finished else EXIT_STOPPED
 
 
-def _check(options: argparse.Namespace, comm: MPI.Intracomm) -> int:
-    from hpcwigner.dynamics.estimate import estimate
+def _sweep(config: Config, options: argparse.Namespace, comm: MPI.Intracomm, point: int | None = None) -> int:
+    from hpcwigner.dynamics.control import ignore_signals
+    from hpcwigner.dynamics.sweep import sweep
 
-    text = estimate(_load(options, comm), comm)
+    text = sweep(config, comm, options.quiet, point)
+    ignore_signals()
+    if text and comm.rank == 0 and not options.quiet:
+        print(text)
+    return EXIT_DONE if text is not None else EXIT_STOPPED
+
+
+def _collect(options: argparse.Namespace, comm: MPI.Intracomm) -> int:
+    from hpcwigner.dynamics.kinetics import on_first_rank
+    from hpcwigner.dynamics.sweep_report import collect
+
+    text = on_first_rank(comm, lambda: collect(options.directory))
+    if comm.rank == 0:
+        print(text)
+    return EXIT_DONE
+
+
+def _check(options: argparse.Namespace, comm: MPI.Intracomm) -> int:
+    from hpcwigner.dynamics.estimate import estimate, estimate_sweep
+
+    config = _load(options, comm)
+    text = estimate_sweep(config, comm) if config.sweep else estimate(config, comm)
     if comm.rank == 0:
         print(text)
     return EXIT_DONE
@@ -185,7 +224,13 @@ def _check(options: argparse.Namespace, comm: MPI.Intracomm) -> int:
 def _moments(options: argparse.Namespace, comm: MPI.Intracomm) -> int:
     from hpcwigner.dynamics.moments_report import moments_report
 
-    text = moments_report(_load(options, comm), comm, options.output)
+    config = _load(options, comm)
+    if config.sweep:
+        if not (config.sweep.moments or options.output):
+            raise InputError("--output: missing, expected a directory beside output.directory, which is for the full runs")
+        sweep = dataclasses.replace(config.sweep, moments=True)
+        return _sweep(dataclasses.replace(config, sweep=sweep), options, comm)
+    text = moments_report(config, comm, options.output)
     if comm.rank == 0 and not options.quiet:
         print(text)
     return EXIT_DONE
@@ -258,12 +303,13 @@ def _info(options: argparse.Namespace, comm: MPI.Intracomm) -> int:
 def _figures(options: argparse.Namespace, comm: MPI.Intracomm) -> int:
     from petsc4py import PETSc  # noqa: F401  (as in _run)
 
-    from hpcwigner.dynamics.control import watch_signals
+    from hpcwigner.dynamics.control import ignore_signals, watch_signals
 
     watch_signals()
     from hpcwigner.dynamics.figures import figures
 
     text = figures(options.material, options.output, comm, options.plane, options.quiet, options.set)
+    ignore_signals()
     if text is not None and comm.rank == 0 and not options.quiet:
         print(text)
     return EXIT_DONE if text is not None else EXIT_STOPPED

@@ -293,20 +293,34 @@ def points(config: Config, origin: str = "sweep") -> list[Point]:
     found = []
     for number, choice in enumerate(config.sweep.choices()):
         one = _chosen(data, config.sweep, choice, origin)
-        directory = str(Path(config.output.directory) / f"point_{number:03d}")
-        one = dataclasses.replace(one, output=dataclasses.replace(one.output, directory=directory))
+        one = in_directory(one, str(Path(config.output.directory) / f"point_{number:03d}"))
         found.append(Point(number, {key: config.sweep.vary[key][index] for key, index in choice.items()}, one))
     return found
 
 
+def point(config: Config, number: int) -> Point:
+    """One run of a sweep. Raises schema.InputError when there is none of that number."""
+    if config.sweep is None:
+        raise InputError(f"--point {number}: found an input without a sweep block, expected one")
+    found = points(config)
+    if not 0 <= number < len(found):
+        raise InputError(f"--point {number}: found a sweep of {len(found)} points, expected a number from 0 to {len(found) - 1}")
+    return found[number]
+
+
+def in_directory(config: Config, directory: str) -> Config:
+    """The same with its output elsewhere."""
+    return dataclasses.replace(config, output=dataclasses.replace(config.output, directory=directory))
+
+
 def _chosen(data: Mapping[str, Any], sweep: Sweep | None, choice: Mapping[str, int], origin: str) -> Config:
     """The input with one choice of a sweep's values. Raises InputError, under the name of the value that does not fit."""
-    data = copy.deepcopy(dict(data))
+    changed = copy.deepcopy(dict(data))
     for key, index in choice.items():
         assert sweep is not None
-        _substitute(data, key, sweep.vary[key][index], f"{origin}: sweep.vary.{key}")
+        _substitute(changed, key, sweep.vary[key][index], f"{origin}: sweep.vary.{key}")
     try:
-        return schema.validate(Config, data, origin)
+        return schema.validate(Config, changed, origin)
     except InputError as error:
         if sweep is None:
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 import os
 import signal
@@ -40,7 +41,7 @@ def watch_signals() -> None:
 
 
 def ignore_signals() -> None:
-    """After the last step: a request that comes now is too late, and must not end the process with a signal's code."""
+    """After the last run: a request that comes now is too late, and must not end the process with a signal's code."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
@@ -49,21 +50,33 @@ def _remember(number: int, _frame: FrameType | None) -> None:
     _received.append(signal.Signals(number).name)
 
 
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """The larger job that a run is part of, such as a sweep: its STOP file and its walltime count as well."""
+
+    directory: Path
+    started: float = dataclasses.field(default_factory=time.monotonic)
+
+
 class Control:
     """Signals, STOP and SAVE files, the walltime and the checkpoint interval, agreed on by all ranks after each step."""
 
-    def __init__(self, comm: MPI.Intracomm, directory: Path, every: float, walltime: float | None) -> None:
+    def __init__(
+        self, comm: MPI.Intracomm, directory: Path, every: float, walltime: float | None, job: Job | None = None
+    ) -> None:
         """`every` and `walltime` [s]; `watch_signals` is called elsewhere, as early as possible."""
-        self.comm, self.directory, self.every = comm, directory, every
+        self.comm, self.every = comm, every
+        self.directories = (directory, *([job.directory] if job else []))
         self.reason = ""
-        self._started = self._saved = time.monotonic()
+        self._saved = time.monotonic()
+        self._started = job.started if job else self._saved
         self._looked = 0.0
         self._file: Path | None = None
         self.save_takes = 0.0
         """Seconds the last checkpoint took."""
         self._deadline = self._started + walltime if walltime else None
         if comm.rank == 0 and (left := slurm_time_left()) is not None:
-            slurm = self._started + left - SLURM_MARGIN
+            slurm = self._saved + left - SLURM_MARGIN
             self._deadline = slurm if self._deadline is None else min(self._deadline, slurm)
             if left < 2 * SLURM_MARGIN:
                 LOG.warning(
@@ -90,8 +103,8 @@ class Control:
         if now - self._looked >= LOOK_EVERY:
             self._looked = now
             for name, request in ((STOP_FILE, Request.STOP), (SAVE_FILE, Request.SAVE)):
-                if (self.directory / name).exists():
-                    self._file = self.directory / name
+                if found := next((d / name for d in self.directories if (d / name).exists()), None):
+                    self._file = found
                     return request, f"a file {name}"
         if now - self._saved >= self.every:
             return Request.SAVE, "the checkpoint interval"

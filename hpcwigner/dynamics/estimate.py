@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from mpi4py import MPI
 
 from hpcwigner.config import Config
+from hpcwigner.config import points as points_of
 from hpcwigner.constants import HBAR
 from hpcwigner.dynamics import system
 from hpcwigner.dynamics.kinetics import on_first_rank
@@ -18,25 +19,69 @@ from hpcwigner.dynamics.system import Problem
 from hpcwigner.observables import registry
 from hpcwigner.observables.registry import Observable
 from hpcwigner.observables.wigner_cut import WignerCut
+from hpcwigner.schema import InputError
 from hpcwigner.space.grid import process_grid
 
 
 def estimate(config: Config, comm: MPI.Intracomm) -> str:
     """Report of the verb `check`. Raises schema.InputError, also when the run does not fit into memory. Collective."""
-    import hpcwigner.dynamics.run  # noqa: F401  (what a run loads counts)
-
-    problem = system.build(config, comm)
-    choice = on_first_rank(comm, lambda: problem.choose_steps(problem.reference()))
-    memory = predict(problem, choice, comm)
+    problem, choice, memory = _needs(config, comm)
     text = on_first_rank(comm, lambda: _report(problem, choice, memory, comm.size))
     require_room(memory, comm)
     return text
 
 
+def _needs(config: Config, comm: MPI.Intracomm) -> tuple[Problem, Choice, Memory]:
+    import hpcwigner.dynamics.run  # noqa: F401  (what a run loads counts)
+
+    problem = system.build(config, comm)
+    choice = on_first_rank(comm, lambda: problem.choose_steps(problem.reference()))
+    return problem, choice, predict(problem, choice, comm)
+
+
+def estimate_sweep(config: Config, comm: MPI.Intracomm) -> str:
+    """A line for each point of a sweep. Raises schema.InputError for the first one that cannot run. Collective."""
+    assert config.sweep is not None
+    points = on_first_rank(comm, lambda: points_of(config))
+    width, total, lines = max(len(point.name) for point in points), 0.0, []
+    for point in points:
+        try:
+            text, size = _by_moments(point.config) if config.sweep.moments else _in_brief(point.config, comm)
+        except InputError as error:
+            raise InputError(f"{point.name}: {error}") from None
+        lines.append(f"{point.name:<{width}}  {text}")
+        total += size
+    what = "by moment equations" if config.sweep.moments else f"as full runs on {comm.size} ranks"
+    lines.append(f"{len(points)} points {what}, output {total / MIB:.1f} MiB in {config.output.directory}")
+    return "\n".join(lines)
+
+
+def _in_brief(config: Config, comm: MPI.Intracomm) -> tuple[str, float]:
+    problem, choice, memory = _needs(config, comm)
+    require_room(memory, comm)
+    size = output_bytes(problem, choice.plan)
+    problem.free()
+    return (
+        f"{_unknowns(problem):.4g} unknowns, {len(choice.plan.steps())} steps of {choice.integrator}, "
+        f"{memory.resident / MIB:.0f} MiB per rank, output {size / MIB:.1f} MiB"
+    ), size
+
+
+def _by_moments(config: Config) -> tuple[str, float]:
+    problem = system.build(config, MPI.COMM_SELF)
+    chosen = registry.select(config.output.observables, 1).series
+    rows = round(config.time.end / config.output.series_every) + 1
+    size = 8.0 * rows * sum(len(problem.energies.valleys) if "valley" in o.dimensions else 1 for o in chosen)
+    problem.free()
+    return f"{3 * problem.energies.size} unknowns, {rows} outputs, output {size / MIB:.1f} MiB", size
+
+
+def _unknowns(problem: Problem) -> int:
+    return math.prod(problem.space.shape) * problem.angles.count * problem.energies.size
+
+
 def _report(problem: Problem, choice: Choice, memory: Memory, ranks: int) -> str:
     plan = choice.plan
-    cells = problem.energies.size
-    unknowns = math.prod(problem.space.shape) * problem.angles.count * cells
     px, py = process_grid(problem.space.shape, problem.space.dimensions, ranks)
     per_valley = ", ".join(f"{v.name} {n}" for v, n in zip(problem.energies.valleys, problem.energies.counts, strict=True))
     lines = [
@@ -46,7 +91,8 @@ def _report(problem: Problem, choice: Choice, memory: Memory, ranks: int) -> str
         f"offsets       {_offsets(problem)}",
         f"coherent      ħΓ_0 = {HBAR * problem.pump.formation_rate:.4g} meV, light cone below "
         f"{problem.light_cone.energy:.3g} meV",
-        f"unknowns      {unknowns:.4g} on {ranks} ranks ({px}×{py})" + (", folded at the axes" if problem.space.folded else ""),
+        f"unknowns      {_unknowns(problem):.4g} on {ranks} ranks ({px}×{py})"
+        + (", folded at the axes" if problem.space.folded else ""),
         f"steps         {len(plan.steps())} of {choice.integrator}: " + plan.describe(),
         f"memory        {memory.describe()}",
         f"output        {output_bytes(problem, plan) / MIB:.1f} MiB in {problem.config.output.directory}",

@@ -74,7 +74,7 @@ def landscape_of(material: Material) -> Landscape:
 def of(config: Config, material: Material, landscape: Landscape, comm: MPI.Intracomm) -> Kinetics:
     """Kinetics of a material that is at hand. Raises schema.InputError. Collective."""
     couplings = Couplings.of(material, landscape)
-    energies, config = _energies(config, couplings)
+    energies, config = momentum_grid(config, couplings)
     light_cone = LightCone.of(material)
     orders = config.momentum.angles // 2
 
@@ -91,7 +91,8 @@ def of(config: Config, material: Material, landscape: Landscape, comm: MPI.Intra
     return Kinetics(config, material, landscape, energies, light_cone, rates)
 
 
-def _energies(config: Config, couplings: Couplings) -> tuple[EnergyGrid, Config]:
+def momentum_grid(config: Config, couplings: Couplings) -> tuple[EnergyGrid, Config]:
+    """Energy cells, and the input with its `auto` filled in. Raises schema.InputError."""
     temperature = config.temperature
     step, above = config.momentum.energy_step, config.momentum.energy_max
     step = auto_energy_step(temperature) if isinstance(step, str) else step

@@ -8,14 +8,30 @@ import numpy as np
 from mpi4py import MPI
 
 from hpcwigner.config import Config, to_yaml
-from hpcwigner.dynamics import system
+from hpcwigner.dynamics import kinetics, system
 from hpcwigner.dynamics.kinetics import on_first_rank
 from hpcwigner.dynamics.output import write_series
 from hpcwigner.dynamics.system import Problem
+from hpcwigner.exciton.landscape import Landscape
+from hpcwigner.exciton.materials import Material
 from hpcwigner.observables import registry
 from hpcwigner.schema import InputError
 from hpcwigner.storage import provenance
-from hpcwigner.storage.files import OutputFile
+from hpcwigner.storage.files import OutputFile, whole, write_whole
+
+MOMENTS = "moments.h5"
+
+
+def moments_run(config: Config, material: Material, landscape: Landscape) -> None:
+    """Writes moments.h5 and its complete input into the run directory, on this rank alone. Raises InputError."""
+    found = kinetics.of(config, material, landscape, MPI.COMM_SELF)
+    problem = system.of(found, system.space_grid(config, 1))
+    found.rates.free()
+    directory = Path(config.output.directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    write_whole(directory / "input.yaml", to_yaml(problem.config))
+    _write(problem, directory)
+    problem.free()
 
 
 def moments_report(config: Config, comm: MPI.Intracomm, output: str | None) -> str:
@@ -42,14 +58,15 @@ def _report(problem: Problem, output: str | None) -> str:
 
 def _write(problem: Problem, directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
-    path = directory / "moments.h5"
+    path = directory / MOMENTS
     if path.exists():
         raise InputError(f"--output: '{path}' is there already, expected a new one")
     valleys = [v.name for v in problem.energies.valleys]
     attributes = provenance.attributes(to_yaml(problem.config), 1)
     observables = registry.select(problem.config.output.observables, 1).series
-    file = OutputFile(path, MPI.COMM_SELF, observables, {"valley": valleys}, attributes)
-    for i, snapshot in enumerate(problem.moments.snapshots()):
-        row = file.append(i * problem.config.output.series_every)
-        write_series(file, row, observables, snapshot)
-    file.close()
+    with whole(path) as part:
+        file = OutputFile(part, MPI.COMM_SELF, observables, {"valley": valleys}, attributes)
+        for i, snapshot in enumerate(problem.moments.snapshots()):
+            row = file.append(i * problem.config.output.series_every)
+            write_series(file, row, observables, snapshot)
+        file.close()

@@ -16,7 +16,9 @@ LOG = logging.getLogger("hpcwigner")
 
 def start_logging(comm: MPI.Intracomm, log_file: Path | None, quiet: bool) -> None:
     """Rank 0 logs to the terminal (unless `quiet`) and to `log_file`; other ranks only warn."""
-    LOG.handlers.clear()
+    for handler in LOG.handlers[:]:  # of the run before
+        LOG.removeHandler(handler)
+        handler.close()
     logging.raiseExceptions = False  # a full disk under run.log must not bury the message in tracebacks
     LOG.propagate = False
     LOG.setLevel(logging.INFO if comm.rank == 0 else logging.CRITICAL)

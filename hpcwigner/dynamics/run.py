@@ -13,7 +13,7 @@ from mpi4py import MPI
 
 from hpcwigner.config import Config, to_yaml
 from hpcwigner.dynamics import ladder, memory, restart, system
-from hpcwigner.dynamics.control import Control, Request, ignore_signals
+from hpcwigner.dynamics.control import Control, Job, Request
 from hpcwigner.dynamics.integrators import Schedule, integrate
 from hpcwigner.dynamics.kinetics import on_first_rank
 from hpcwigner.dynamics.output import RunOutput
@@ -27,6 +27,7 @@ from hpcwigner.parallel import RunError
 from hpcwigner.schema import InputError
 from hpcwigner.storage import xdmf
 from hpcwigner.storage.checkpoint import CheckpointError, CheckpointStore, Header, Layout
+from hpcwigner.storage.files import write_whole
 
 CHECKPOINTS = "checkpoints"
 RUN_FILES = ("series.h5", "fields.h5", "input.yaml", CHECKPOINTS)
@@ -40,6 +41,11 @@ def prepare_directory(config: Config, restarted: bool) -> tuple[Path, IO[str]]:
             f"output.directory: found '{directory}', which holds a run already, expected a new one: "
             f"choose another with --output DIR, go on with it with --restart, or move it away"
         )
+    return directory, lock_directory(directory)
+
+
+def lock_directory(directory: Path) -> IO[str]:
+    """Makes a directory and locks it, as long as the file returned is open. Raises InputError."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
         lock = (directory / "run.lock").open("a")
@@ -51,7 +57,7 @@ def prepare_directory(config: Config, restarted: bool) -> tuple[Path, IO[str]]:
         raise InputError(f"output.directory: found '{directory}', in which another run is under way") from None
     except OSError:
         LOG.warning("%s does not support locks: make sure that no other run uses it", directory)
-    return directory, lock
+    return lock
 
 
 class Checkpoints:
@@ -128,10 +134,13 @@ class _Stepper:
         return stop
 
 
-def run(config: Config, comm: MPI.Intracomm, quiet: bool = False, restart_from: str | None = None) -> tuple[Path, bool]:
+def run(
+    config: Config, comm: MPI.Intracomm, quiet: bool = False, restart_from: str | None = None, job: Job | None = None
+) -> tuple[Path, bool]:
     """Runs the input to its end, or until it is stopped. Returns the run directory and whether the end was reached.
 
-    `restart_from` is 'latest' or a checkpoint. Raises schema.InputError and parallel.RunError on all ranks. Collective.
+    `restart_from` is 'latest' or a checkpoint; `job` is what the run is part of. Raises schema.InputError and
+    parallel.RunError on all ranks. Collective.
     """
     started = time.perf_counter()
     if restart_from:
@@ -143,14 +152,14 @@ def run(config: Config, comm: MPI.Intracomm, quiet: bool = False, restart_from: 
     complete, plan = system.completed(problem.config, choice, problem.space.folded), choice.plan
     directory, lock = _on_first_with_local(comm, lambda: prepare_directory(complete, bool(restart_from)))
     start_logging(comm, directory / "run.log", quiet)
-    control = Control(comm, directory, complete.checkpoint.every, complete.time.walltime)
+    control = Control(comm, directory, complete.checkpoint.every, complete.time.walltime, job)
     input_text = on_first_rank(comm, lambda: to_yaml(complete))
     wigner = problem.wigner_system(comm)
     announce(problem, wigner, choice, directory)
     vector = wigner.create_vector()
     header = _load(wigner, vector, directory, restart_from) if restart_from else None
     if comm.rank == 0:
-        (directory / "input.yaml").write_text(input_text, encoding="utf-8")
+        write_whole(directory / "input.yaml", input_text)
 
     output = RunOutput(problem, wigner, plan, directory, input_text, reference[-1].population, header)
     schedule = Schedule(plan, problem.pump, problem.amplitude)
@@ -158,13 +167,17 @@ def run(config: Config, comm: MPI.Intracomm, quiet: bool = False, restart_from: 
     checkpoints = Checkpoints(complete, directory, wigner, output, input_text, schedule)
     progress = Progress(comm, len(schedule.steps), plan.end, quiet, first)
     stepper = _Stepper(output, checkpoints, control, schedule, plan, progress, header.step if header else -1)
-    if first < len(schedule.steps):
-        integrate(
-            choice.integrator, wigner, problem.scatterings, schedule, comm, stepper.monitor, vector, first,
-            after_step=stepper.after_step,
-        )  # fmt: skip
-    ignore_signals()
-    progress.close()
+    try:
+        if first < len(schedule.steps):
+            integrate(
+                choice.integrator, wigner, problem.scatterings, schedule, comm, stepper.monitor, vector, first,
+                after_step=stepper.after_step,
+            )  # fmt: skip
+    except RunError:
+        output.close()  # by all ranks together: another run may follow in this process
+        raise
+    finally:
+        progress.close()
     undershoot = output.worst_undershoot
     output.close()
     if comm.rank == 0:
@@ -177,6 +190,7 @@ def run(config: Config, comm: MPI.Intracomm, quiet: bool = False, restart_from: 
         work = Work(started, progress.started, len(schedule.steps) - first)
         summarise(problem, wigner, plan, undershoot, directory / "series.h5", reference, work)
     vector.destroy()
+    problem.free()
     comm.Barrier()
     if lock is not None:
         lock.close()

@@ -82,6 +82,11 @@ class Problem:
 
         return SAFETY * stability_limit(amplification) / courant_rate
 
+    def free(self) -> None:
+        """Gives the memory back that ranks share. Collective; the problem must not be used afterwards."""
+        for scattering in self.scatterings:
+            scattering.shared.free()
+
     def reference(self) -> list[Budget]:
         """Exact budgets at the series outputs, from the moment equations."""
         return self.moments.reference()
@@ -115,7 +120,7 @@ class Problem:
 
 def build(config: Config, comm: MPI.Intracomm) -> Problem:
     """Problem of an input. Raises schema.InputError. Collective."""
-    space = _space(config, comm.size)
+    space = space_grid(config, comm.size)
     found = kinetics.load(config, comm)
     problem = of(found, space)
     found.rates.free()
@@ -179,8 +184,8 @@ def _scatterings(config: Config, rates: Rates, light_cone: LightCone, switches: 
     ]
 
 
-def _space(config: Config, ranks: int) -> SpaceGrid:
-    """The grid, folded where the input allows: the pump is centred and isotropic, and the sample uniform."""
+def space_grid(config: Config, ranks: int) -> SpaceGrid:
+    """The grid, folded where the input allows: the pump is centred and isotropic, and the sample uniform. Raises InputError."""
     whole = SpaceGrid(config.space.dimensions, config.space.length, config.space.shape, config.space.boundary)
     wanted = config.space.symmetry
     if wanted == "folded" and whole.halved is None:

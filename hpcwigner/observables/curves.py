@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
+ALIKE = 1e-6
+"""Values closer than this part of the largest |D| count as equal."""
 JUDGED_FROM = 1.0
 """Extrema and windows count from here on [ps]: before, valleys are still filling."""
 
@@ -35,12 +37,15 @@ class Curves:
         return max(found, key=lambda w: w[1] - w[0]) if found else (math.nan, math.nan)
 
     def extremum(self, valley: int, sign: int) -> tuple[float, float]:
-        """Time and value of the largest (`sign` = 1) or smallest (−1) D at an output; NaN without any."""
+        """Time and value of the largest (`sign` = 1) or smallest (−1) D at an output; NaN without any.
+
+        A curve that creeps up to its largest value is there once it differs by less than ALIKE, not when rounding says so.
+        """
         late = np.where(self.time >= JUDGED_FROM, sign * self.diffusion[:, valley], math.nan)
         if not np.isfinite(late).any():
             return math.nan, math.nan
-        index = int(np.nanargmax(late))
-        return float(self.time[index]), float(self.diffusion[index, valley])
+        there = late >= np.nanmax(late) - ALIKE * np.nanmax(np.abs(late))
+        return float(self.time[there.argmax()]), sign * float(np.nanmax(late))
 
 
 def negative_windows(times: Array, diffusion: Array, start: float = JUDGED_FROM) -> list[tuple[float, float]]:

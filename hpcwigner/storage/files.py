@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -37,6 +38,26 @@ class Constant:
     unit: str
     long_name: str
     values: Array
+
+
+@contextlib.contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Gives a name to write to; the file then takes the place of `path` at once, or never. Raises WriteError."""
+    part = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        part.unlink(missing_ok=True)
+        yield part
+        os.replace(part, path)
+    except OSError as error:
+        raise WriteError(f"{path}: cannot be written ({error.strerror or error})") from None
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """A text file that appears whole or not at all. Raises WriteError."""
+    with whole(path) as part:
+        part.write_text(text, encoding="utf-8")
 
 
 def names_dataset(file: h5py.File, name: str, values: Iterable[object]) -> h5py.Dataset:

@@ -56,6 +56,15 @@ def read(path: Path) -> Variables:
         raise InputError(f"{path}: cannot be read as an output file of this program ({error})") from None
 
 
+def last_time(path: Path) -> float:
+    """Time of the last row [ps]; −∞ without a readable file or row."""
+    try:
+        with h5py.File(path, "r") as file:
+            return float(file["time"][-1:].max(initial=-np.inf))
+    except (OSError, KeyError):  # not there, or left in pieces by a killed run
+        return -np.inf
+
+
 def describe(directory: Path) -> str:
     """Where a run directory comes from, and its last numbers."""
     series = read(directory / "series.h5")

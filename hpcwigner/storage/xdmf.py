@@ -6,8 +6,7 @@ structured mesh of quadrilaterals, whose corners lie in a small file of their ow
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcwigner.parallel import WriteError
+from hpcwigner.storage.files import whole
 
 Array = NDArray[np.float64]
 
@@ -34,19 +34,14 @@ def write(fields: Path) -> Path | None:
         with h5py.File(fields, "r") as file:
             if "y" not in file:
                 return None
-            _replace(mesh, lambda new: _write_corners(new, file["x"][()], file["y"][()]))
+            with whole(mesh) as new:
+                _write_corners(new, file["x"][()], file["y"][()])
             tree = _tree(file, fields.name, mesh.name)
-        _replace(path, lambda new: tree.write(new, encoding="utf-8", xml_declaration=True))
+        with whole(path) as new:
+            tree.write(new, encoding="utf-8", xml_declaration=True)
     except OSError as error:
         raise WriteError(f"{path}: cannot be written ({error})") from None
     return path
-
-
-def _replace(path: Path, make: Callable[[Path], None]) -> None:
-    """Puts a whole file in the place of `path`: a viewer may have the old one open."""
-    new = path.with_name(f"{path.name}.new")
-    make(new)
-    os.replace(new, path)
 
 
 def _write_corners(path: Path, x: Array, y: Array) -> None:

@@ -1,0 +1,150 @@
+"""Picture of a sweep: D_v at some times and the window of negative D_v against the first of its parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcwigner.plotting import style
+from hpcwigner.storage.files import whole
+from hpcwigner.storage.sweep_file import Parameter, SweepSummary
+
+Array = NDArray[np.float64]
+
+MOST_ROWS = 6
+LOGARITHMIC_FROM = 8.0
+"""Ratio of the largest to the smallest value of a parameter from which its axis is logarithmic."""
+LINEAR_BELOW = 1.0
+"""[cm²/s] D_v is drawn on a linear scale around zero and on logarithmic ones beyond."""
+
+
+def plot_sweep(summary: SweepSummary, bright: str, paths: Sequence[Path], name: str) -> None:
+    """Puts a picture in the place of each of `paths`: a row for each choice of the other parameters. Raises InputError."""
+    plt = style.pyplot()
+    groups = _groups(summary)
+    rows, columns = min(len(groups), MOST_ROWS), len(summary.valleys) + 1
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(3.7 * columns, 0.6 + 3.4 * rows), squeeze=False, sharex=True, layout="constrained"
+    )
+    for row, (title, chosen) in zip(axes, groups.items(), strict=False):
+        x = _positions(summary.parameters[0], chosen)
+        for v, valley in enumerate(summary.valleys):
+            _values(row[v], x, summary, chosen, v)
+            row[v].set(title=f"{title}  " * (v == 0) + valley + " (bright)" * (valley == bright))
+        for axis in row[:-1]:
+            _scale(axis, summary.diffusion)
+        row[0].set_ylabel("$D_v$ (cm²/s)")
+        _windows(row[-1], x, summary, chosen)
+    for axis in axes.ravel():
+        _parameter_axis(axis, summary.parameters[0])
+    for axis in axes[-1]:
+        axis.set_xlabel(_label(summary.parameters[0]))
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    if handles:
+        figure.legend(handles, labels, title="$D_v$ at", loc="outside right center", frameon=False)
+    left_out = f"   (the first {rows} of {len(groups)} choices of the other parameters)" if rows < len(groups) else ""
+    figure.suptitle(name + left_out)
+    for path in paths:
+        with whole(path) as part:
+            figure.savefig(part, dpi=150)
+    plt.close(figure)
+
+
+def _groups(summary: SweepSummary) -> dict[str, NDArray[np.intp]]:
+    """Points by the values of all parameters but the first; of a sweep in which those only follow the first, one group."""
+    first, others = summary.parameters[0], summary.parameters[1:]
+    names = ["" for _ in summary.directories]
+    if len(set(first.values)) < len(first.values):
+        names = [
+            ", ".join(f"{p.key} {_short(p.values[i])} {style.unit_text(p.unit)}".strip() for p in others)
+            for i in range(len(names))
+        ]
+    return {name: np.flatnonzero([n == name for n in names]) for name in dict.fromkeys(names)}
+
+
+def _short(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:g}"
+
+
+def _positions(parameter: Parameter, chosen: NDArray[np.intp]) -> Array:
+    if isinstance(parameter.values, tuple):
+        known = list(dict.fromkeys(parameter.values))
+        return np.array([known.index(parameter.values[i]) for i in chosen], dtype=float)
+    return parameter.values[chosen]
+
+
+def _parameter_axis(axis: Any, parameter: Parameter) -> None:
+    from matplotlib import ticker
+
+    if isinstance(parameter.values, tuple):
+        known = list(dict.fromkeys(parameter.values))
+        axis.set_xticks(range(len(known)), [Path(value).stem for value in known], rotation=20, ha="right")
+    elif parameter.values.min() > 0 and parameter.values.max() >= LOGARITHMIC_FROM * parameter.values.min():
+        axis.set_xscale("log")
+        axis.xaxis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0)))
+        axis.xaxis.set_major_formatter(ticker.FormatStrFormatter("%g"))
+        axis.xaxis.set_minor_formatter(ticker.NullFormatter())
+
+
+def _label(parameter: Parameter) -> str:
+    return style.label(parameter.key.rsplit(".", 1)[-1].replace("_", " "), parameter.unit)
+
+
+def _values(axis: Any, x: Array, summary: SweepSummary, chosen: NDArray[np.intp], valley: int) -> None:
+    from matplotlib import colormaps
+
+    order = np.argsort(x)
+    joined = "none" if isinstance(summary.parameters[0].values, tuple) else "-"
+    shades = colormaps["viridis"](np.linspace(0.0, 0.88, len(summary.times)))
+    for t, (time, colour) in enumerate(zip(summary.times, shades, strict=True)):
+        values = summary.diffusion[chosen, t, valley][order]
+        axis.plot(x[order], values, color=colour, marker="o", ms=3.5, lw=1.4, ls=joined, label=f"{time:g} ps")
+    axis.axhline(0, **style.ZERO_LINE)
+
+
+def _scale(axis: Any, values: Array) -> None:
+    """The same for all valleys."""
+    from matplotlib import ticker
+
+    if not np.isfinite(values).any():
+        return
+    low, high = np.nanmin(values), np.nanmax(values)
+    if max(high, -low) > 30 * LINEAR_BELOW:
+        axis.set_yscale("symlog", linthresh=LINEAR_BELOW, linscale=0.5)
+        axis.yaxis.set_major_formatter(ticker.FormatStrFormatter("%g"))
+        axis.set_ylim(2 * low if low < 0 else 0, 2 * high)
+    else:
+        axis.set_ylim(min(0.0, 1.1 * low), 1.1 * high)
+
+
+def _windows(axis: Any, x: Array, summary: SweepSummary, chosen: NDArray[np.intp]) -> None:
+    """Bands in which D_v is negative, with the time of its minimum; an arrow where it still is when the run ends."""
+    from matplotlib.transforms import ScaledTranslation
+
+    order = chosen[np.argsort(x)]
+    x = np.sort(x)
+    for v, valley in enumerate(summary.valleys):
+        start, end, dip = (summary.features[name][order, v] for name in ("window_start", "window_end", "diffusion_minimum_time"))
+        there = np.isfinite(start)
+        if not there.any():
+            continue
+        colour, still = style.COLOURS[v % len(style.COLOURS)], summary.window_open[order, v]
+        if not isinstance(summary.parameters[0].values, tuple):
+            axis.fill_between(x, start, end, where=there, color=colour, alpha=0.18, lw=0)
+        beside = axis.transData + ScaledTranslation(2 * v / 72, 0, axis.figure.dpi_scale_trans)  # valleys side by side
+        axis.vlines(x[there], start[there], end[there], color=colour, lw=1.6, label=valley, transform=beside)
+        inside = (start < dip) & (dip < end)  # the smallest D_v may be in a shorter stretch
+        for marks, where, marker in ((start, there, "_"), (end, there & ~still, "_"), (end, still, "^"), (dip, inside, "o")):
+            size = 4 if marker == "o" else 8
+            axis.plot(x[where], marks[where], color=colour, ls="none", marker=marker, ms=size, mew=1.6, transform=beside)
+    handles, _ = axis.get_legend_handles_labels()
+    if handles:
+        axis.legend(frameon=False, title="bar: $D_v$ < 0, dot: minimum", title_fontsize="small")
+    else:
+        axis.text(0.5, 0.5, "never", transform=axis.transAxes, ha="center", va="center", color="0.4")
+    latest = np.nanmax(summary.ends, initial=0.0)
+    axis.set(ylabel="time (ps)", title="$D_v$ < 0", ylim=(0, 1.05 * latest if latest else 1))

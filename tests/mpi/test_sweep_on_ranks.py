@@ -1,0 +1,69 @@
+"""Sweeps on several ranks: points of moment equations are dealt out, full runs take all ranks."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import small_input
+from mpi4py import MPI
+
+from hpcwigner import config
+from hpcwigner.dynamics.sweep import sweep
+from hpcwigner.parallel import RunError
+from hpcwigner.storage.reading import read
+
+COMM = MPI.COMM_WORLD
+pytestmark = pytest.mark.mpi
+
+
+def study(folder, name, text):
+    path = folder / f"{name}.yaml"
+    if COMM.rank == 0:
+        small_input(folder, name, "{dimensions: 1, length: 6 um, cells: 24}")
+        with path.open("a", encoding="utf-8") as file:
+            file.write(text)
+    COMM.Barrier()
+    return config.load(path)
+
+
+def compare(a, b, tolerance):
+    for name, values in read(a).data.items():
+        reference = read(b).data[name]
+        assert np.array_equal(np.isnan(values), np.isnan(reference)), name
+        scale = np.nanmax(np.abs(reference), initial=0.0)
+        assert np.nanmax(np.abs(values - reference), initial=0.0) <= tolerance * scale, name
+
+
+def test_moments_are_those_of_one_rank(tmp_path):
+    folder = Path(COMM.bcast(str(tmp_path)))
+    vary = "sweep: {vary: {temperature: [40 K, 50 K, 60 K, 70 K, 77 K]}, moments: true}\n"
+    together, alone = study(folder, "all", vary), study(folder, "one", vary)
+    table = sweep(together, COMM, quiet=True)
+    if COMM.rank == 0:
+        assert sweep(alone, MPI.COMM_SELF, quiet=True) == table
+        for number in range(5):
+            compare(*(folder / name / f"point_{number:03d}/moments.h5" for name in ("all", "one")), 1e-12)
+    COMM.Barrier()
+    assert "5 of 5 points finished" in table
+
+
+def test_full_runs_one_after_the_other_on_all_ranks(tmp_path):
+    folder = Path(COMM.bcast(str(tmp_path)))
+    vary = "sweep: {vary: {temperature: [40 K, 77 K]}}\n"
+    together, alone = study(folder, "all", vary), study(folder, "one", vary)
+    table = sweep(together, COMM, quiet=True)
+    if COMM.rank == 0:
+        sweep(alone, MPI.COMM_SELF, quiet=True)
+        for number in range(2):
+            compare(*(folder / name / f"point_{number:03d}/series.h5" for name in ("all", "one")), 1e-11)
+    COMM.Barrier()
+    assert "2 of 2 points finished" in table
+
+
+def test_a_failing_point_fails_on_every_rank(tmp_path):
+    """By moments, where one rank finds out: nothing forms excitons."""
+    folder = Path(COMM.bcast(str(tmp_path)))
+    vary = "sweep: {vary: {scattering.intravalley: [on, off]}, moments: true}\n"
+    text = study(folder, "fails", "scattering: {intervalley: off}\n" + vary)
+    with pytest.raises(RunError, match=r"1 of 2 points failed .*point_001 .*nothing forms"):
+        sweep(text, COMM, quiet=True)

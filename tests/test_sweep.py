@@ -1,0 +1,348 @@
+"""Parameter studies: points are the runs made by hand, sweeps go on where they stopped, summaries say what the files hold."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from helpers import FIXED_STEPS, ROOT, clean_environment, hpcwigner, small_input
+from mpi4py import MPI
+
+from hpcwigner import config
+from hpcwigner.dynamics.sweep import sweep
+from hpcwigner.observables.curves import Curves, negative_windows
+from hpcwigner.schema import InputError
+from hpcwigner.storage.reading import read
+
+xarray = pytest.importorskip("xarray")
+TEMPERATURES = "temperature: [40 K, 77 K]"
+
+
+def sweep_input(folder, vary, more="", **options):
+    """A small input with a sweep of `vary`."""
+    path = small_input(folder, "study", **options)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(f"sweep: {{vary: {{{vary}}}, diffusion_at: [1 ps, 2.1 ps, 50 ps]{more}}}\n")
+    return path
+
+
+def same(a, b, *names):
+    for name in names:
+        x, y = read(a / name), read(b / name)
+        assert x.data.keys() == y.data.keys()
+        for key in x.data:
+            assert np.array_equal(x.data[key], y.data[key], equal_nan=True), (name, key)
+
+
+def started(path, wait_for, *words):
+    """A sweep in a process of its own, once `wait_for` is there."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "hpcwigner", str(path), *words], cwd=ROOT, env=clean_environment(),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not wait_for.exists():
+        assert process.poll() is None, process.communicate()
+        if time.monotonic() > deadline:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise AssertionError("did not start")
+        time.sleep(0.02)
+    return process
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A sweep of two full runs, and what it printed."""
+    folder = tmp_path_factory.mktemp("sweep")
+    found = hpcwigner(sweep_input(folder, TEMPERATURES))
+    assert found.returncode == 0, found.stderr
+    return folder, found.stdout
+
+
+def test_points_are_the_runs_made_by_hand(finished):
+    folder, _ = finished
+    plain = small_input(folder, "plain")
+    for number, temperature in enumerate(("40 K", "77 K")):
+        assert hpcwigner(plain, "--set", f"temperature={temperature}", "-o", folder / f"hand{number}").returncode == 0
+        point = folder / f"study/point_{number:03d}"
+        same(point, folder / f"hand{number}", "series.h5", "fields.h5", "wigner.h5")
+        by_hand = (folder / f"hand{number}/input.yaml").read_text().replace(f"hand{number}", f"study/point_{number:03d}")
+        assert (point / "input.yaml").read_text() == by_hand
+        assert config.load(point / "input.yaml").sweep is None
+
+
+def test_summary_says_what_the_series_hold(finished):
+    folder, printed = finished
+    with xarray.open_dataset(folder / "study/summary.h5", engine="h5netcdf") as summary:
+        assert summary.diffusion.dims == ("point", "time", "valley")
+        assert list(summary.temperature.values) == [40, 77]
+        assert summary.temperature.attrs["units"] == "K"
+        assert {"temperature", "directory"} <= set(summary.coords)
+        assert list(summary.directory.values) == ["point_000", "point_001"]
+        assert list(summary.time.values) == [1.0, 2.1]  # 50 ps lie beyond the end of every point
+        for number in range(2):
+            series = read(folder / f"study/point_{number:03d}/series.h5")
+            t, d = series.data["time"], series.data["diffusion"]
+            for v, valley in enumerate(series.valleys):
+                row = summary.isel(point=number).sel(valley=valley)
+                assert row.diffusion.values == pytest.approx([d[4, v], 0.6 * d[8, v] + 0.4 * d[9, v]], rel=1e-14)
+                assert float(row.diffusion_peak) == d[4:, v].max()
+                assert float(row.diffusion_peak_time) == t[4 + d[4:, v].argmax()]
+                assert float(row.diffusion_minimum) == d[4:, v].min()
+                assert np.isnan(row.window_start)
+                assert f"{d[4:, v].max():.4g}" in printed
+    for name in ("summary.png", "summary.pdf"):
+        assert (folder / "study" / name).stat().st_size > 10_000
+    assert "2 of 2 points finished" in printed
+
+
+def test_a_finished_sweep_is_not_run_again(finished):
+    folder, printed = finished
+    before = {p: p.stat().st_mtime_ns for p in folder.glob("study/point_*/**/*") if p.is_file()}
+    again = hpcwigner(folder / "study.yaml")
+    assert again.returncode == 0, again.stderr
+    assert "0 of 2 to do" in again.stdout
+    assert again.stdout[again.stdout.index("D_KK") :] == printed[printed.index("D_KK") :]
+    assert {p: p.stat().st_mtime_ns for p in folder.glob("study/point_*/**/*") if p.is_file()} == before
+    collected = hpcwigner("collect", folder / "study")
+    assert collected.stdout == again.stdout[again.stdout.index("D_KK") :]
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("momentum.angles=12", "momentum.angles 8, expected 12"),
+        ("sweep.vary={temperature: [41 K, 77 K]}", "temperature '40.0 K', expected '41.0 K'"),
+        ("sweep.moments=true", "with a full run, expected another for sweep.moments"),
+    ],
+)
+def test_a_directory_of_another_input_is_refused(finished, override, expected):
+    folder, _ = finished
+    before = (folder / "study/sweep.yaml").read_text()
+    found = hpcwigner(folder / "study.yaml", "--set", override)
+    assert (found.returncode, found.stderr.count("\n")) == (2, 1), found.stderr
+    assert "point_000" in found.stderr
+    assert expected in found.stderr
+    assert (folder / "study/sweep.yaml").read_text() == before
+
+
+def test_a_sweep_can_be_extended(finished, tmp_path):
+    """Points are known by their input, so that new ones may follow."""
+    folder, _ = finished
+    found = hpcwigner(folder / "study.yaml", "--set", "sweep.vary={temperature: [40 K, 77 K, 60 K]}", "--point", 2)
+    assert found.returncode == 0, found.stderr
+    assert "sweep of 3 points" in found.stdout
+    collected = hpcwigner("collect", folder / "study")
+    assert "3 of 3 points finished" in collected.stdout
+
+
+def test_killed_and_stopped_it_goes_on_bit_identically(finished, tmp_path):
+    """kill −9 in a point without a checkpoint, then a STOP file in the sweep's directory in one with a checkpoint."""
+    reference, _ = finished
+    path = sweep_input(tmp_path, "temperature: [40 K, 77 K]")
+    long = ("--set", "time.end=3000 ps", "--set", "output.wigner_at=[]")
+    process = started(path, tmp_path / "study/point_000/fields.h5", *long)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert not (tmp_path / "study/point_000/checkpoints/latest").exists()
+
+    process = started(path, tmp_path / "study/point_000.unfinished1", *long)
+    while not (tmp_path / "study/point_000/fields.h5").exists():
+        time.sleep(0.02)
+    (tmp_path / "study/STOP").touch()
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 3, out + err
+    assert "sweep stopped" in out
+    assert not (tmp_path / "study/STOP").exists()
+    assert (tmp_path / "study/point_000/checkpoints/latest").exists()
+    assert not (tmp_path / "study/point_001").exists()
+
+    partly = hpcwigner("collect", tmp_path / "study")
+    assert "0 of 2 points finished, not point_000, point_001" in partly.stdout
+
+    # The same again with the length of the reference: stopped by a signal while the second point waits for its turn
+    path = sweep_input(tmp_path / "again", "temperature: [40 K, 77 K]") if (tmp_path / "again").mkdir() is None else None
+    process = started(path, tmp_path / "again/study/point_000/input.yaml", "--set", "checkpoint.every=0 s")
+    process.send_signal(signal.SIGUSR1)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 3, out + err
+    done = hpcwigner(path, "--set", "checkpoint.every=0 s")
+    assert done.returncode == 0, done.stderr
+    for number in range(2):
+        name = f"study/point_{number:03d}"
+        same(tmp_path / "again" / name, reference / name, "series.h5", "fields.h5", "wigner.h5")
+
+
+def test_a_failing_point_does_not_keep_the_others_from_running(tmp_path):
+    """Found out only when it starts: steps that are too long for its cells."""
+    path = sweep_input(tmp_path, "space.cells: [300, 48]")
+    found = hpcwigner(path)
+    assert found.returncode == 1
+    assert found.stderr.count("\n") == 1
+    assert "1 of 2 points failed" in found.stderr
+    assert "point_000 (space.cells 300)" in found.stderr
+    assert "stability limit" in found.stderr
+    assert "1 of 2 points finished, not point_000" in found.stdout
+    with xarray.open_dataset(tmp_path / "study/summary.h5", engine="h5netcdf") as summary:
+        assert np.isnan(summary.diffusion.values[0]).all()
+        assert np.isfinite(summary.diffusion.values[1]).all()
+
+
+def test_by_moments(tmp_path):
+    """Whole and by single points; each point what the verb `moments` gives; collected before all are there."""
+    path = sweep_input(tmp_path, "temperature: [40 K, 77 K], scattering.intervalley: [on, {off_at: 2 ps}]", ", moments: true")
+    single = hpcwigner(path, "-o", tmp_path / "one", "--point", 2)
+    assert single.returncode == 0, single.stderr
+    collected = hpcwigner("collect", tmp_path / "one")
+    assert "1 of 4 points finished, not point_000, point_001, point_003" in collected.stdout
+    found = hpcwigner("moments", path, "-o", tmp_path / "all", ranks=2)
+    assert found.returncode == 0, found.stderr
+    same(tmp_path / "one/point_002", tmp_path / "all/point_002", "moments.h5")
+    assert hpcwigner("moments", path, "--point", 2, "-o", tmp_path / "verb").returncode == 0
+    same(tmp_path / "verb", tmp_path / "all/point_002", "moments.h5")
+    assert hpcwigner("moments", tmp_path / "all/point_002/input.yaml", "-o", tmp_path / "again").returncode == 0
+    same(tmp_path / "again", tmp_path / "all/point_002", "moments.h5")
+    with xarray.open_dataset(tmp_path / "all/summary.h5", engine="h5netcdf") as summary:
+        assert list(summary.scattering_intervalley.values) == ["true", "{off_at: 2.0 ps}"] * 2
+        assert list(summary.temperature.values) == [40, 40, 77, 77]
+    later = hpcwigner("moments", path, "-o", tmp_path / "all", "--set", "time.end=4 ps")
+    assert later.returncode == 0, later.stderr
+    assert "4 of 4 to do" in later.stdout
+    assert read(tmp_path / "all/point_002.unfinished1/moments.h5").data["time"][-1] == 3.0
+    assert read(tmp_path / "all/point_002/moments.h5").data["time"][-1] == 4.0
+
+
+def test_moments_of_a_sweep_of_runs_need_a_directory_of_their_own(tmp_path):
+    path = sweep_input(tmp_path, TEMPERATURES)
+    found = hpcwigner("moments", path)
+    assert (found.returncode, found.stderr.count("\n")) == (2, 1)
+    assert "--output: missing" in found.stderr
+    assert hpcwigner("moments", path, "-o", tmp_path / "study").returncode == 0
+    found = hpcwigner(path)
+    assert (found.returncode, found.stderr.count("\n")) == (2, 1)
+    assert "with moments.h5, expected another directory for full runs" in found.stderr
+
+
+def test_check_prints_a_line_for_each_point(tmp_path):
+    found = hpcwigner("check", sweep_input(tmp_path, TEMPERATURES), ranks=2)
+    assert found.returncode == 0, found.stderr
+    lines = found.stdout.splitlines()
+    assert len(lines) == 3
+    for line, temperature in zip(lines, (40, 77), strict=False):
+        for word in (f"(temperature {temperature} K)", "unknowns", "steps of etd3", "MiB per rank", "output"):
+            assert word in line
+    assert not (tmp_path / "study").exists()
+
+
+@pytest.mark.parametrize(
+    ("vary", "more", "expected"),
+    [
+        ("temprature: [3 K]", "", "sweep.vary.temprature: unknown key; did you mean 'temperature'?"),
+        ("pump.spot_fwm: [1 um]", "", "sweep.vary.pump.spot_fwm: unknown key; did you mean 'spot_fwhm'?"),
+        ("temperature.x: [1 um]", "", "sweep.vary.temperature.x: 'temperature' holds a value, not keys"),
+        ("temperature: []", "", "sweep.vary.temperature: found [], expected a list"),
+        ("temperature: 20 K", "", "sweep.vary.temperature: found '20 K', expected a list"),
+        ("", "", "sweep.vary: found {}, expected at least one key"),
+        ("temperature: [20 K, 40 ps]", "", "sweep.vary.temperature[1]: found '40 ps', expected a number with a unit"),
+        ("temperature: [20 K], momentum.angles: [8, 7]", "", "sweep.vary.momentum.angles[1]: found 7, expected a multiple of 4"),
+        ("output.series_every: [0.7 ps]", "", "time.end: found '3 ps', expected a multiple of output.series_every (0.7 ps)"),
+        ("output.directory: [a, b]", "", "sweep.vary.output.directory: found ['a', 'b'], expected another key"),
+        ("sweep.moments: [on, off]", "", "sweep.vary.sweep.moments: found"),
+        ("temperature: [20 K, 40 K], momentum.angles: [8]", ", combine: zip", "2 of temperature, 1 of momentum.angles"),
+    ],
+)
+def test_what_does_not_fit_is_refused_by_name(tmp_path, vary, more, expected):
+    with pytest.raises(InputError) as error:
+        config.load(sweep_input(tmp_path, vary, more))
+    assert expected in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_all_points_are_judged_before_the_first_one_runs(tmp_path):
+    """Also by what only the grids tell."""
+    path = sweep_input(tmp_path, "temperature: [77 K, 300 K]")
+    found = hpcwigner(path, ranks=2)
+    assert (found.returncode, found.stderr.count("\n")) == (2, 1), found.stderr
+    assert "point_001 (temperature 300 K): momentum.energy_max: found 62 meV" in found.stderr
+    assert not (tmp_path / "study").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--point", "2"], "--point 2: found a sweep of 2 points, expected a number from 0 to 1"),
+        (["--point", "-1"], "--point -1: found a sweep of 2 points"),
+        (["--restart"], "--restart latest: found an input with a sweep, which goes on by itself"),
+    ],
+)
+def test_wrong_ways_to_run_a_sweep(tmp_path, words, expected):
+    found = hpcwigner(sweep_input(tmp_path, TEMPERATURES), *words)
+    assert (found.returncode, found.stdout, found.stderr.count("\n")) == (2, "", 1)
+    assert expected in found.stderr
+
+
+def test_verbs_that_take_one_point(tmp_path):
+    path = sweep_input(tmp_path, TEMPERATURES)
+    found = hpcwigner("rates", path, "-o", tmp_path / "rates.h5")
+    assert (found.returncode, found.stderr.count("\n")) == (2, 1)
+    assert "expected --point N" in found.stderr
+    found = hpcwigner("rates", path, "-o", tmp_path / "rates.h5", "--point", 1)
+    assert "at 77 K" in found.stdout
+    found = hpcwigner(small_input(tmp_path, "plain"), "--point", 0)
+    assert (found.returncode, found.stderr.count("\n")) == (2, 1)
+    assert "found an input without a sweep block" in found.stderr
+    assert "found no sweep.yaml" in hpcwigner("collect", tmp_path).stderr
+
+
+def test_zip_pairs_the_values_and_paths_start_at_the_input(tmp_path):
+    path = sweep_input(tmp_path, "temperature: [40 K, 77 K], rates: [auto, cold.h5]", ", combine: zip")
+    points = config.points(config.load(path))
+    assert [p.config.temperature for p in points] == [40, 77]
+    assert [p.config.rates for p in points] == ["auto", str(tmp_path / "cold.h5")]
+    again = tmp_path / "elsewhere" / "again.yaml"
+    again.parent.mkdir()
+    again.write_text(config.to_yaml(config.load(path)), encoding="utf-8")
+    assert config.points(config.load(again)) == points
+
+
+def test_a_point_that_runs_elsewhere_is_left_alone(tmp_path):
+    """Remains are put aside only when nobody works on them."""
+    path = sweep_input(tmp_path, TEMPERATURES)
+    process = started(path, tmp_path / "study/point_000/fields.h5", "--set", "time.end=3000 ps", "--point", "0")
+    try:
+        found = hpcwigner(path, "--set", "time.end=3000 ps", "--point", "0")
+        assert found.returncode == 1
+        assert "another run is under way" in found.stderr
+        assert not (tmp_path / "study/point_000.unfinished1").exists()
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def test_walltime_counts_for_the_whole_sweep(tmp_path):
+    path = sweep_input(tmp_path, "temperature: [40 K, 50 K, 60 K, 77 K]", steps=FIXED_STEPS)
+    study = config.load(path, ["time.walltime=1e-3 s", "sweep.moments=true"])
+    assert sweep(study, MPI.COMM_SELF, quiet=True) is None
+    assert not list((tmp_path / "study").glob("point_*"))
+
+
+def test_windows_end_where_the_curve_crosses_zero():
+    time, d = np.arange(8.0), np.array([np.nan, 3.0, 1.0, -1.0, -3.0, 1.0, 2.0, -1.0])
+    assert negative_windows(time, d) == [(2.5, 4.75), (pytest.approx(6 + 2 / 3), 7.0)]
+    curves = Curves(time, d[:, None])
+    assert curves.window(0) == (2.5, 4.75)
+    assert curves.extremum(0, 1) == (1.0, 3.0)
+    assert curves.extremum(0, -1) == (4.0, -3.0)
+    assert curves.at([2.5, 7.0, 8.0])[:, 0] == pytest.approx([0.0, -1.0, np.nan], nan_ok=True)
+    assert negative_windows(time, -np.abs(d)) == [(1.0, 7.0)]
+    never = Curves(time, np.abs(d)[:, None])
+    assert np.isnan(never.window(0)).all()
+
+
+def test_the_time_of_an_extremum_is_not_made_by_rounding():
+    time = np.arange(0.0, 50.0)
+    settled = 1 + np.exp(-time) + 1e-13 * np.sin(time)
+    assert Curves(time, settled[:, None]).extremum(0, -1)[0] == 14.0  # e^−14 < 1e-6 · 1.37
