@@ -1,11 +1,13 @@
 """A small run from input to files, as a user sees it."""
 
+import re
 import shutil
 
 import numpy as np
 import pytest
 from helpers import ROOT, hpcwigner, small_input
 
+from hpcwigner.observables.fields import central_weights
 from hpcwigner.storage.reading import read
 
 xarray = pytest.importorskip("xarray")
@@ -254,3 +256,20 @@ def test_the_input_of_a_run_finds_its_material_again(tmp_path):
     again = hpcwigner("check", tmp_path / "run" / "input.yaml")
     assert again.returncode == 0, again.stderr
     assert "material      mine" in again.stdout
+
+
+def test_a_grid_too_coarse_for_the_cloud_is_named(tmp_path):
+    """The warning's number is that by which the density in the middle misses a run on a fine grid, within a factor of three."""
+    path = small_input(tmp_path)
+    settings = ("--set", "temperature=300 K", "--set", "momentum.energy_max=320 meV", "--set", "momentum.energy_step=20 meV")
+    settings += ("--set", "time.steps=auto", "--set", "time.end=6 ps")
+    middle, said = {}, {}
+    for cells in (40, 160):
+        found = hpcwigner(path, *settings, "--set", f"space.cells={cells}", "--output", tmp_path / str(cells))
+        assert found.returncode == 0, found.stderr
+        density = read(tmp_path / str(cells) / "fields.h5").data["density"][-1, 1]
+        middle[cells] = float(density @ central_weights(cells))
+        said[cells] = re.search(r"up to ([\d.]+) % too low", found.stdout)
+    assert said[160] is None
+    missing = 100 * (1 - middle[40] / middle[160])
+    assert missing / 3 < float(said[40][1]) < 3 * missing

@@ -10,13 +10,14 @@ from mpi4py import MPI
 from hpcwigner.config import Config
 from hpcwigner.config import points as points_of
 from hpcwigner.constants import HBAR
-from hpcwigner.dynamics import system
+from hpcwigner.dynamics import resolution, system
 from hpcwigner.dynamics.kinetics import on_first_rank
 from hpcwigner.dynamics.ladder import Choice
 from hpcwigner.dynamics.memory import MIB, Memory, predict, require_room
 from hpcwigner.dynamics.steps import StepPlan
 from hpcwigner.dynamics.system import Problem
 from hpcwigner.observables import registry
+from hpcwigner.observables.budget import Budget
 from hpcwigner.observables.registry import Observable
 from hpcwigner.observables.wigner_cut import WignerCut
 from hpcwigner.schema import InputError
@@ -25,18 +26,19 @@ from hpcwigner.space.grid import process_grid
 
 def estimate(config: Config, comm: MPI.Intracomm) -> str:
     """Report of the verb `check`. Raises schema.InputError, also when the run does not fit into memory. Collective."""
-    problem, choice, memory = _needs(config, comm)
-    text = on_first_rank(comm, lambda: _report(problem, choice, memory, comm.size))
+    problem, reference, choice, memory = _needs(config, comm)
+    text = on_first_rank(comm, lambda: _report(problem, choice, memory, comm.size, reference))
     require_room(memory, comm)
     return text
 
 
-def _needs(config: Config, comm: MPI.Intracomm) -> tuple[Problem, Choice, Memory]:
+def _needs(config: Config, comm: MPI.Intracomm) -> tuple[Problem, list[Budget], Choice, Memory]:
     import hpcwigner.dynamics.run  # noqa: F401  (what a run loads counts)
 
     problem = system.build(config, comm)
-    choice = on_first_rank(comm, lambda: problem.choose_steps(problem.reference()))
-    return problem, choice, predict(problem, choice, comm)
+    reference = on_first_rank(comm, problem.reference)
+    choice = on_first_rank(comm, lambda: problem.choose_steps(reference))
+    return problem, reference, choice, predict(problem, choice, comm)
 
 
 def estimate_sweep(config: Config, comm: MPI.Intracomm) -> str:
@@ -57,7 +59,7 @@ def estimate_sweep(config: Config, comm: MPI.Intracomm) -> str:
 
 
 def _in_brief(config: Config, comm: MPI.Intracomm) -> tuple[str, float]:
-    problem, choice, memory = _needs(config, comm)
+    problem, _, choice, memory = _needs(config, comm)
     require_room(memory, comm)
     size = output_bytes(problem, choice.plan)
     problem.free()
@@ -80,7 +82,7 @@ def _unknowns(problem: Problem) -> int:
     return math.prod(problem.space.shape) * problem.angles.count * problem.energies.size
 
 
-def _report(problem: Problem, choice: Choice, memory: Memory, ranks: int) -> str:
+def _report(problem: Problem, choice: Choice, memory: Memory, ranks: int, reference: list[Budget]) -> str:
     plan = choice.plan
     px, py = process_grid(problem.space.shape, problem.space.dimensions, ranks)
     per_valley = ", ".join(f"{v.name} {n}" for v, n in zip(problem.energies.valleys, problem.energies.counts, strict=True))
@@ -94,6 +96,7 @@ def _report(problem: Problem, choice: Choice, memory: Memory, ranks: int) -> str
         f"unknowns      {_unknowns(problem):.4g} on {ranks} ranks ({px}×{py})"
         + (", folded at the axes" if problem.space.folded else ""),
         f"steps         {len(plan.steps())} of {choice.integrator}: " + plan.describe(),
+        f"resolution    {resolution.describe(resolution.flattening(problem, reference))}",
         f"memory        {memory.describe()}",
         f"output        {output_bytes(problem, plan) / MIB:.1f} MiB in {problem.config.output.directory}",
     ]

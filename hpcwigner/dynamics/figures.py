@@ -28,14 +28,14 @@ SERIES = ("energy_distance", "relative_population", "diffusion_adiabatic", "pl_w
 SLAB_ANGLES, PLANE_ANGLES = 32, 16
 """A slab's profile of hot excitons on 16 rays is not yet that of a ring: PL on y = 0 at 8 ps and 20 K is 5 % off with 16 angles,
 0.4 % with 24 and 0.1 % with 32 (against 64). On the line itself, a plane with 16 angles is 1.3 % off."""
-JOBS = {"300K": (300, 20), "77K": (77, 40), "20K": (20, 120), "300K_off": (300, 20)}
-"""Temperature [K] and end [ps] of the four runs."""
+JOBS = {"300K": (300, 20, 6), "77K": (77, 40, 6), "20K": (20, 120, 12), "300K_off": (300, 20, 6)}
+"""Temperature [K], end [ps] and length of the sample [µm] of the four runs."""
 
 
 def jobs(material: str, folder: Path, plane: bool, overrides: Sequence[str] = ()) -> dict[str, Config]:
     """Inputs of the paper's four runs; `overrides` (key=value) changes each of them. Raises InputError."""
     found = {}
-    for name, (temperature, end) in JOBS.items():
+    for name, (temperature, end, length) in JOBS.items():
         output = {
             "directory": str(folder / (f"{name}_2d" if plane else name)),
             "series_every": "0.125 ps",
@@ -47,7 +47,7 @@ def jobs(material: str, folder: Path, plane: bool, overrides: Sequence[str] = ()
             "material": material,
             "temperature": f"{temperature} K",
             "scattering": {"intervalley": {"off_at": f"{SWITCHED_AT} ps"} if name.endswith("off") else True},
-            "space": {"dimensions": 2 if plane else 1},
+            "space": {"dimensions": 2 if plane else 1, "length": f"{length} um", "cells": 128 if plane or length < 12 else 192},
             "momentum": {"angles": PLANE_ANGLES if plane else SLAB_ANGLES},
             "time": {"end": f"{end} ps"},
             "output": output,

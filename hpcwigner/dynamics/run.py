@@ -155,7 +155,7 @@ def run(
     control = Control(comm, directory, complete.checkpoint.every, complete.time.walltime, job)
     input_text = on_first_rank(comm, lambda: to_yaml(complete))
     wigner = problem.wigner_system(comm)
-    announce(problem, wigner, choice, directory)
+    announce(problem, wigner, choice, directory, reference)
     vector = wigner.create_vector()
     header = _load(wigner, vector, directory, restart_from) if restart_from else None
     if comm.rank == 0:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcwigner.dynamics import ladder
+from hpcwigner.dynamics import ladder, resolution
 from hpcwigner.dynamics.report import LOG
 from hpcwigner.dynamics.steps import StepPlan
 from hpcwigner.dynamics.system import Problem
@@ -35,7 +35,8 @@ class Work:
     """Steps done by this process."""
 
 
-def announce(problem: Problem, wigner: WignerSystem, choice: ladder.Choice, directory: Path) -> None:
+def announce(problem: Problem, wigner: WignerSystem, choice: ladder.Choice, directory: Path, reference: list[Budget]) -> None:
+    """Opening lines of a run; `reference` are the exact budgets at its series outputs."""
     energies, decomposition = problem.energies, wigner.decomposition
     cells = "×".join(str(n) for n in problem.space.whole.shape[: problem.space.dimensions])
     LOG.info("%s at %g K, output in %s", problem.material.name, energies.temperature, directory)
@@ -46,6 +47,9 @@ def announce(problem: Problem, wigner: WignerSystem, choice: ladder.Choice, dire
         wigner.unknowns, decomposition.comm.size, *decomposition.processes,
     )  # fmt: skip
     LOG.info("%s, %d steps: %s", choice.integrator, len(choice.plan.steps()), choice.plan.describe())
+    flattened = resolution.flattening(problem, reference)
+    if flattened.max() > resolution.NOTICEABLE:
+        LOG.warning("%s: use more space.cells, or a shorter space.length", resolution.describe(flattened))
 
 
 def summarise(

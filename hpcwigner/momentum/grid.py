@@ -115,6 +115,11 @@ class EnergyGrid:
         return np.sqrt(2 * self.kinetic_energy / (mass * HBAR2_OVER_M0)) * HBAR_OVER_M0
 
     @functools.cached_property
+    def mean_square_speed(self) -> Array:
+        """⟨v²⟩ of each valley in equilibrium [nm²/ps²], shape (valley,): 2kT/M, but for what the cutoff discards."""
+        return np.asarray(self.valley_sum(self.equilibrium * self.velocity**2) / self.valley_sum(self.equilibrium))
+
+    @functools.cached_property
     def states(self) -> Array:
         """Number of states per area in each cell, all angles [1/nm²]: g M ΔE/(2πħ²), shape (cell,)."""
         per_valley = [v.degeneracy * v.mass * self.width(i) / (2 * math.pi * HBAR2_OVER_M0) for i, v in enumerate(self.valleys)]

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcwigner.constants import HBAR, HBAR2_OVER_M0, HBAR_OVER_M0
+from hpcwigner.constants import HBAR, HBAR2_OVER_M0
 from hpcwigner.exciton.phonons import AcousticPhonon
 from hpcwigner.momentum.grid import EnergyGrid
 from hpcwigner.momentum.rates import generator
@@ -56,11 +56,10 @@ def intrinsic_diffusion(grid: EnergyGrid, intravalley: Array) -> tuple[Intrinsic
     momentum_relaxation = generator(intravalley[:2])[1]
     out = intravalley[0].sum(axis=0)
     found = []
-    for valley, cells in zip(grid.valleys, grid.slices, strict=True):
+    for cells, mean_square in zip(grid.slices, grid.mean_square_speed, strict=True):
         p, v = grid.equilibrium[cells], grid.velocity[cells]
         p = p / p.sum()
         time = 1 / out[cells]
         exact = -0.5 * v @ np.linalg.solve(momentum_relaxation[cells, cells], v * p)
-        mobility = grid.thermal_energy * HBAR_OVER_M0**2 / HBAR2_OVER_M0 / valley.mass  # kT/M [nm²/ps²]
-        found.append(IntrinsicDiffusion(float(0.5 * p @ (time * v**2)), float(p @ time * mobility), float(exact)))
+        found.append(IntrinsicDiffusion(float(0.5 * p @ (time * v**2)), float(p @ time * 0.5 * mean_square), float(exact)))
     return tuple(found)
