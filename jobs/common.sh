@@ -1,11 +1,12 @@
 # Sourced by the job scripts beside it; not a job by itself. It offers:
-#   hpcwigner_prepare DEFAULT_INPUT    goes to the directory of sbatch, sets the defaults below, checks that all is there
+#   hpcwigner_prepare DEFAULT_INPUT [SUFFIX]
+#                                      goes to the directory of sbatch, sets the defaults below, checks that all is there
 #   hpcwigner_run DIR [OPTIONS]        runs the input into DIR, or goes on with DIR; leaves the exit code in $hpcwigner_exit
 #   hpcwigner_end                      ends the job script with that code, and says what it means
 #
 # What may be set before sbatch, which passes the environment on (sbatch --export=ALL, its default):
 #   HPCWIGNER_INPUT    input file                                     default: see each script
-#   HPCWIGNER_OUTPUT   run directory                                  default: runs/NAME_OF_THE_INPUT
+#   HPCWIGNER_OUTPUT   run directory                                  default: runs/NAME_OF_THE_INPUT and the suffix
 #   PYTHON             Python that has hpcwigner (one program)        default: .venv/bin/python, else python3
 #   MPIRUN_ARGS        options of mpirun                              default: one rank per core
 # Paths are relative to the directory in which sbatch was called: call it at the project's root.
@@ -37,7 +38,7 @@ hpcwigner_prepare() {
   [ -r "$HPCWIGNER_INPUT" ] || die "cannot read the input '$HPCWIGNER_INPUT' in $PWD: set HPCWIGNER_INPUT, or sbatch at the project's root"
   local name
   name=$(basename "$HPCWIGNER_INPUT")
-  HPCWIGNER_OUTPUT=${HPCWIGNER_OUTPUT:-runs/${name%.*}}
+  HPCWIGNER_OUTPUT=${HPCWIGNER_OUTPUT:-runs/${name%.*}${2:-}}
   if [ -z "${PYTHON:-}" ]; then
     PYTHON=python3
     if [ -x .venv/bin/python ]; then PYTHON=$PWD/.venv/bin/python; fi

@@ -1,5 +1,6 @@
 """Parameter studies: points are the runs made by hand, sweeps go on where they stopped, summaries say what the files hold."""
 
+import math
 import os
 import signal
 import subprocess
@@ -8,10 +9,11 @@ import time
 
 import numpy as np
 import pytest
-from helpers import FIXED_STEPS, ROOT, clean_environment, hpcwigner, small_input
+from helpers import ROOT, clean_environment, hpcwigner, small_input
 from mpi4py import MPI
 
 from hpcwigner import config
+from hpcwigner.dynamics.control import Control, Job, Request
 from hpcwigner.dynamics.sweep import sweep
 from hpcwigner.observables.curves import Curves, negative_windows
 from hpcwigner.schema import InputError
@@ -140,9 +142,9 @@ def test_a_sweep_can_be_extended(finished, tmp_path):
 
 
 def test_killed_and_stopped_it_goes_on_bit_identically(finished, tmp_path):
-    """kill −9 in a point without a checkpoint, then a STOP file in the sweep's directory in one with a checkpoint."""
+    """kill −9 before the first checkpoint, a STOP file in the sweep's directory, a signal."""
     reference, _ = finished
-    path = sweep_input(tmp_path, "temperature: [40 K, 77 K]")
+    path = sweep_input(tmp_path, TEMPERATURES)
     long = ("--set", "time.end=3000 ps", "--set", "output.wigner_at=[]")
     process = started(path, tmp_path / "study/point_000/fields.h5", *long)
     os.killpg(process.pid, signal.SIGKILL)
@@ -163,8 +165,8 @@ def test_killed_and_stopped_it_goes_on_bit_identically(finished, tmp_path):
     partly = hpcwigner("collect", tmp_path / "study")
     assert "0 of 2 points finished, not point_000, point_001" in partly.stdout
 
-    # The same again with the length of the reference: stopped by a signal while the second point waits for its turn
-    path = sweep_input(tmp_path / "again", "temperature: [40 K, 77 K]") if (tmp_path / "again").mkdir() is None else None
+    (tmp_path / "again").mkdir()
+    path = sweep_input(tmp_path / "again", TEMPERATURES)  # as long as the reference; stopped by a signal
     process = started(path, tmp_path / "again/study/point_000/input.yaml", "--set", "checkpoint.every=0 s")
     process.send_signal(signal.SIGUSR1)
     out, err = process.communicate(timeout=60)
@@ -178,12 +180,12 @@ def test_killed_and_stopped_it_goes_on_bit_identically(finished, tmp_path):
 
 def test_a_failing_point_does_not_keep_the_others_from_running(tmp_path):
     """Found out only when it starts: steps that are too long for its cells."""
-    path = sweep_input(tmp_path, "space.cells: [300, 48]")
+    path = sweep_input(tmp_path, "space.cells: [1500, 48]")
     found = hpcwigner(path)
     assert found.returncode == 1
     assert found.stderr.count("\n") == 1
     assert "1 of 2 points failed" in found.stderr
-    assert "point_000 (space.cells 300)" in found.stderr
+    assert "point_000 (space.cells 1500)" in found.stderr
     assert "stability limit" in found.stderr
     assert "1 of 2 points finished, not point_000" in found.stdout
     with xarray.open_dataset(tmp_path / "study/summary.h5", engine="h5netcdf") as summary:
@@ -193,7 +195,7 @@ def test_a_failing_point_does_not_keep_the_others_from_running(tmp_path):
 
 def test_by_moments(tmp_path):
     """Whole and by single points; each point what the verb `moments` gives; collected before all are there."""
-    path = sweep_input(tmp_path, "temperature: [40 K, 77 K], scattering.intervalley: [on, {off_at: 2 ps}]", ", moments: true")
+    path = sweep_input(tmp_path, "temperature: [40 K, 77 K], scattering.intervalley: [on, {off_at: 2.5 ps}]", ", moments: true")
     single = hpcwigner(path, "-o", tmp_path / "one", "--point", 2)
     assert single.returncode == 0, single.stderr
     collected = hpcwigner("collect", tmp_path / "one")
@@ -206,7 +208,7 @@ def test_by_moments(tmp_path):
     assert hpcwigner("moments", tmp_path / "all/point_002/input.yaml", "-o", tmp_path / "again").returncode == 0
     same(tmp_path / "again", tmp_path / "all/point_002", "moments.h5")
     with xarray.open_dataset(tmp_path / "all/summary.h5", engine="h5netcdf") as summary:
-        assert list(summary.scattering_intervalley.values) == ["true", "{off_at: 2.0 ps}"] * 2
+        assert list(summary.scattering_intervalley.values) == ["true", "{off_at: 2.5 ps}"] * 2
         assert list(summary.temperature.values) == [40, 40, 77, 77]
     later = hpcwigner("moments", path, "-o", tmp_path / "all", "--set", "time.end=4 ps")
     assert later.returncode == 0, later.stderr
@@ -323,10 +325,29 @@ def test_a_point_that_runs_elsewhere_is_left_alone(tmp_path):
 
 
 def test_walltime_counts_for_the_whole_sweep(tmp_path):
-    path = sweep_input(tmp_path, "temperature: [40 K, 50 K, 60 K, 77 K]", steps=FIXED_STEPS)
-    study = config.load(path, ["time.walltime=1e-3 s", "sweep.moments=true"])
-    assert sweep(study, MPI.COMM_SELF, quiet=True) is None
-    assert not list((tmp_path / "study").glob("point_*"))
+    path = sweep_input(tmp_path, "temperature: [40 K, 50 K, 60 K, 77 K]", ", moments: true")
+    assert sweep(config.load(path, ["time.walltime=1e-3 s"]), MPI.COMM_SELF, quiet=True) is None
+    assert len(list((tmp_path / "study").glob("point_*/moments.h5"))) == 1
+    assert "4 of 4 points finished" in sweep(config.load(path), MPI.COMM_SELF, quiet=True)
+    job = Job(tmp_path, time.monotonic() - 100)
+    assert Control(MPI.COMM_SELF, tmp_path, math.inf, 90.0, job).poll() is Request.STOP
+    assert Control(MPI.COMM_SELF, tmp_path, math.inf, 110.0, job).poll() is Request.NONE
+
+
+@pytest.mark.slow
+def test_the_shipped_sweep(tmp_path):
+    """Effective diffusion of bright excitons is negative below 50 K only, and the earlier the warmer."""
+    found = hpcwigner(ROOT / "inputs/ws2_temperature_sweep.yaml", "-o", tmp_path / "study")
+    assert found.returncode == 0, found.stderr
+    with xarray.open_dataset(tmp_path / "study/summary.h5", engine="h5netcdf") as summary:
+        bright = summary.sel(valley="KK")
+        cold = bright.temperature < 45
+        assert np.isfinite(bright.window_start.values[cold]).all()
+        assert np.isnan(bright.window_start.values[~cold]).all()
+        assert (np.diff(bright.window_start.values[cold]) < 0).all()
+        at_20 = bright.isel(point=int((bright.temperature.values == 20).argmax()))
+        assert [float(at_20.window_start), float(at_20.window_end)] == pytest.approx([40.3, 99.4], abs=0.3)
+        assert float(bright.window_end[0]) == float(bright.end_time[0]) == 120  # at 10 K it outlasts the run
 
 
 def test_windows_end_where_the_curve_crosses_zero():
