@@ -155,7 +155,7 @@ def test_slab_and_two_dimensions_agree(tmp_path):
 
 def test_shipped_inputs_are_valid():
     inputs = sorted((ROOT / "inputs").glob("*.yaml"))
-    assert len(inputs) == 8
+    assert len(inputs) == 9
     for path in inputs:
         found = hpcwigner("check", path, "--set", "time.end=1 ps" if "off" not in path.name else "time.end=12 ps",
                           "--set", "momentum.energy_step=5 meV", ranks=2)  # fmt: skip
