@@ -95,9 +95,9 @@ def test_curves_are_those_of_the_file(run):
 
 def test_negative_windows_are_shaded(changed):
     with h5py.File(changed / "series.h5", "r+") as file:
-        file["diffusion"][5:8, 2] = -1.0  # 1.25 to 1.75 ps
+        file["diffusion"][4:9, 2] = 1.0, -1.0, -1.0, -1.0, 1.0  # crosses zero between 1 and 1.25, 1.75 and 2 ps
     lower = VIEWS["widths"](changed).axes[1]
-    assert "KΛ 1.25 to 1.75 ps" in lower.get_title()
+    assert "KΛ 1.125 to 1.875 ps" in lower.get_title()
     (shade,) = lower.collections
     assert shade.get_paths()[0].get_extents().extents == pytest.approx([1.25, -1, 1.75, 0])
 

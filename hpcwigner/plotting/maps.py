@@ -140,6 +140,8 @@ def wigner(directory: Path) -> Any:
             largest = np.nanmax(map_)
             image = axis.pcolormesh(x, k, map_.T / largest, shading="nearest", rasterized=True, **SCALES["positive"])
             axis.set(xlim=(-reach_x, reach_x), ylim=(-reach_k[v], reach_k[v]))
+            for sign in (-1, 1):  # outside of these an acoustic phonon lifts into the bright valley; NaN draws nothing
+                axis.axhline(sign * found.data["threshold"][v], color="white", ls=":", lw=1)
             axis.set_title(
                 f"{found.valleys[v]}, {time:g} ps: largest {largest:.2g} {style.unit_text(found.units['wigner'])}", fontsize=9
             )

@@ -30,7 +30,7 @@ class Variables:
         """A variable that the file holds only if the run was asked for it. Raises InputError when it does not."""
         if name not in self.data:
             raise InputError(
-                f"{self.path}: has no '{name}', which this picture needs (it holds {', '.join(self.data)}): "
+                f"{self.path}: has no '{name}', which is needed here (it holds {', '.join(self.data)}): "
                 f"name it in output.observables of the input"
             )
         return self.data[name]
@@ -74,7 +74,7 @@ def describe(directory: Path) -> str:
         return "\n".join([*lines, "nothing written yet"])
     lines.append(f"{'time':<14}0 … {times[-1]:g} ps in {len(times)} outputs")
     for i, valley in enumerate(series.valleys):
-        n, w, d = (series.data[name][-1, i] for name in ("population", "width_squared", "diffusion"))
+        n, w, d = (series.need(name)[-1, i] for name in ("population", "width_squared", "diffusion"))
         lines.append(f"{valley:<14}n = {n:.6g}, w² = {w:.6g} µm², D = {d:.6g} cm²/s")
         windows = ", ".join(f"{a:.4g}…{b:.4g} ps" for a, b in negative_windows(times, series.data["diffusion"][:, i]))
         lines.append(f"{'':<14}D < 0: {windows or 'never'} (from 1 ps on)")
