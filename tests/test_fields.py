@@ -5,7 +5,7 @@ import pytest
 from mpi4py import MPI
 
 from hpcwigner.momentum.grid import Angles
-from hpcwigner.observables.fields import LocalState, SpatialMomentSums, undershoot
+from hpcwigner.observables.fields import Directions, LocalState, SpatialMomentSums, undershoot
 from hpcwigner.observables.wigner_cut import WignerCut
 from hpcwigner.space.grid import Decomposition, SpaceGrid
 
@@ -32,7 +32,7 @@ def state(grid, angles, energies, width_squared):
 def test_moments_of_a_gaussian(place, rates):
     grid, decomposition, angles = place
     w2 = 300.0**2
-    found = SpatialMomentSums(decomposition, angles)(state(grid, angles, rates.grid, w2))
+    found = SpatialMomentSums(decomposition)(Directions(angles)(state(grid, angles, rates.grid, w2)))
     p = rates.grid.equilibrium
     assert found.zeroth == pytest.approx(p, rel=1e-12)
     assert found.second == pytest.approx(w2 * p, rel=1e-9)
@@ -44,8 +44,9 @@ def test_shape_variation_integrates_to_zero_and_cancels_between_valleys(place, r
     grid, decomposition, angles = place
     rng = np.random.default_rng(5)
     u = state(grid, angles, rates.grid, 2e5) * rng.random((grid.shape[0] * grid.shape[1], 1, rates.grid.size))
-    moments = SpatialMomentSums(decomposition, angles)(u)
-    fields = LocalState(u, decomposition, angles, scattering, moments)
+    directions = Directions(angles)(u)
+    moments = SpatialMomentSums(decomposition)(directions)
+    fields = LocalState(directions, decomposition, scattering, moments)
     for v in range(3):
         assert abs(fields.shape_variation[v].sum()) < 1e-12 * np.abs(fields.shape_variation[v]).sum()
     growth = scattering.valley_transfer @ moments.zeroth / rates.grid.valley_sum(moments.zeroth)

@@ -15,7 +15,7 @@ from hpcwigner.exciton.phonons import absorption_threshold
 from hpcwigner.momentum.grid import Angles
 from hpcwigner.observables import registry
 from hpcwigner.observables.budget import SpatialMoments, budget
-from hpcwigner.observables.fields import LocalState, SpatialMomentSums
+from hpcwigner.observables.fields import Directions, LocalState, SpatialMomentSums
 from hpcwigner.observables.series import Snapshot
 from hpcwigner.observables.wigner_cut import WignerCut
 from hpcwigner.space.grid import Decomposition, SpaceGrid
@@ -128,7 +128,8 @@ def test_fields_of_a_directed_boltzmann_state(place, rates, scattering):  # noqa
     """u ∝ (1 + r·Q̂/R) p: ⟨cos θ⟩ = x/2R, kinetic energies of equilibrium everywhere."""
     grid, decomposition, angles = place
     u = state(grid, angles, rates.grid, 3e5)
-    local = LocalState(u, decomposition, angles, scattering, SpatialMomentSums(decomposition, angles)(u))
+    directions = Directions(angles)(u)
+    local = LocalState(directions, decomposition, scattering, SpatialMomentSums(decomposition)(directions))
     chosen = registry.select(["all"], grid.dimensions).fields
     found = {o.name: o.compute(local) for o in chosen}
     bright = ~np.isnan(found["anisotropy_x"])

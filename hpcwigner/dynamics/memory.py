@@ -15,6 +15,7 @@ from hpcwigner.dynamics import etd
 from hpcwigner.dynamics.ladder import Choice
 from hpcwigner.dynamics.system import Problem
 from hpcwigner.momentum.harmonics import AngularTransform
+from hpcwigner.observables.fields import Directions
 from hpcwigner.schema import InputError
 from hpcwigner.space.drift import upwind_derivative
 from hpcwigner.space.grid import HALO, process_grid
@@ -39,7 +40,7 @@ class Memory:
     """State-sized arrays: the vector, two that PETSc's TSPYTHON keeps, the integrator's slots and its buffer."""
     halo: float
     observation: float
-    """Isotropic part of the state, while output is made."""
+    """The state's sums over angles, while output is made."""
     checkpoint: float
     """What parallel HDF5 holds of the state while it writes."""
     operators: float
@@ -49,12 +50,12 @@ class Memory:
     @property
     def resident(self) -> float:
         """Peak of one rank, shared memory that it uses included."""
-        return self.program + self.state + self.halo + max(self.observation, self.checkpoint) + self.operators
+        return self.program + self.state + self.halo + self.observation + self.checkpoint + self.operators
 
     @property
     def node(self) -> float:
         """All ranks of this node together."""
-        private = self.program_share + self.state + self.halo + max(self.observation, self.checkpoint)
+        private = self.program_share + self.state + self.halo + self.observation + self.checkpoint
         return self.ranks_on_node * private + self.operators
 
     def describe(self) -> str:
@@ -80,6 +81,7 @@ def predict(problem: Problem, choice: Choice, comm: MPI.Intracomm) -> Memory:
         arrays, operators = IMEX_ARRAYS, len(sizes) * block
     upwind_derivative(np.zeros(8))  # loads or compiles the kernels now: either takes memory that belongs to the program
     AngularTransform(problem.angles, 1).backward(np.zeros((angles, 1, 1)), np.zeros((1, angles, 1)))
+    Directions(problem.angles)(np.zeros((1, angles, 1)))
     give_back()
     resident, share = (size + LATER for size in footprint())
     node = comm.Split_type(MPI.COMM_TYPE_SHARED)
@@ -90,7 +92,7 @@ def predict(problem: Problem, choice: Choice, comm: MPI.Intracomm) -> Memory:
         program_share=comm.allreduce(share, MPI.SUM) / comm.size,
         state=float(arrays * nx * ny * per_point),
         halo=4.0 * HALO * (ny + (nx if problem.space.dimensions == 2 else 0)) * per_point,
-        observation=float(nx * ny * per_point / angles),
+        observation=float((1 + problem.space.dimensions) * nx * ny * per_point / angles),
         checkpoint=2.0 * min(LARGEST_WRITE, nx * ny * per_point) if problem.config.checkpoint.keep else 0.0,
         operators=float(operators),
         ranks_on_node=ranks_on_node,

@@ -14,10 +14,9 @@ from hpcwigner.dynamics.steps import StepPlan
 from hpcwigner.dynamics.system import Problem
 from hpcwigner.dynamics.wigner import WignerSystem
 from hpcwigner.exciton.phonons import Couplings, absorption_threshold
-from hpcwigner.momentum.scattering import Scattering
 from hpcwigner.observables import registry
-from hpcwigner.observables.budget import SpatialMoments, budget
-from hpcwigner.observables.fields import LocalState, SpatialMomentSums, undershoot
+from hpcwigner.observables.budget import budget
+from hpcwigner.observables.fields import Directions, LocalState, SpatialMomentSums, undershoot
 from hpcwigner.observables.registry import Observable
 from hpcwigner.observables.series import Snapshot
 from hpcwigner.observables.wigner_cut import WignerCut
@@ -49,7 +48,7 @@ class RunOutput:
         self.problem, self.wigner, self.plan = problem, wigner, plan
         decomposition = wigner.decomposition
         self.comm = decomposition.comm
-        self.sums = SpatialMomentSums(decomposition, problem.angles)
+        self._directions, self._sums = Directions(problem.angles), SpatialMomentSums(decomposition)
         self._final = final
         self.worst_undershoot = np.array(resume.accumulators["undershoot"]) if resume else np.zeros(len(final))
         output = problem.config.output
@@ -102,7 +101,8 @@ class RunOutput:
         now = self.plan.output_time(index)
         scattering = self.problem.scatterings[sum(now > t + 1e-9 for t in self.problem.switches)]
         coherent = self.problem.moments.coherent(now)
-        moments = self.sums(u)
+        directions = self._directions(u)
+        moments = self._sums(directions)
         found = budget(moments, scattering, coherent, self.problem.pump.width_squared)
         if not np.isfinite(found.population).all():
             raise RunError(f"the state is not finite at {now:g} ps: stopped without a checkpoint")
@@ -110,15 +110,14 @@ class RunOutput:
         if self.comm.rank == 0:
             write_series(self.series, row, self.chosen.series, Snapshot(moments, found, scattering, self._final))
         if index % self._fields_stride == 0:
-            self._write_fields(now, u, scattering, moments)
+            self._write_fields(now, LocalState(directions, self.wigner.decomposition, scattering, moments))
         if index in self._wigner_due and self.cut is not None and self.wigner_file is not None:
             row = self.wigner_file.append(now)
             for observable in self.chosen.wigner:
                 values = observable.compute(self.cut, u)
                 self._write_images(self.wigner_file, row, observable, values if self.cut.writes else None)
 
-    def _write_fields(self, now: float, u: Array, scattering: Scattering, moments: SpatialMoments) -> None:
-        local = LocalState(u, self.wigner.decomposition, self.problem.angles, scattering, moments)
+    def _write_fields(self, now: float, local: LocalState) -> None:
         if now >= ladder.JUDGED_FROM:
             self.worst_undershoot = np.minimum(self.worst_undershoot, undershoot(local.density, self.comm))
         if self.fields is not None:

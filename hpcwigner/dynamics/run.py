@@ -180,7 +180,7 @@ def run(
         progress.close()
     undershoot = output.worst_undershoot
     output.close()
-    if comm.rank == 0:
+    if comm.rank == 0 and output.fields is not None:
         xdmf.write(directory / "fields.h5")
     if stepper.stopped:
         LOG.warning("stopped by %s with a checkpoint at %g ps: go on with --restart", control.reason, checkpoints_time(stepper))

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from hpcwigner.constants import BOLTZMANN
 from hpcwigner.momentum.grid import Angles
+from hpcwigner.momentum.harmonics import AngularSums
 from hpcwigner.momentum.scattering import Scattering
 from hpcwigner.observables.budget import SpatialMoments
 from hpcwigner.space.grid import Decomposition
@@ -33,27 +34,40 @@ def central_weights(cells: int) -> Array:
     return weights
 
 
-class SpatialMomentSums:
-    """M0, M1, M2 of a distributed state in one pass over it."""
+class Directions:
+    """Σ_θ u, Σ_θ cos θ u and in a plane Σ_θ sin θ u of a state: all that moments and fields are made of."""
 
-    def __init__(self, decomposition: Decomposition, angles: Angles) -> None:
+    def __init__(self, angles: Angles) -> None:
+        weights = (np.ones(angles.count), angles.cosine) if angles.half else (np.ones(angles.count), angles.cosine, angles.sine)
+        self._sums, self._found = AngularSums(np.stack(weights)), np.empty((len(weights), 0, 0))
+
+    def __call__(self, u: Array) -> Array:
+        """The sums of u (point, angle, cell), shape (2 or 3, point, cell), in one pass over it. Valid until the next call."""
+        if self._found.shape[1:] != (len(u), u.shape[2]):
+            self._found = np.empty((len(self._found), len(u), u.shape[2]))
+        return self._sums(u, self._found)
+
+
+class SpatialMomentSums:
+    """M0, M1, M2 of a distributed state."""
+
+    def __init__(self, decomposition: Decomposition) -> None:
         grid = decomposition.grid
         x, y = grid.centers(0)[decomposition.x], grid.centers(1)[decomposition.y]
         if grid.dimensions == 1:  # ⟨r²⟩ of a centred isotropic density is 2⟨x²⟩
-            weights = [np.ones_like(x), 2 * x, 2 * x**2]
+            self._places, square = 2 * x[None], 2 * x**2
         else:
-            xx, yy = (a.ravel() for a in np.meshgrid(x, y, indexing="ij"))
-            weights = [np.ones_like(xx), xx, xx**2 + yy**2, yy]
-        self._weights = np.array(weights) * grid.cell_measure
-        self._angles, self._comm = angles, decomposition.comm
+            self._places = np.stack([a.ravel() for a in np.meshgrid(x, y, indexing="ij")])
+            square = (self._places**2).sum(axis=0)
+        self._even = np.stack((np.ones_like(square), square)) * grid.cell_measure
+        self._places *= grid.cell_measure
+        self._comm = decomposition.comm
 
-    def __call__(self, u: Array) -> SpatialMoments:
-        """Moments of u (point, angle, cell). Collective."""
-        points, angles, cells = u.shape
-        sums = (self._weights @ u.reshape(points, angles * cells)).reshape(-1, angles, cells)
-        local = np.stack((sums[0].sum(axis=0), self._angles.cosine @ sums[1], sums[2].sum(axis=0)))
-        if len(sums) == 4:
-            local[1] += self._angles.sine @ sums[3]
+    def __call__(self, directions: Array) -> SpatialMoments:
+        """Moments of a state's `Directions`. Collective."""
+        zeroth, second = self._even @ directions[0]
+        first = sum(place @ directed for place, directed in zip(self._places, directions[1:], strict=True))
+        local = np.stack((zeroth, first, second))
         total = np.empty_like(local)
         self._comm.Allreduce(local, total)
         return SpatialMoments(*total)
@@ -62,21 +76,11 @@ class SpatialMomentSums:
 class LocalState:
     """A state on a rank's block, seen through what fields are made of. Each part is made when it is first asked for."""
 
-    def __init__(
-        self, u: Array, decomposition: Decomposition, angles: Angles, scattering: Scattering, moments: SpatialMoments
-    ) -> None:
-        """`u` is (point, angle, cell); `moments` are those of the same state (for c_v)."""
+    def __init__(self, directions: Array, decomposition: Decomposition, scattering: Scattering, moments: SpatialMoments) -> None:
+        """`directions` are the state's `Directions`; `moments` are those of the same state (for c_v)."""
         self.decomposition, self.scattering = decomposition, scattering
-        self._u, self._angles, self._moments = u, angles, moments
-
-    @functools.cached_property
-    def isotropic(self) -> Array:
-        """Populations of all directions [as u], shape (point, cell)."""
-        return self._u.sum(axis=1)
-
-    def directed(self, weights: Array) -> Array:
-        """Populations weighted by direction, shape (point, cell); `weights` is (angle,)."""
-        return np.asarray(weights @ self._u)
+        self.isotropic, self.directed = directions[0], directions[1:]
+        self._moments = moments
 
     def shaped(self, values: Array) -> Array:
         """(point, valley) → (valley, x, y)"""
@@ -117,11 +121,6 @@ class LocalState:
         weights = [centre_weights(self.decomposition, axis) for axis in (0, 1)]
         found = np.einsum("...xy,x,y->...", values, *weights)
         return np.asarray(self.decomposition.comm.allreduce(found))
-
-    @property
-    def direction(self) -> tuple[Array, Array]:
-        """cos θ and sin θ of the angle cells."""
-        return self._angles.cosine, self._angles.sine
 
 
 def centre_weights(decomposition: Decomposition, axis: int) -> Array:
@@ -173,8 +172,7 @@ def anisotropy_y(state: LocalState) -> Array:
 
 
 def _mean_direction(state: LocalState, axis: int) -> Array:
-    directed = state.directed(state.direction[axis])
-    return state.per_exciton(state.shaped(state.scattering.grid.valley_sum(directed)))
+    return state.per_exciton(state.shaped(state.scattering.grid.valley_sum(state.directed[axis])))
 
 
 def undershoot(density: Array, comm: MPI.Intracomm) -> Array:
