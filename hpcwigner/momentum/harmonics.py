@@ -62,13 +62,15 @@ class AngularSums:
 
     def __init__(self, weights: Array) -> None:
         """`weights` has shape (sum, angle): ones for the isotropic part, cos θ and sin θ for the first harmonics."""
-        self._matrix = _rows(weights)
+        sums, angles = weights.shape
+        self._weights = np.zeros((sums, -(-angles // 8) * 8))
+        self._weights[:, :angles] = weights
 
     def __call__(self, state: Array, out: Array | None = None) -> Array:
         """Sums of `state` (point, angle, cell), shape (sum, point, cell); both arrays contiguous."""
         points, angles, cells = state.shape
-        sums = np.empty((self._matrix[0].size - 1, points, cells)) if out is None else out
-        _sum(points, angles, self._matrix, _flat(state), _flat(sums))
+        sums = np.empty((len(self._weights), points, cells)) if out is None else out
+        _sum(points, angles, self._weights, _flat(state), _flat(sums))
         return sums
 
 
@@ -127,12 +129,29 @@ def _apply(points, first, second, x, source, work, y, target, shift, add):  # ty
                         y[place, n] -= y[other, n]
 
 
-@njit(cache=True, fastmath={"contract"})
-def _sum(points, angles, matrix, x, y):  # type: ignore[no-untyped-def]
-    """y[sum, point] = matrix · x[point]; the rows of a point stay in the core's cache from one sum to the next."""
+@njit(cache=True)
+def _sum(points, angles, weights, x, y):  # type: ignore[no-untyped-def]
+    """y[sum, point] = weights · x[point], eight angles at a time: as fast as memory is read."""
+    cells = y.shape[1]
     for point in range(points):
-        for k in range(matrix[0].size - 1):
-            _row(matrix, k, x, point * angles, 1, y, k * points + point, False)
+        base = point * angles
+        for k in range(weights.shape[0]):
+            place = k * points + point
+            for j in range(0, weights.shape[1], 8):
+                c0, c1, c2, c3 = weights[k, j], weights[k, j + 1], weights[k, j + 2], weights[k, j + 3]
+                c4, c5, c6, c7 = weights[k, j + 4], weights[k, j + 5], weights[k, j + 6], weights[k, j + 7]
+                i0, i1, i2, i3 = base + j, base + j + 1, base + j + 2, base + j + 3
+                last = base + angles - 1  # beyond the angles weights are zero
+                i4, i5, i6, i7 = min(i3 + 1, last), min(i3 + 2, last), min(i3 + 3, last), min(i3 + 4, last)
+                i1, i2, i3 = min(i1, last), min(i2, last), min(i3, last)
+                if j == 0:
+                    for n in range(cells):
+                        near = c0 * x[i0, n] + c1 * x[i1, n] + c2 * x[i2, n] + c3 * x[i3, n]
+                        y[place, n] = near + c4 * x[i4, n] + c5 * x[i5, n] + c6 * x[i6, n] + c7 * x[i7, n]
+                else:
+                    for n in range(cells):
+                        near = c0 * x[i0, n] + c1 * x[i1, n] + c2 * x[i2, n] + c3 * x[i3, n]
+                        y[place, n] += near + c4 * x[i4, n] + c5 * x[i5, n] + c6 * x[i6, n] + c7 * x[i7, n]
 
 
 @njit(inline="always")
