@@ -1,0 +1,101 @@
+"""Every command of the README is run, in a copy of the project, in the order in which it stands there."""
+
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+import yaml
+from helpers import ROOT, clean_environment, hpcwigner
+
+from hpcwigner import config
+from hpcwigner.schema import InputError
+
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+NOT_RUN = {
+    "tools/test": "runs this test",
+    "touch runs/ws2_20K/SAVE": "the run has ended; tests/test_restart.py",
+}
+SHORTER = {
+    "hpcwigner figures": " --set 'momentum.energy_step=4 meV' --set momentum.angles=8 --set space.cells=48",
+    "hpcwigner sensitivity": " --set 'momentum.energy_step=2 meV' --set 'time.end=20 ps'",
+    "inputs/ws2_temperature_sweep.yaml": " --set 'momentum.energy_step=3 meV' --set 'time.end=85 ps'",
+}
+"""What is added to a command that would take long."""
+
+
+def commands():
+    """Command lines of the shell blocks, without comments."""
+    blocks = re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL)
+    lines = [re.sub(r"\s+#.*", "", line).strip() for block in blocks for line in block.splitlines()]
+    return [line for line in lines if line]
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory):
+    """What a clone holds, with this environment's .venv."""
+    folder = tmp_path_factory.mktemp("clone") / "hpcwigner"
+    found = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True)
+    for name in found.stdout.splitlines():
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    (folder / ".venv").symlink_to(ROOT / ".venv")
+    return folder
+
+
+def test_the_readme_has_commands_and_no_exception_is_stale():
+    found = commands()
+    assert len(found) > 15
+    for line in NOT_RUN:
+        assert line in found
+    for part in SHORTER:
+        assert any(part in line for line in found)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_every_command_runs(copy):
+    environment = clean_environment() | {"PYTHONPATH": str(copy), "HPCWIGNER_VENV": str(ROOT / ".venv")}
+    for line in commands():
+        if line in NOT_RUN:
+            continue
+        extra = "".join(more for part, more in SHORTER.items() if part in line)
+        found = subprocess.run(
+            line + extra, shell=True, cwd=copy, env=environment, capture_output=True, text=True, timeout=400, check=False
+        )
+        assert found.returncode == 0, (line, found.stdout[-2000:], found.stderr[-2000:])
+    for made in ("runs/ws2_20K/overview.png", "runs/ws2_20K/report.html", "figures/figures.md", "diffusion.png"):
+        assert (copy / made).stat().st_size > 1000, made
+    for block in re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL):
+        found = subprocess.run([sys.executable, "-c", block], cwd=copy, capture_output=True, text=True, timeout=60, check=False)
+        assert found.returncode == 0, found.stderr
+        said = re.search(r"about (−?\d+)", block)
+        shown = re.search(r"(-\d+\.\d+)", found.stdout)
+        assert float(shown[1]) == pytest.approx(float(said[1].replace("−", "-")), abs=1)
+
+
+def test_every_verb_is_in_the_table():
+    verbs = re.search(r"positional arguments:.*?\n(.*?)\noptions", hpcwigner("--help").stdout, re.DOTALL)[1]
+    known = set(re.findall(r"^    (\w+)", verbs, re.MULTILINE))
+    listed = set(re.findall(r"^\| `… (\w+)", TEXT, re.MULTILINE))
+    assert listed == known - {"run"}
+
+
+def test_the_inputs_shown_are_valid(tmp_path):
+    """The complete input, and the material with a change."""
+    blocks = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
+    shown = [yaml.safe_load(block) for block in blocks]
+    inputs = [data for data in shown if "temperature" in data]
+    materials = [data for data in shown if "base" in data]
+    assert inputs
+    assert materials
+    for data in inputs:
+        complete = config.from_data(data, [], "README", tmp_path)
+        assert complete.temperature == 20
+    for number, data in enumerate(materials):
+        (tmp_path / f"{number}.yaml").write_text(yaml.safe_dump(data, allow_unicode=True), encoding="utf-8")
+        assert hpcwigner("verify", tmp_path / f"{number}.yaml").returncode == 0
+    with pytest.raises(InputError):
+        config.from_data({**inputs[0], "temprature": "20 K"}, [], "README", tmp_path)
