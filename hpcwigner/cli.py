@@ -73,20 +73,11 @@ class _Parser(argparse.ArgumentParser):
         raise _HelpShownError(self.format_help().rstrip())
 
 
-def _parse(words: list[str]) -> argparse.Namespace:
-    parser = _Parser(
-        prog="python -m hpcwigner",
-        description="Space-, momentum- and time-resolved exciton kinetics in atomically thin semiconductors.",
-        epilog="Without a verb, INPUT is run. Everything after -- goes to PETSc's options.",
-    )
-    parser.add_argument("--version", action="store_true", help="print the version")
-    verbs = parser.add_subparsers(metavar="VERB", parser_class=_Parser)
+_AddVerb = Callable[[str, "Callable[[argparse.Namespace, MPI.Intracomm], int]", str], argparse.ArgumentParser]
 
-    def verb(name: str, call: Callable[[argparse.Namespace, MPI.Intracomm], int], text: str) -> argparse.ArgumentParser:
-        sub = verbs.add_parser(name, help=text, description=text)
-        sub.set_defaults(call=call)
-        return sub
 
+def _add_inputs(verb: _AddVerb) -> None:
+    """The verbs that read an input."""
     for name, call, text in (
         ("run", _run, "run an input"),
         ("check", _check, "validate an input; print unknowns, memory, steps and output size"),
@@ -108,6 +99,10 @@ def _parse(words: list[str]) -> argparse.Namespace:
         elif name == "sensitivity":
             sub.add_argument("--ranged", action="store_true", help="vary every number with a range, not the estimated ones only")
             sub.add_argument("--at", metavar="PS", type=float, nargs="+", default=None, help="times of the table [ps]")
+
+
+def _add_others(verb: _AddVerb) -> None:
+    """The verbs that read something else, or nothing."""
     sub = verb("verify", _verify, "linewidths, lifetimes, diffusion coefficients of a material beside what is known")
     sub.add_argument("material", metavar="MATERIAL", help="shipped name or material file")
     _add_plot(verb("plot", _plot, "draw a run directory as a picture, an animation, or in a window"))
@@ -127,6 +122,23 @@ def _parse(words: list[str]) -> argparse.Namespace:
     verb("observables", _observables, "every quantity that output.observables can name, with unit, formula and source")
     verb("doctor", _doctor, "is this MPI, HDF5 and PETSc stack consistent?")
 
+
+def _parse(words: list[str]) -> argparse.Namespace:
+    parser = _Parser(
+        prog="python -m hpcwigner",
+        description="Space-, momentum- and time-resolved exciton kinetics in atomically thin semiconductors.",
+        epilog="Without a verb, INPUT is run. Everything after -- goes to PETSc's options.",
+    )
+    parser.add_argument("--version", action="store_true", help="print the version")
+    verbs = parser.add_subparsers(metavar="VERB", parser_class=_Parser)
+
+    def verb(name: str, call: Callable[[argparse.Namespace, MPI.Intracomm], int], text: str) -> argparse.ArgumentParser:
+        sub = verbs.add_parser(name, help=text, description=text)
+        sub.set_defaults(call=call)
+        return sub
+
+    _add_inputs(verb)
+    _add_others(verb)
     known = list(verbs.choices)
     if words and not words[0].startswith("-") and words[0] not in known:
         close = difflib.get_close_matches(words[0], known, n=1, cutoff=0.7)
