@@ -70,7 +70,7 @@ def test_only_what_is_chosen_is_computed_and_written(tmp_path):
     assert "not compared" in found.stdout
     shown = hpcwigner("plot", tmp_path / "run", "--show", "budget")
     assert shown.returncode == 2
-    assert "has no 'diffusion'" in shown.stderr
+    assert "has no 'diffusion_" in shown.stderr
     assert "output.observables" in shown.stderr
 
 
