@@ -62,7 +62,7 @@ def _finished(folder, **options):
 @pytest.fixture(scope="session")
 def slab(tmp_path_factory):
     """Directory of a finished run of a slab: not to be changed."""
-    return _finished(tmp_path_factory.mktemp("slab"))
+    return _finished(tmp_path_factory.mktemp("slab"), space="{dimensions: 1, length: 4 um, cells: 48, boundary: periodic}")
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,8 @@
 
 import re
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -218,6 +220,14 @@ def test_memory_is_what_was_predicted(tmp_path, integrator, ranks):
     assert measured == pytest.approx(predicted, rel=0.1)
 
 
+def test_peak_memory_is_this_process_s_own(tmp_path):
+    """Started by a process that holds a gigabyte, a small one still says what it holds itself."""
+    code = "from hpcwigner.dynamics.memory import peak; print(peak())"
+    script = f"import numpy, subprocess, sys; a = numpy.ones(2**27); subprocess.run([sys.executable, '-c', {code!r}])"
+    found = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    assert 2**24 < float(found.stdout) < 2**29
+
+
 def test_a_run_that_does_not_fit_is_refused(tmp_path):
     path = small_input(tmp_path, space="{dimensions: 2, length: 40 um, cells: 2000}")
     for verb in ("check", "run"):
@@ -238,8 +248,8 @@ def test_room_is_judged_by_what_the_node_has(monkeypatch):
     from hpcwigner.schema import InputError
 
     needed = memory.Memory(2e8, 1e8, 5e8, 1e7, 1e7, 3e7, 4e7, 4)
-    assert needed.node == pytest.approx(4 * (1e8 + 5e8 + 1e7 + 3e7) + 4e7)
-    assert needed.resident == pytest.approx(2e8 + 5e8 + 1e7 + 3e7 + 4e7)
+    assert needed.node == pytest.approx(4 * (1e8 + 5e8 + 1e7 + 1e7 + 3e7) + 4e7)
+    assert needed.resident == pytest.approx(2e8 + 5e8 + 1e7 + 1e7 + 3e7 + 4e7)
     monkeypatch.setattr(memory, "available", lambda: 1e12)
     memory.require_room(needed, MPI.COMM_SELF)
     monkeypatch.setattr(memory, "available", lambda: 1e9)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import dataclasses
 import math
@@ -129,7 +130,14 @@ def footprint() -> tuple[float, float]:
 
 
 def peak() -> float:
-    """Largest resident size of this process so far [bytes]."""
+    """Largest resident size of this process so far [bytes].
+
+    Not ru_maxrss where /proc is there: a process inherits that from the one that started it.
+    """
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return 1024.0 * int(line.split()[1])
     return 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
