@@ -253,7 +253,7 @@ def test_room_is_judged_by_what_the_node_has(monkeypatch):
     monkeypatch.setattr(memory, "available", lambda: 1e12)
     memory.require_room(needed, MPI.COMM_SELF)
     monkeypatch.setattr(memory, "available", lambda: 1e9)
-    with pytest.raises(InputError, match="memory: found 954 MiB available, expected 2098"):
+    with pytest.raises(InputError, match="memory: found 954 MiB available, expected 2136"):
         memory.require_room(needed, MPI.COMM_SELF)
 
 
