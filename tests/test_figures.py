@@ -9,7 +9,7 @@ from mpi4py import MPI
 
 from hpcwigner import config
 from hpcwigner.dynamics.ensure import ensure
-from hpcwigner.observables.phases import Phases, settled
+from hpcwigner.observables.phases import Phases, Thermalisation, settled
 from hpcwigner.observables.transport import intrinsic_diffusion
 from hpcwigner.plotting.paper.data import PaperRun
 from hpcwigner.schema import InputError
@@ -150,6 +150,14 @@ def test_ensure_refuses_a_run_of_another_input(tmp_path):
     assert hpcwigner(path).returncode == 0
     with pytest.raises(InputError, match="temperature"):
         ensure(config.load(path, ["temperature=80 K"]), MPI.COMM_SELF)
+
+
+def test_info_says_when_it_has_thermalised(drawn):
+    text = hpcwigner("info", drawn[0] / "runs/77K").stdout
+    series = read(drawn[0] / "runs/77K/series.h5").data
+    phases, thermal = Phases.of(series["time"], series["diffusion"]), Thermalisation.of(series)
+    assert f"D_v rise until {phases.rise_end:g} ps; alike within 10 % from: {phases.alike_from:g} ps" in text
+    assert f"energies {thermal.energy:g} ps, directions {thermal.momentum:g} ps, valleys {thermal.valley:g} ps" in text
 
 
 def test_phases_of_made_up_curves():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +37,8 @@ class Phases:
     def of(cls, time: Array, diffusion: Array) -> Phases:
         """From D_v(t), shape (time, valley), as in Fig. 3 of Rosati et al.; NaN before the pump is left out."""
         defined = np.isfinite(diffusion).all(axis=1) & (diffusion != 0).any(axis=1)
+        if not defined.any():
+            return cls(np.nan, np.nan)
         time, diffusion = time[defined], diffusion[defined]
         risen = (diffusion >= RISEN * diffusion.max(axis=0)).argmax(axis=0)
         spread = np.ptp(diffusion, axis=1) / np.abs(diffusion).mean(axis=1)
@@ -48,6 +51,11 @@ class Phases:
 class Thermalisation:
     """Times [ps] from which on a quantity stays within THERMAL of equilibrium; NaN: not reached."""
 
+    NEEDS: ClassVar = {
+        "time", "population", "energy_distance", "diffusion_drift", "diffusion_adiabatic", "relative_population",
+    }  # fmt: skip
+    """Series that it is made from."""
+
     energy: float
     """Energy distributions, by the part of all excitons with a wrong energy in their valley."""
     momentum: float
@@ -57,7 +65,7 @@ class Thermalisation:
 
     @classmethod
     def of(cls, series: dict[str, Array]) -> Thermalisation:
-        """From the series energy_distance, population, diffusion_drift, diffusion_adiabatic and relative_population."""
+        """From the series `NEEDS`."""
         population = series["population"]
         away = np.nansum(population * series["energy_distance"], axis=1) / np.maximum(population.sum(axis=1), 1e-300)
         lag = np.abs(series["diffusion_drift"] / series["diffusion_adiabatic"] - 1).max(axis=1)

@@ -92,7 +92,7 @@ def _phases(data: PaperData) -> Iterator[Statement]:
     texts, order = [], []
     for name, run in data.by_temperature.items():
         phases, thermal = Phases.of(run.time, run.series.need("diffusion")), Thermalisation.of(run.series.data)
-        times = (phases.rise_end, phases.alike_from, thermal.energy, thermal.momentum, thermal.valley)
+        times = (phases.rise_end, phases.alike_from, *dataclasses.astuple(thermal))
         rise, alike, energy, momentum, valley = (f"{t:g} ps" if np.isfinite(t) else "not reached" for t in times)
         texts.append(f"{name}: I to {rise}, III from {alike} (energies {energy}, directions {momentum}, valleys {valley})")
         order.append(np.isfinite(phases.alike_from) and phases.alike_from >= phases.rise_end)
