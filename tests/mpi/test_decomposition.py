@@ -60,7 +60,7 @@ def test_shared_arrays_are_filled_by_all_and_seen_by_all():
 def test_files_hold_every_ranks_part(tmp_path):
     """Also when a rank has nothing to write (h5py #965), and with more ranks than rows."""
     path = shared_path(tmp_path) / "out.h5"
-    observables = [Observable("field", ("time", "x"), "um-1", "a field", 2.0)]
+    observables = [Observable("field", ("time", "x"), "um-1", "a field", "10 t + x", lambda values: values, scale=2.0)]
     file = OutputFile(path, COMM, observables, {"x": np.arange(3.0)}, {"ranks": COMM.size})
     for time in (0.0, 1.5):
         row = file.append(time)
