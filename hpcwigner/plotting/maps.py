@@ -135,13 +135,14 @@ def wigner(directory: Path) -> Any:
         *shape, figsize=(1.5 + 3.4 * shape[1], 0.9 + 2.6 * shape[0]), sharex=True, sharey="col", squeeze=False
     )
     reach_x, reach_k = wigner_reach(found)
+    thresholds = found.data.get("threshold", np.full(shape[1], np.nan))  # files of earlier versions have none
     for line, time, maps in zip(axes, times, values, strict=True):
         for v, (axis, map_) in enumerate(zip(line, maps, strict=True)):
             largest = np.nanmax(map_)
             image = axis.pcolormesh(x, k, map_.T / largest, shading="nearest", rasterized=True, **SCALES["positive"])
             axis.set(xlim=(-reach_x, reach_x), ylim=(-reach_k[v], reach_k[v]))
             for sign in (-1, 1):  # outside of these an acoustic phonon lifts into the bright valley; NaN draws nothing
-                axis.axhline(sign * found.data["threshold"][v], color="white", ls=":", lw=1)
+                axis.axhline(sign * thresholds[v], color="white", ls=":", lw=1)
             axis.set_title(
                 f"{found.valleys[v]}, {time:g} ps: largest {largest:.2g} {style.unit_text(found.units['wigner'])}", fontsize=9
             )
