@@ -1,6 +1,7 @@
 """The verb `figures` on small runs, runs that are made only as far as they are missing, and the criteria of phases."""
 
 import os
+import re
 
 import numpy as np
 import pytest
@@ -51,6 +52,9 @@ def test_each_statement_has_a_number_and_a_verdict(drawn):
     assert all(len(row.replace(r"\|", "").split("|")) == 6 for row in rows)
     assert "inverse Abel transform" in text
     assert "Cormack" in text
+    assert "move in 8 directions" in text  # as asked for, not as by default
+    foretold = [float(x) for x in re.search(r"up to about ([\d.]+) %, ([\d.]+) %, ([\d.]+) %", text).groups()]
+    assert foretold[0] > foretold[2] > 0
 
 
 def test_numbers_in_the_table_are_those_of_the_runs(drawn):

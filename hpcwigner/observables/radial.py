@@ -73,11 +73,11 @@ class RadialInversion:
         return forward, backward
 
     def error(self, profile: Array) -> float:
-        """Bound on the relative error of `isotropic`: what the shorter half of the waves adds, by its largest value."""
+        """Estimate from above of what `isotropic` adds to the profile's relative error: the part in the shorter half of waves."""
         return _change(self.isotropic(profile), self._coarse.isotropic(profile))
 
     def error_along_x(self, projections: Array) -> float:
-        """Bound on the relative error of `along_x`: what the shorter waves and the upper angular orders add."""
+        """The same for `along_x`: the part in the shorter half of waves or in the upper half of angular orders."""
         whole = np.stack(self.along_x(projections))
         fewer = np.stack(self.along_x(projections, (projections.shape[-1] + 1) // 2))
         coarse = np.stack(self._coarse.along_x(projections))

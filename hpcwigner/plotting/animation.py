@@ -54,7 +54,7 @@ def animate(directory: Path, quantity: str, output: Path | None = None) -> Path:
     from matplotlib.animation import FuncAnimation, PillowWriter
 
     animation = FuncAnimation(figure, show, frames=len(rows), init_func=lambda: [])
-    return style.write(figure, path, lambda: animation.save(path, writer=PillowWriter(fps=FRAMES_PER_SECOND), dpi=90))
+    return style.write(figure, (path,), lambda part: animation.save(part, writer=PillowWriter(fps=FRAMES_PER_SECOND), dpi=90))
 
 
 def _frames(found: Variables, quantity: str) -> Array:

@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcwigner.observables.fields import central_weights
+from hpcwigner.parallel import WriteError
 from hpcwigner.schema import InputError
+from hpcwigner.storage.files import whole
 from hpcwigner.storage.reading import Variables
 
 Array = NDArray[np.float64]
@@ -114,17 +116,19 @@ def save(figure: Any, *paths: Path, **options: Any) -> Path:
     """Writes a figure in the format of each path's suffix (FORMATS), closes it, returns the last path. Raises InputError."""
     for path in paths:
         check_suffix(path)
-    return write(figure, paths[-1], lambda: [figure.savefig(path, **{"dpi": 150, **options}) for path in paths])
+    return write(figure, paths, lambda part: figure.savefig(part, **{"dpi": 150, **options}))
 
 
-def write(figure: Any, path: Path, action: Callable[[], object]) -> Path:
-    """Writes `path` by `action` and closes the figure. Raises InputError when the file cannot be written."""
+def write(figure: Any, paths: Sequence[Path], action: Callable[[Path], object]) -> Path:
+    """Writes each path by `action`, whole or not at all, closes the figure and returns the last path. Raises InputError."""
     from matplotlib import pyplot as plt
 
     try:
-        action()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror})") from None
+        for path in paths:
+            with whole(path) as part:
+                action(part)
+    except WriteError as error:
+        raise InputError(str(error)) from None
     finally:
         plt.close(figure)
-    return path
+    return paths[-1]

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcwigner.plotting import style
-from hpcwigner.storage.files import whole
 from hpcwigner.storage.sweep_file import Parameter, SweepSummary
 
 Array = NDArray[np.float64]
@@ -24,12 +23,10 @@ LINEAR_BELOW = 1.0
 
 def plot_sweep(summary: SweepSummary, bright: str, paths: Sequence[Path], name: str) -> None:
     """Puts a picture in the place of each of `paths`: a row for each choice of the other parameters. Raises InputError."""
-    plt = style.pyplot()
+    style.pyplot()
     groups = _groups(summary)
     rows, columns = min(len(groups), MOST_ROWS), len(summary.valleys) + 1
-    figure, axes = plt.subplots(
-        rows, columns, figsize=(3.7 * columns, 0.6 + 3.4 * rows), squeeze=False, sharex=True, layout="constrained"
-    )
+    figure, axes = style.subplots(rows, columns, figsize=(3.7 * columns, 0.6 + 3.4 * rows), squeeze=False, sharex=True)
     for row, (title, chosen) in zip(axes, groups.items(), strict=False):
         x = _positions(summary.parameters[0], chosen)
         for v, valley in enumerate(summary.valleys):
@@ -48,10 +45,7 @@ def plot_sweep(summary: SweepSummary, bright: str, paths: Sequence[Path], name: 
         figure.legend(handles, labels, title="$D_v$ at", loc="outside right center", frameon=False)
     left_out = f"   (the first {rows} of {len(groups)} choices of the other parameters)" if rows < len(groups) else ""
     figure.suptitle(name + left_out)
-    for path in paths:
-        with whole(path) as part:
-            figure.savefig(part, dpi=150)
-    plt.close(figure)
+    style.save(figure, *paths)
 
 
 def _groups(summary: SweepSummary) -> dict[str, NDArray[np.intp]]:

@@ -88,7 +88,7 @@ class PaperRun:
         return style.central_line(values) if self.in_plane else self.inversion.isotropic(values)
 
     def line_error(self, name: str, time: float) -> float:
-        """Bound on the relative error of `line` at a time; 0 where it needs no inversion."""
+        """What the inversion adds at most to the relative error of `line` at a time; 0 where it needs none."""
         values = self.fields.need(name)[_row(self.fields, time)]
         return 0.0 if self.in_plane else self.inversion.error(values[self.bright] if values.ndim == 2 else values)
 
@@ -102,7 +102,7 @@ class PaperRun:
         return np.concatenate((-q[:0:-1], q)), np.concatenate((backward[:0:-1], forward)).T
 
     def wigner_error(self, valley: int, time: float) -> float:
-        """Bound on the relative error of `wigner_line`."""
+        """What the inversion adds at most to the relative error of `wigner_line`; 0 where it needs none."""
         return 0.0 if self.in_plane else self.inversion.error_along_x(self._projections(valley, _row(self.wigner, time)))
 
     def _projections(self, valley: int, row: int) -> Array:
@@ -127,6 +127,10 @@ class PaperData:
     """Of each valley alone at 300 K."""
     coherent_lifetime: dict[str, float]
     """1/(γ + Γ_0) of |p0|² [ps] by temperature."""
+    flattening: dict[str, float]
+    """By how much the grid makes profiles too low in the middle, foretold (dynamics/resolution.py), by temperature."""
+    angles: int
+    """Directions of motion of the runs."""
 
     @property
     def by_temperature(self) -> dict[str, PaperRun]:
