@@ -95,14 +95,12 @@ class Space:
 
 
 @dataclasses.dataclass(frozen=True)
-class StepLadder:
-    """Steps of the three phases of a run; `auto` fills them in before the run and writes them into its input."""
+class StepPhase:
+    """Steps of at most `size` until a time; `auto` fills such phases in before the run and writes them into its input."""
 
-    pump: Duration
-    pump_end: Duration
-    early: Duration
-    early_end: Duration
-    late: Duration
+    size: Duration
+    until: Duration | None = None
+    """None in the last phase, which goes on to the end."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,12 +110,17 @@ class Time:
     end: Duration = 120.0
     integrator: Literal["auto", "etd2", "etd3", "arkimex3", "ars443"] = "auto"
     tolerance: float = 1e-3
-    steps: Auto | StepLadder = "auto"
+    steps: Auto | tuple[StepPhase, ...] = "auto"
     walltime: Annotated[float | None, Quantity("s", shown="h", positive=True)] = None
     """Stop with a checkpoint before this much real time has passed."""
 
     def __post_init__(self) -> None:
         require(1e-8 <= self.tolerance <= 0.1, "tolerance", self.tolerance, "a number from 1e-8 to 0.1")
+        if self.steps != "auto":
+            until = [phase.until for phase in self.steps]
+            ends = [time for time in until if time is not None]
+            good = until == [*ends, None] and ends == sorted(set(ends))
+            require(good, "steps", f"until {until} ps", "phases with increasing until, the last one without")
 
 
 @dataclasses.dataclass(frozen=True)

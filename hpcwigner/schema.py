@@ -12,7 +12,7 @@ import difflib
 import functools
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -146,8 +146,9 @@ def validate(cls: type[T], data: Mapping[str, Any], origin: str) -> T:
         return pydantic.TypeAdapter(cls).validate_python(data)
     except pydantic.ValidationError as error:
         # Of a union's alternatives, the one that got furthest into the data is the one the user meant.
-        details = max(error.errors(), key=lambda e: len(_keys_of(e["loc"], data)))
-        raise InputError(f"{origin}: {_explain(details, data)}") from None
+        depths = [len(_keys_of(e["loc"], data)) for e in error.errors()]
+        alike = [e for e, depth in zip(error.errors(), depths, strict=True) if depth == max(depths)]
+        raise InputError(f"{origin}: {_explain(alike, data)}") from None
 
 
 def _refuse_unknown_keys(hint: Any, data: object, path: tuple[str, ...], origin: str) -> None:
@@ -183,7 +184,9 @@ def _keys_of(location: Iterable[object], data: Any) -> list[str]:
     return keys
 
 
-def _explain(error: Any, data: Any) -> str:
+def _explain(errors: Sequence[Any], data: Any) -> str:
+    """The first error, with what other alternatives expect for the same key."""
+    error = errors[0]
     key = ".".join(_keys_of(error["loc"], data))
     if error["type"] in ("missing", "missing_argument"):
         return f"{'.'.join(filter(None, (key, str(error['loc'][-1]))))}: missing, and it has no default"
@@ -191,6 +194,8 @@ def _explain(error: Any, data: Any) -> str:
     if ": found " in message:  # from `require` in a __post_init__
         return ".".join(filter(None, (key, message)))
     message = message if message.startswith("expected") else f"expected {message}"
+    if any(e["type"] == "tuple_type" and e["loc"][:1] == error["loc"][:1] for e in errors[1:]):
+        message += " or a list"
     return f"{key}: found {_shorten(error['input'])}, {message}"
 
 

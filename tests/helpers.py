@@ -16,7 +16,7 @@ time: {{end: 3 ps, integrator: {integrator}, tolerance: 1e-2, steps: {steps}}}
 output: {{directory: {directory}, series_every: 0.25 ps, fields_every: 1 ps, wigner_at: [2 ps]}}
 """
 SLAB = "{dimensions: 1, length: 6 um, cells: 48, boundary: periodic}"
-FIXED_STEPS = "{pump: 10 fs, pump_end: 0.75 ps, early: 50 fs, early_end: 2 ps, late: 125 fs}"
+FIXED_STEPS = "[{size: 10 fs, until: 0.75 ps}, {size: 50 fs, until: 2 ps}, {size: 125 fs}]"
 
 
 def small_input(folder: Path, name: str = "run", space: str = SLAB, integrator: str = "etd3", steps: str = FIXED_STEPS) -> Path:

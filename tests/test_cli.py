@@ -43,7 +43,7 @@ def test_more_ranks_than_cells_can_hold(tmp_path):
 
 
 def test_too_long_steps_are_refused(tmp_path):
-    steps = "{pump: 10 fs, pump_end: 0.75 ps, early: 50 fs, early_end: 2 ps, late: 250 fs}"
+    steps = "[{size: 10 fs, until: 0.75 ps}, {size: 50 fs, until: 2 ps}, {size: 250 fs}]"
     found = hpcwigner(small_input(tmp_path, space="{cells: 300, length: 3 um}", steps=steps))
     assert found.returncode == 2
     assert "stability limit" in found.stderr

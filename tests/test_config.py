@@ -32,7 +32,7 @@ def load(tmp_path, overrides=(), **keys):
         ({"space": {"cells": [30, 30]}}, "space.cells", "one number"),
         ({"space": 3}, "space", "expected"),
         ({"time": {"integrator": "rk4"}}, "time.integrator", "'etd3'"),
-        ({"time": {"steps": {"pump": 3}}}, "time.steps.pump", "expected a unit"),
+        ({"time": {"steps": {"pump": 3}}}, "time.steps", "expected 'auto' or a list"),
         ({"time": {"end": "10.1 ps"}}, "time.end", "multiple of output.series_every"),
         ({"scattering": {"intervalley": {"off": "1 ps"}}}, "scattering.intervalley", "off_at"),
         ({"output": {"wigner_at": ["5 ps", 3]}}, "output.wigner_at.1", "expected a unit"),
@@ -70,7 +70,7 @@ def test_units_are_converted(tmp_path):
 
 
 def test_the_complete_input_loads_back_to_the_same(tmp_path):
-    steps = {"pump": "10 fs", "pump_end": "0.75 ps", "early": "0.1 ps", "early_end": "5 ps", "late": "0.25 ps"}
+    steps = [{"size": "10 fs", "until": "0.75 ps"}, {"size": "0.1 ps", "until": "5 ps"}, {"size": "0.25 ps"}]
     original = load(
         tmp_path,
         temperature="77.123456789 K",
@@ -83,6 +83,23 @@ def test_the_complete_input_loads_back_to_the_same(tmp_path):
     path = tmp_path / "again.yaml"
     path.write_text(config.to_yaml(original), encoding="utf-8")
     assert config.load(path) == original
+
+
+@pytest.mark.parametrize(
+    ("steps", "what"),
+    [
+        ([], "phases with increasing until"),
+        ([{"size": "10 fs", "until": "1 ps"}], r"time\.steps: found 'until \[1.0\] ps', expected phases .* the last one without"),
+        ([{"size": "10 fs"}, {"size": "20 fs"}], "the last one without"),
+        ([{"size": "1 fs", "until": "2 ps"}, {"size": "2 fs", "until": "1 ps"}, {"size": "3 fs"}], "increasing until"),
+        ([{"size": 10}], r"time\.steps\.0\.size.*unit"),
+        ([{"sise": "10 fs"}], r"time\.steps\.0\.sise: unknown key; did you mean 'size'"),
+        ("fast", r"time\.steps"),
+    ],
+)
+def test_phases_of_steps_that_make_no_sense_are_refused(tmp_path, steps, what):
+    with pytest.raises(InputError, match=what):
+        load(tmp_path, time={"steps": steps})
 
 
 @pytest.mark.parametrize("value", [0.1, 1 / 3, 123.456e-7, 7.000000000000001])

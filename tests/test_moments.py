@@ -8,7 +8,7 @@ from helpers import ROOT
 from mpi4py import MPI
 
 from hpcwigner import config
-from hpcwigner.dynamics import kinetics, system
+from hpcwigner.dynamics import kinetics, ladder, system
 from hpcwigner.dynamics.ladder import MomentProblem, NoLadderError, choose, deviation
 from hpcwigner.dynamics.pump import Pump
 from hpcwigner.exciton import materials
@@ -115,6 +115,34 @@ def test_steps_are_chosen_to_the_tolerance(problem, reference):
         assert deviation(problem.integrated("etd3", plan), reference, times)[0].max() <= tolerance
     with pytest.raises(NoLadderError):
         choose(problem, {"etd2": 1.0}, 1e-8, reference)
+
+
+@pytest.mark.parametrize("rates", [20.0], indirect=True)
+def test_steps_grow_while_the_tolerance_allows(problem, reference):
+    """Fewer steps than with one size after the pulse, and no phase could have longer ones."""
+    plan = choose(problem, {"etd2": 1.0}, 1e-3, reference).plan
+    sizes = [step.size for step in plan.steps()]
+    assert sizes == sorted(sizes)
+    times = 0.25 * np.arange(len(reference))
+    counts = [count for _, count in plan.phases]
+    assert len(counts) > 2
+    assert counts[1] > counts[-1]
+    single = problem.plan(plan.phases[0], (problem.end, counts[1] - 1))
+    assert deviation(problem.integrated("etd2", single), reference, times)[0].max() > 1e-3
+    for i in range(2, len(counts)):
+        longer = [(end, count - (k == i - 1)) for k, (end, count) in enumerate(plan.phases)]
+        if longer[i - 1][1] > 0:
+            found = problem.integrated("etd2", problem.plan(*longer))
+            assert deviation(found, reference, times)[0].max() > 1e-3
+
+
+def test_steps_shrink_again_after_a_switch(problem):
+    """Scattering that ends at 2 ps asks for short steps once more: phases begin anew there."""
+    switched = dataclasses.replace(problem, switches=(2.0,), scatterings=[problem.scatterings[0]] * 2)
+    ends = ladder._ends_of_phases(switched, 0.75)
+    assert ends == [2.0, 4.0, 5.0, 6.0]
+    assert ladder._ends_of_phases(dataclasses.replace(problem, end=30.0), 0.75) == [2.0, 3.0, 5.0, 20.0, 30.0]
+    assert ladder._ends_of_phases(dataclasses.replace(switched, end=30.0), 0.75) == [2.0, 4.0, 5.0, 7.0, 22.0, 30.0]
 
 
 def test_auto_takes_the_cheaper_integrator(problem, reference):

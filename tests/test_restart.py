@@ -18,7 +18,7 @@ from hpcwigner.storage.reading import read
 SLAB = "{dimensions: 1, length: 6 um, cells: 48}"
 PLANE = "{dimensions: 2, length: 4 um, cells: [14, 12], boundary: reflecting}"
 EVERY_STEP = ("--set", "checkpoint.every=0 s", "--set", "checkpoint.keep=1000", "--set", "time.end=2.5 ps")
-FEW_STEPS = "{pump: 50 fs, pump_end: 0.75 ps, early: 125 fs, early_end: 1.5 ps, late: 125 fs}"
+FEW_STEPS = "[{size: 50 fs, until: 0.75 ps}, {size: 125 fs}]"
 """29 steps to 2.5 ps."""
 FILES = ("series.h5", "fields.h5", "wigner.h5")
 
@@ -109,7 +109,7 @@ def test_automatic_steps_are_those_of_the_first_start(tmp_path):
         ("temperature=78 K", "temperature"),
         ("momentum.angles=12", "momentum.angles"),
         ("space.cells=50", "space.cells"),
-        ("time.steps={pump: 10 fs, pump_end: 0.75 ps, early: 50 fs, early_end: 2 ps, late: 250 fs}", "time.steps.late"),
+        ("time.steps=[{size: 10 fs, until: 0.75 ps}, {size: 50 fs, until: 2 ps}, {size: 250 fs}]", "time.steps"),
         ("output.series_every=0.5 ps", "output.series_every"),
     ],
 )
@@ -186,7 +186,7 @@ def test_a_save_file_saves_and_goes_on(tmp_path):
         time.sleep(0.1)
     assert (tmp_path / "run/checkpoints/latest").exists()
     assert process.poll() is None
-    second = hpcwigner(tmp_path / "run.yaml", "--restart")
+    second = hpcwigner(tmp_path / "run.yaml", "--restart", "--set", "time.end=3000 ps")
     assert second.returncode == 2
     assert "another run is under way" in second.stderr
     (tmp_path / "run/STOP").touch()

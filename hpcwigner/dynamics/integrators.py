@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -33,15 +34,15 @@ class Schedule:
         """`amplitude` multiplies |p0|²: the total generated population."""
         self.steps = plan.steps()
         self.end = plan.end
-        self._sources: list[Array | None] = []
-        for step in self.steps:
-            polynomial = amplitude * pump.polynomial(step.start, step.size)
-            formed = np.abs(polynomial).max() * step.size * pump.formation_rate
-            self._sources.append(polynomial if formed > NEGLIGIBLE_SOURCE * amplitude else None)
+        self.pump, self.amplitude = pump, amplitude
+        self.source = functools.lru_cache(maxsize=4)(self._source)
 
-    def source(self, number: int) -> Array | None:
+    def _source(self, number: int) -> Array | None:
         """Polynomial of |p0|² in a step, None when nothing is formed."""
-        return self._sources[number]
+        step = self.steps[number]
+        polynomial = self.amplitude * self.pump.polynomial(step.start, step.size)
+        formed = np.abs(polynomial).max() * step.size * self.pump.formation_rate
+        return polynomial if formed > NEGLIGIBLE_SOURCE * self.amplitude else None
 
     def time_after(self, number: int) -> float:
         """Time at the end of a step [ps]."""

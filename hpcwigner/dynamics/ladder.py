@@ -7,6 +7,7 @@ of the same integrator on the moment system: it is measured there, against the e
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -29,8 +30,10 @@ JUDGED_FROM = 1.0
 """D_v(t) counts from here on [ps]."""
 REFERENCE_STEP = 0.0025
 """Step of ETD3 during the pulse in the reference [ps]; its error there is below 1e-8."""
-EARLY_PHASE = 5.0
-"""The early phase ends here [ps]."""
+PHASES = (2.0, 3.0, 5.0)
+"""Steps may change this long after the start and after each switch [ps], and after ten, a hundred, … times that."""
+SHARES = (1.0, 0.5, 0.25)
+"""Parts of the tolerance that early phases may use up: what they spare allows longer steps later."""
 
 
 class NoLadderError(ValueError):
@@ -103,8 +106,16 @@ class MomentProblem:
     def _integrated(
         self, name: str, plan: StepPlan, cache: etd.OperatorCache | None
     ) -> Iterator[tuple[float, SpatialMoments, Scattering]]:
+        return iter(self.advanced(name, plan, cache)[0])
+
+    def advanced(
+        self, name: str, plan: StepPlan, cache: etd.OperatorCache | None, first: int = 0, start: Array | None = None
+    ) -> tuple[list[tuple[float, SpatialMoments, Scattering]], Array]:
+        """Moments at the outputs of a plan, from step number `first` and the state `start` there on, and the last state."""
         system = self.system
         vector = system.create_vector()
+        state = system.view(vector)
+        state[...] = 0.0 if start is None else start
         outputs = {int(n): i for i, n in enumerate(plan.boundaries())}
         states: list[tuple[float, SpatialMoments, Scattering]] = []
 
@@ -114,9 +125,10 @@ class MomentProblem:
                 states.append((time, system.moments(u), self.scatterings[self._stage_at(time)]))
 
         schedule = Schedule(plan, self.pump, self.amplitude)
-        integrate(name, system, self.scatterings, schedule, MPI.COMM_SELF, monitor, vector, cache=cache)
+        integrate(name, system, self.scatterings, schedule, MPI.COMM_SELF, monitor, vector, first, cache=cache)
+        last = system.view(vector).copy()
         vector.destroy()
-        return iter(states)
+        return states, last
 
     def integrated(self, name: str, plan: StepPlan, cache: etd.OperatorCache | None = None) -> list[Budget]:
         """Budgets at the outputs from an integrator with its steps."""
@@ -178,16 +190,17 @@ def choose(problem: MomentProblem, largest_steps: Mapping[str, float], tolerance
 
 
 class _Trial:
-    """Tries steps of one integrator on the moment equations."""
+    """Finds the steps of one integrator on the moment equations, one phase after the other."""
 
     def __init__(self, problem: MomentProblem, name: str, tolerance: float, largest: float, reference: Sequence[Budget]) -> None:
-        self.problem, self.name, self.tolerance, self.reference = problem, name, tolerance, reference
+        self.problem, self.name, self.tolerance = problem, name, tolerance
         plan = problem.plan((problem.end, 1))
-        tick = plan.tick
         self.times = np.array([plan.output_time(i) for i in range(plan.outputs)])
-        self.pump = (_round_up(problem.pump.end_of_pulse, tick), math.ceil(tick / LONGEST_PUMP_STEP - 1e-9))
-        self.early_end = _round_up(EARLY_PHASE, tick)
-        self.counts = [n for n in _counts(tick) if n >= tick / largest - 1e-9]
+        self.reference = np.array([b.diffusion for b in reference])
+        end_of_pulse = _round_up(problem.pump.end_of_pulse, plan.tick)
+        self.pump = (end_of_pulse, math.ceil(plan.tick / LONGEST_PUMP_STEP - 1e-9))
+        self.counts = [n for n in _counts(plan.tick) if n >= plan.tick / largest - 1e-9]
+        self.ends = _ends_of_phases(problem, end_of_pulse)
         self._cache: etd.OperatorCache | None = None
         if name in etd.SCHEMES:
             orders = problem.system.orders
@@ -195,34 +208,66 @@ class _Trial:
 
     def cheapest(self, bound: float) -> Choice | None:
         """The cheapest choice that reaches the tolerance and costs less than `bound`, None if there is none."""
+        best = None
         try:
-            return self._search(bound)
+            for share in SHARES:
+                found = self._forward(share * self.tolerance, bound)
+                if found is not None:
+                    best, bound = found, found.cost
         finally:
             if self._cache is not None:
                 self._cache.free()
+        return best
 
-    def _search(self, bound: float) -> Choice | None:
-        early_is_over = _round_up(self.early_end, self.problem.output_every)
-        fine_enough_early = False
-        for early in self.counts:
-            if self._choice(early, self.counts[0]).cost >= bound:
+    def _forward(self, target: float, bound: float) -> Choice | None:
+        """In each phase the longest steps with an error below `target`, or else the shortest if within the tolerance."""
+        phases: tuple[tuple[float, int], ...] = (self.pump,)
+        done, state = 0, None
+        pulse = self._until(self.pump[0], phases)
+        _, state = self.problem.advanced(self.name, pulse, self._cache)
+        done = len(pulse.steps())
+        for end in self.ends:
+            for count in self.counts:
+                tried = (*phases, (end, count))
+                if Choice(self.name, self.problem.plan(*tried, (self.problem.end, self.counts[0]))).cost >= bound:
+                    return None
+                plan = self._until(end, tried)
+                error, after = self._continued(plan, done, state)
+                if error <= target or (count == self.counts[-1] and error <= self.tolerance):
+                    break
+            else:
                 return None
-            fine_enough_early = fine_enough_early or self._error(self._choice(early, early), early_is_over) <= self.tolerance
-            if not fine_enough_early:
-                continue
-            for late in (n for n in self.counts if n <= early):
-                choice = self._choice(early, late)
-                if choice.cost < bound and self._error(choice, self.problem.end) <= self.tolerance:
-                    return choice
-        return None
+            phases, done, state = tried, len(plan.steps()), after
+        return Choice(self.name, self._until(self.problem.end, _merged(phases)))
 
-    def _choice(self, early: int, late: int) -> Choice:
-        return Choice(self.name, self.problem.plan(self.pump, (self.early_end, early), (self.problem.end, late)))
+    def _until(self, end: float, phases: Sequence[tuple[float, int]]) -> StepPlan:
+        return dataclasses.replace(self.problem.plan(*phases), end=end)
 
-    def _error(self, choice: Choice, until: float) -> float:
-        short = dataclasses.replace(choice.plan, end=min(until, self.problem.end))
-        found = self.problem.integrated(self.name, short, self._cache)
-        return float(np.nanmax(deviation(found, self.reference, self.times)[0]))
+    def _continued(self, plan: StepPlan, done: int, state: Array | None) -> tuple[float, Array]:
+        """Largest error of D_v in the steps of a plan that are not done yet, and the state after them."""
+        states, after = self.problem.advanced(self.name, plan, self._cache, done, state)
+        found = self.reference.copy()
+        for (time, *_), b in zip(
+            states, budgets(iter(states), self.problem.coherent, self.problem.pump.width_squared), strict=True
+        ):
+            found[round(time / self.problem.output_every)] = b.diffusion
+        return float(np.nanmax(relative_deviation(found, self.reference, self.times))), after
+
+
+def _ends_of_phases(problem: MomentProblem, end_of_pulse: float) -> list[float]:
+    """Outputs at which steps may change: 2, 5, 20, 50, … ps after the start and after each switch, and the end."""
+    every, ends = problem.output_every, {problem.end}
+    for begin, stop in itertools.pairwise((0.0, *problem.switches, problem.end)):
+        ends.add(stop)
+        offsets = (scale * offset for scale in 10.0 ** np.arange(6) for offset in PHASES)
+        ends |= {t for t in (_round_up(begin + offset, every) for offset in offsets) if t < stop}
+    return sorted(t for t in ends if t > end_of_pulse + 1e-9)
+
+
+def _merged(phases: Sequence[tuple[float, int]]) -> list[tuple[float, int]]:
+    """Phases with equal steps made one."""
+    follows = [*(count for _, count in phases[1:]), None]
+    return [phase for phase, after in zip(phases, follows, strict=True) if phase[1] != after]
 
 
 def _counts(tick: float) -> list[int]:

@@ -11,7 +11,7 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from hpcwigner.config import Config
+from hpcwigner.config import Config, StepPhase
 from hpcwigner.dynamics import etd, kinetics, ladder
 from hpcwigner.dynamics.pump import Pump
 from hpcwigner.dynamics.steps import plan
@@ -27,7 +27,7 @@ from hpcwigner.schema import InputError
 from hpcwigner.space.drift import runge_kutta, stability_limit
 from hpcwigner.space.grid import Decomposition, DecompositionError, SpaceGrid, process_grid
 
-AUTO_INTEGRATORS = ("etd3", "etd2")
+AUTO_INTEGRATORS = ("etd2", "etd3")
 """`auto` takes the cheaper one for the tolerance asked for; the IMEX schemes never are (table in the README)."""
 SAFETY = 0.9
 """Part of the drift's stability limit that steps may use."""
@@ -97,8 +97,7 @@ class Problem:
         candidates = AUTO_INTEGRATORS if time.integrator == "auto" else (time.integrator,)
         largest = {name: self.largest_step(name) for name in candidates}
         if time.steps != "auto":
-            s = time.steps
-            phases = ((s.pump_end, s.pump), (s.early_end, s.early), (time.end, s.late))
+            phases = [(time.end if phase.until is None else phase.until, phase.size) for phase in time.steps]
             chosen = plan(output.series_every, time.end, phases, self.switches)
             longest, limit = max(step.size for step in chosen.steps()), largest[candidates[0]] / SAFETY
             if longest > limit:
@@ -216,11 +215,9 @@ def _check_switches(config: Config, pump: Pump) -> None:
 
 def completed(config: Config, choice: ladder.Choice, folded: bool) -> Config:
     """The input with everything that was `auto` filled in: it runs again to the same result."""
-    from hpcwigner.config import StepLadder
-
-    (pump_end, pump), (early_end, early), (_, late) = choice.plan.phases
-    tick = choice.plan.tick
-    steps = StepLadder(pump=tick / pump, pump_end=pump_end, early=tick / early, early_end=early_end, late=tick / late)
+    phases, tick = choice.plan.phases, choice.plan.tick
+    ends = [*(end for end, _ in phases[:-1]), None]
+    steps = tuple(StepPhase(tick / count, end) for (_, count), end in zip(phases, ends, strict=True))
     time = dataclasses.replace(config.time, steps=steps, integrator=cast(Any, choice.integrator))
     space = dataclasses.replace(config.space, symmetry="folded" if folded else "whole")
     return dataclasses.replace(config, time=time, space=space)

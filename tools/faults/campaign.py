@@ -23,7 +23,7 @@ momentum: {energy_max: 62 meV, energy_step: 4 meV, angles: ANGLES}
 space: {dimensions: 1, length: 6 um, cells: 48, boundary: periodic}
 time:
   {end: 8 ps, integrator: etd3, tolerance: 1e-2,
-   steps: {pump: 25 fs, pump_end: 0.75 ps, early: 50 fs, early_end: 2 ps, late: 125 fs}}
+   steps: [{size: 25 fs, until: 0.75 ps}, {size: 50 fs, until: 2 ps}, {size: 125 fs}]}
 output: {directory: unused, series_every: 0.25 ps, fields_every: 1 ps, wigner_at: [2 ps]}
 checkpoint: {every: EVERY s, keep: 2}
 """
