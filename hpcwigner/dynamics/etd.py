@@ -88,9 +88,7 @@ class ExponentialIntegrator:
         self.system = system
         points, rows, cells = system.shape
         self.vectors = np.zeros((rows, points, self.slots, cells))
-        buffer = np.zeros(points * rows * cells)
-        self._drift = buffer.reshape(points, rows, cells)
-        self._result = buffer.reshape(rows, points, cells)  # the same memory: drift is spent when a result is made
+        self._result = np.zeros((rows, points, cells))
 
     @classmethod
     def matrices(cls, phi: PhiFunctions, h: float) -> list[Array]:
@@ -106,14 +104,11 @@ class ExponentialIntegrator:
         """Advances `u` in place by one step; `source` are the polynomial coefficients of |p0|² in it."""
         raise NotImplementedError
 
-    def _load(self, index: int, state: Array) -> None:
-        """Harmonics of a state into a slot."""
-        self.system.to_harmonics(state, self.vectors, index)
-
-    def _load_drift(self, index: int, state: Array, factor: float = 1.0, minus: int | None = None) -> None:
-        """Harmonics of the drift of a state, times `factor` and less what another slot holds, into a slot."""
-        self.system.explicit(state, self._drift)
-        self.system.to_harmonics(self._drift, self.vectors, index, factor, minus)
+    def _load_drift(
+        self, index: int, state: Array, factor: float = 1.0, minus: int | None = None, own: int | None = None
+    ) -> None:
+        """Harmonics of the drift of a state, times `factor` and less what slot `minus` holds, and of the state itself."""
+        self.system.explicit_to_harmonics(state, self.vectors, index, factor, minus, own)
 
     def _combine(
         self, operators: StepOperators, stage: int, first: int, last: int, source: Array | None, out: Array, add: bool = False
@@ -144,8 +139,7 @@ class ETD2(ExponentialIntegrator):
         return np.asarray(a + phi[2] * drift * (a - 1))
 
     def step(self, u: Array, operators: StepOperators, source: Array | None) -> None:
-        self._load_drift(0, u)
-        self._load(1, u)  # from here on u is known by its harmonics, and its place is taken by a
+        self._load_drift(0, u, own=1)  # from here on u is known by its harmonics, and its place is taken by a
         formed = None if source is None else operators.source(half=False, polynomial=source)
         self._combine(operators, 0, 0, 2, formed, u)
         self._load_drift(1, u, minus=0)
@@ -181,8 +175,7 @@ class ETD3(ExponentialIntegrator):
         return np.asarray(b + last + (2 * phi[2] - 4 * phi[3] - phi[1]) * w)
 
     def step(self, u: Array, operators: StepOperators, source: Array | None) -> None:
-        self._load_drift(0, u)
-        self._load(1, u)  # from here on u is known by its harmonics, and its place is taken by a, then b
+        self._load_drift(0, u, own=1)  # from here on u is known by its harmonics, and its place is taken by a, then b
         formed = None if source is None else operators.source(half=True, polynomial=source)
         self._combine(operators, 0, 0, 2, formed, u)
         self._load_drift(2, u, factor=2, minus=0)

@@ -15,11 +15,12 @@ from mpi4py import MPI
 from hpcwigner.dynamics import etd
 from hpcwigner.dynamics.ladder import Choice
 from hpcwigner.dynamics.system import Problem
+from hpcwigner.kernels import HALO
 from hpcwigner.momentum.harmonics import AngularTransform
 from hpcwigner.observables.fields import Directions
 from hpcwigner.schema import InputError
 from hpcwigner.space.drift import upwind_derivative
-from hpcwigner.space.grid import HALO, process_grid
+from hpcwigner.space.grid import process_grid
 from hpcwigner.storage.checkpoint import LARGEST_WRITE
 
 MIB = 2**20

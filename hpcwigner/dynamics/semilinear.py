@@ -43,6 +43,11 @@ class SemilinearSystem(Protocol):
     def explicit(self, state: Array, out: Array) -> None:
         """out = A u: what is not stiff."""
 
+    def explicit_to_harmonics(
+        self, state: Array, slots: Array, index: int, factor: float = 1.0, minus: int | None = None, own: int | None = None
+    ) -> None:
+        """slots[:, :, index] = factor · harmonics of A u − slots[:, :, minus], and slots[:, :, own] = harmonics of u."""
+
     def add_source(self, harmonics: Array, per_cell: Array) -> None:
         """Adds the source's spatial profile times `per_cell` (cell,) to harmonics."""
 

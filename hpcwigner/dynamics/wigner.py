@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hpcwigner import kernels
 from hpcwigner.momentum.grid import Angles, EnergyGrid
-from hpcwigner.momentum.harmonics import AngularTransform
+from hpcwigner.momentum.harmonics import AngularTransform, flat, scaled, slot_rows
 from hpcwigner.parallel import readable
 from hpcwigner.space.drift import Drift
 from hpcwigner.space.grid import Decomposition
@@ -36,6 +37,7 @@ class WignerSystem:
             outward=tuple((angles.cosine, angles.sine)[axis] for axis in axes),
         )
         self.drift = Drift(decomposition, halo, energies.velocity, angles.cosine, angles.sine)
+        self._drifted = np.zeros((self._transform.few, rows, cells))
 
     def create_vector(self) -> Any:
         return self.decomposition.dm.createGlobalVec()
@@ -55,6 +57,16 @@ class WignerSystem:
     def explicit(self, state: Array, out: Array) -> None:
         shape = self.decomposition.local_shape
         self.drift.apply(state.reshape(shape), out.reshape(shape))
+
+    def explicit_to_harmonics(
+        self, state: Array, slots: Array, index: int, factor: float = 1.0, minus: int | None = None, own: int | None = None
+    ) -> None:
+        t = self._transform
+        target, shift = slot_rows(slots, index, minus)
+        beside = 0 if own is None else own - index
+        matrices = *scaled(t.forwards, factor), t.forwards[-1]
+        for arguments in self.drift.passes(state.reshape(self.decomposition.local_shape)):
+            kernels.upwind_transformed(*arguments, self._drifted, t.fold, matrices, t.work, flat(slots), target, shift, beside)
 
     def add_source(self, harmonics: Array, per_cell: Array) -> None:
         for point, strength in enumerate(self.source_profile):

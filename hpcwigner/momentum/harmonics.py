@@ -12,7 +12,7 @@ import itertools
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcwigner.compiled import njit
+from hpcwigner import kernels
 from hpcwigner.momentum.grid import Angles
 
 Array = NDArray[np.float64]
@@ -30,11 +30,12 @@ class AngularTransform:
         """`cells` is the number of energy cells of a state."""
         fold, member = _folding(angles)
         alike = np.abs(angles.to_harmonics @ fold.T) > 1e-9  # (harmonic, folded): of the same kind
-        self._fold, self._unfold = _rows(fold), _rows(fold.T)
-        self._forward = _rows(np.where(alike, angles.to_harmonics[:, member], 0.0))
-        self._backward = _rows(np.where(alike.T, angles.from_harmonics[member], 0.0))
+        self.fold, self._unfold = _rows(fold), _rows(fold.T)
+        self.forwards = _rows(np.where(alike, angles.to_harmonics[:, member], 0.0))
+        self._backwards = _rows(np.where(alike.T, angles.from_harmonics[member], 0.0))
         # Several points at a time, so that each harmonic is written in long runs.
-        self._work = np.zeros((max(1, CACHE // (8 * angles.count * cells)) * angles.count, cells))
+        self.few = max(1, CACHE // (8 * angles.count * cells))
+        self.work = np.zeros((self.few * angles.count, cells))
 
     def forward(self, state: Array, slots: Array, index: int, factor: float = 1.0, minus: int | None = None) -> None:
         """slots[:, :, index] = factor · harmonics of `state` − slots[:, :, minus].
@@ -42,19 +43,37 @@ class AngularTransform:
         `state` (point, angle, cell) and `slots` (harmonic, point, slot, cell) are contiguous.
         """
         points, angles = state.shape[:2]
-        count = slots.shape[2]
-        starts, columns, values = self._forward
-        source, target = (angles, 1, 0), (count, count * points, index)
-        other = index if minus is None else minus
-        second = starts, columns, factor * values
-        _apply(points, self._fold, second, _flat(state), source, self._work, _flat(slots), target, other - index, False)
+        every, second = np.arange(points), scaled(self.forwards, factor)
+        target, shift = slot_rows(slots, index, minus)
+        kernels.transform(
+            every, every, self.fold, second, flat(state), (angles, 1, 0), self.work, flat(slots), target, shift, False
+        )
 
     def backward(self, harmonics: Array, out: Array, add: bool = False) -> None:
         """`out` (point, angle, cell) becomes the state with these harmonics (harmonic, point, cell), or grows by it."""
         points, angles, _ = out.shape
-        source, target = (1, points, 0), (angles, 1, 0)
-        work = self._work[:angles]  # a point at a time: it is written in one run
-        _apply(points, self._backward, self._unfold, _flat(harmonics), source, work, _flat(out), target, 0, add)
+        every, source, target = np.arange(points), (1, points, 0), (angles, 1, 0)
+        work = self.work[:angles]  # a point at a time: it is written in one run
+        kernels.transform(every, every, self._backwards, self._unfold, flat(harmonics), source, work, flat(out), target, 0, add)
+
+
+def slot_rows(slots: Array, index: int, minus: int | None) -> tuple[tuple[int, int, int], int]:
+    """Where kernels.transform finds slots[:, :, index], and how many rows after it slots[:, :, minus] lies (0 for None)."""
+    points, count = slots.shape[1:3]
+    return (count, count * points, index), 0 if minus is None else minus - index
+
+
+def scaled(matrix: Rows, factor: float) -> Rows:
+    """A sparse matrix times a number."""
+    starts, columns, values = matrix
+    return starts, columns, factor * values
+
+
+def flat(array: Array) -> Array:
+    """All rows of energies, never a copy: setting a shape fails where that would take one."""
+    rows = array.view()
+    rows.shape = (-1, array.shape[-1])
+    return rows
 
 
 class AngularSums:
@@ -70,15 +89,8 @@ class AngularSums:
         """Sums of `state` (point, angle, cell), shape (sum, point, cell); both arrays contiguous."""
         points, angles, cells = state.shape
         sums = np.empty((len(self._weights), points, cells)) if out is None else out
-        _sum(points, angles, self._weights, _flat(state), _flat(sums))
+        kernels.angular_sums(points, angles, self._weights, flat(state), flat(sums))
         return sums
-
-
-def _flat(array: Array) -> Array:
-    """All rows of energies, never a copy: setting a shape fails where that would take one."""
-    rows = array.view()
-    rows.shape = (-1, array.shape[-1])
-    return rows
 
 
 def _folding(angles: Angles) -> tuple[Array, NDArray[np.int64]]:
@@ -107,78 +119,3 @@ def _rows(matrix: Array) -> Rows:
         values += [*row[found], *np.zeros(more)]
         starts.append(len(columns))
     return np.array(starts), np.array(columns), np.array(values)
-
-
-@njit(cache=True, fastmath={"contract"})
-def _apply(points, first, second, x, source, work, y, target, shift, add):  # type: ignore[no-untyped-def]
-    """y = second · first · x at each point; row k of point p is row p·a + k·b + c of an array with (a, b, c)."""
-    count, cells = first[0].size - 1, x.shape[1]
-    block = work.shape[0] // count
-    for begin in range(0, points, block):
-        some = min(block, points - begin)
-        for b in range(some):
-            for k in range(count):
-                _row(first, k, x, (begin + b) * source[0] + source[2], source[1], work, b * count + k, False)
-        for k in range(count):
-            for b in range(some):
-                place = (begin + b) * target[0] + k * target[1] + target[2]
-                _row(second, k, work, b * count, 1, y, place, add)
-                if shift != 0:
-                    other = place + shift
-                    for n in range(cells):
-                        y[place, n] -= y[other, n]
-
-
-@njit(cache=True)
-def _sum(points, angles, weights, x, y):  # type: ignore[no-untyped-def]
-    """y[sum, point] = weights · x[point], eight angles at a time: as fast as memory is read."""
-    cells = y.shape[1]
-    for point in range(points):
-        base = point * angles
-        for k in range(weights.shape[0]):
-            place = k * points + point
-            for j in range(0, weights.shape[1], 8):
-                c0, c1, c2, c3 = weights[k, j], weights[k, j + 1], weights[k, j + 2], weights[k, j + 3]
-                c4, c5, c6, c7 = weights[k, j + 4], weights[k, j + 5], weights[k, j + 6], weights[k, j + 7]
-                i0, i1, i2, i3 = base + j, base + j + 1, base + j + 2, base + j + 3
-                last = base + angles - 1  # beyond the angles weights are zero
-                i4, i5, i6, i7 = min(i3 + 1, last), min(i3 + 2, last), min(i3 + 3, last), min(i3 + 4, last)
-                i1, i2, i3 = min(i1, last), min(i2, last), min(i3, last)
-                if j == 0:
-                    for n in range(cells):
-                        near = c0 * x[i0, n] + c1 * x[i1, n] + c2 * x[i2, n] + c3 * x[i3, n]
-                        y[place, n] = near + c4 * x[i4, n] + c5 * x[i5, n] + c6 * x[i6, n] + c7 * x[i7, n]
-                else:
-                    for n in range(cells):
-                        near = c0 * x[i0, n] + c1 * x[i1, n] + c2 * x[i2, n] + c3 * x[i3, n]
-                        y[place, n] += near + c4 * x[i4, n] + c5 * x[i5, n] + c6 * x[i6, n] + c7 * x[i7, n]
-
-
-@njit(inline="always")
-def _row(matrix, k, x, base, stride, y, place, add):  # type: ignore[no-untyped-def]
-    """Row k of a product. Whole arrays are indexed: a view of a row costs more than a pass over it (views are counted)."""
-    starts, columns, c = matrix
-    cells = y.shape[1]
-    j, end = starts[k], starts[k + 1]
-    while j < end:
-        c0, c1, c2, c3 = c[j], c[j + 1], c[j + 2], c[j + 3]
-        i0, i1 = base + stride * columns[j], base + stride * columns[j + 1]
-        i2, i3 = base + stride * columns[j + 2], base + stride * columns[j + 3]
-        if end - j == 5:
-            c4, i4 = c[j + 4], base + stride * columns[j + 4]
-            j += 5
-            if add:
-                for n in range(cells):
-                    y[place, n] += c0 * x[i0, n] + c1 * x[i1, n] + c2 * x[i2, n] + c3 * x[i3, n] + c4 * x[i4, n]
-            else:
-                for n in range(cells):
-                    y[place, n] = c0 * x[i0, n] + c1 * x[i1, n] + c2 * x[i2, n] + c3 * x[i3, n] + c4 * x[i4, n]
-        else:
-            j += 4
-            if add:
-                for n in range(cells):
-                    y[place, n] += c0 * x[i0, n] + c1 * x[i1, n] + c2 * x[i2, n] + c3 * x[i3, n]
-            else:
-                for n in range(cells):
-                    y[place, n] = c0 * x[i0, n] + c1 * x[i1, n] + c2 * x[i2, n] + c3 * x[i3, n]
-        add = True

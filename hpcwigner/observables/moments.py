@@ -54,6 +54,15 @@ class MomentSystem:
         out[0, 1] = self.velocity * state[0, 0]
         out[0, 2] = 2 * self.velocity * state[0, 1]
 
+    def explicit_to_harmonics(
+        self, state: Array, slots: Array, index: int, factor: float = 1.0, minus: int | None = None, own: int | None = None
+    ) -> None:
+        moved = np.empty_like(state)
+        self.explicit(state, moved)
+        self.to_harmonics(moved, slots, index, factor, minus)
+        if own is not None:
+            self.to_harmonics(state, slots, own)
+
     def add_source(self, harmonics: Array, per_cell: Array) -> None:
         harmonics[0, 0] += per_cell
         harmonics[2, 0] += self.source_width_squared * per_cell

@@ -9,10 +9,9 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from hpcwigner.kernels import HALO
 
-HALO = 3
-"""Width of the halo: the order-5 upwind stencil reaches three cells upstream."""
+Array = NDArray[np.float64]
 
 
 class DecompositionError(ValueError):

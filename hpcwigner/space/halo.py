@@ -8,7 +8,8 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from hpcwigner.space.grid import HALO, Decomposition
+from hpcwigner.kernels import HALO
+from hpcwigner.space.grid import Decomposition
 
 Array = NDArray[np.float64]
 
@@ -17,7 +18,7 @@ class Halo:
     """Ghost planes of one array at a time, beside the owned block, which stays in place.
 
     `ghosts[axis][side]` (side 0 lower, 1 upper) holds HALO planes in the order of increasing coordinate, with the shape
-    of the block and HALO in place of its extent along `axis`. `start` packs and sends, `finish` waits and fills walls.
+    of the block and HALO in place of its extent along `axis`. `start` packs, sends and fills walls, `finish` waits.
     """
 
     def __init__(self, decomposition: Decomposition, mirrors: tuple[NDArray[np.int64], ...], outward: tuple[Array, ...]):
@@ -27,14 +28,12 @@ class Halo:
         shape = decomposition.local_shape
         self.axes = range(decomposition.grid.dimensions)
         self.ghosts: list[list[Array]] = []
-        self._packed: list[list[Array]] = []
+        self._packed: dict[tuple[int, int], Array] = {}
         self._requests: list[Any] = []
-        self._copies: list[tuple[int, int]] = []
         for axis in self.axes:
             plane = list(shape)
             plane[axis] = HALO
             self.ghosts.append([np.zeros(plane), np.zeros(plane)])
-            self._packed.append([np.zeros(plane), np.zeros(plane)])
             for side in (0, 1):
                 self._connect(axis, side)
         if len(self.ghosts) == 1:  # the drift kernel takes ghosts of both axes
@@ -43,48 +42,47 @@ class Halo:
     def _connect(self, axis: int, side: int) -> None:
         comm = self.decomposition.comm
         neighbor = self.decomposition.neighbor(axis, 2 * side - 1)
-        if neighbor is None:
+        if neighbor in (None, comm.rank):
             return
-        if neighbor == comm.rank:
-            self._copies.append((axis, side))
-            return
+        packed = self._packed[axis, side] = np.zeros_like(self.ghosts[axis][side])
         # A message is tagged by the side on which it leaves; it arrives on the opposite one.
-        self._requests.append(comm.Send_init(self._packed[axis][side], neighbor, tag=2 * axis + side))
+        self._requests.append(comm.Send_init(packed, neighbor, tag=2 * axis + side))
         self._requests.append(comm.Recv_init(self.ghosts[axis][side], neighbor, tag=2 * axis + 1 - side))
 
     @property
     def bytes_sent(self) -> int:
         """Bytes this rank sends per exchange."""
-        sides = [(a, s) for a in self.axes for s in (0, 1)]
-        remote = [k for k in sides if self.decomposition.neighbor(k[0], 2 * k[1] - 1) not in (None, self.decomposition.comm.rank)]
-        return sum(self._packed[axis][side].nbytes for axis, side in remote)
+        return sum(packed.nbytes for packed in self._packed.values())
 
     def start(self, u: Array) -> None:
-        """Packs the outermost planes of `u` (x, y, angle, cell) and sends them."""
+        """Packs and sends the outermost planes of `u` (x, y, angle, cell); fills what does not come from other ranks."""
+        for (axis, side), packed in self._packed.items():
+            np.copyto(packed, _edge(u, axis, side))
+        MPI.Prequest.Startall(self._requests)
         for axis in self.axes:
             for side in (0, 1):
-                np.copyto(self._packed[axis][side], _edge(u, axis, side))
-        MPI.Prequest.Startall(self._requests)
+                if (axis, side) in self._packed:
+                    continue
+                if self.decomposition.neighbor(axis, 2 * side - 1) is None:
+                    self._fill_wall(u, axis, side)
+                else:  # periodic, and the only rank in this direction
+                    np.copyto(self.ghosts[axis][side], _edge(u, axis, 1 - side))
 
     def finish(self) -> None:
-        """Waits for the neighbours' planes and fills ghosts beyond walls."""
+        """Waits for the neighbours' planes."""
         MPI.Prequest.Waitall(self._requests)
-        for axis, side in self._copies:
-            np.copyto(self.ghosts[axis][side], self._packed[axis][1 - side])
-        for axis in self.axes:
-            for side in (0, 1):
-                if self.decomposition.neighbor(axis, 2 * side - 1) is None:
-                    self._fill_wall(axis, side)
 
-    def _fill_wall(self, axis: int, side: int) -> None:
-        ghost, own = self.ghosts[axis][side], self._packed[axis][side]
+    def _fill_wall(self, u: Array, axis: int, side: int) -> None:
+        ghost, own = self.ghosts[axis][side], _edge(u, axis, side)
         if self.decomposition.grid.wall(side) == "reflecting":
             # Cell k beyond the wall mirrors cell k inside it, with the normal velocity reversed.
-            np.copyto(ghost, np.flip(own, axis)[:, :, self.mirrors[axis]])
+            inside = np.flip(own, axis)
+            for angle, image in enumerate(self.mirrors[axis]):
+                ghost[:, :, angle] = inside[:, :, image]
             return
         # Open: nothing comes in; what leaves goes on as it is, so that the edge does not throw it back.
         edge = np.take(own, [-1 if side else 0], axis=axis)
-        ghost[...] = edge * self.leaving[axis][side][:, None]
+        np.multiply(edge, self.leaving[axis][side][:, None], out=ghost)
 
 
 def _edge(u: Array, axis: int, side: int) -> Array:

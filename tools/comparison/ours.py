@@ -38,14 +38,14 @@ class Strang(etd.ExponentialIntegrator):
     def step(self, u: Array, operators: etd.StepOperators, source: Array | None) -> None:
         half = None if source is None else operators.source(half=True, polynomial=source)
         whole = None if source is None else operators.source(half=False, polynomial=source)
-        self._load(0, u)
+        self.system.to_harmonics(u, self.vectors, 0)
         self._combine(operators, 0, 0, 1, half, u)
-        a = u.copy()
+        a, drift = u.copy(), np.empty_like(u)
         for part in (3, 2, 1):
-            self.system.explicit(a, self._drift)
-            np.multiply(self._drift, operators.size / part, out=a)
+            self.system.explicit(a, drift)
+            np.multiply(drift, operators.size / part, out=a)
             a += u
-        self._load(0, a)
+        self.system.to_harmonics(a, self.vectors, 0)
         if half is not None:  # the second half forms `whole` less what has become of the first
             self.system.add_source(self.vectors[:, :, 0], -half)
         self._combine(operators, 0, 0, 1, whole, u)
