@@ -6,8 +6,11 @@ from mpi4py import MPI
 
 from hpcwigner.dynamics.etd import ETD2, ETD3, StepOperators
 from hpcwigner.dynamics.semilinear import apply_blocks
+from hpcwigner.dynamics.wigner import WignerSystem
+from hpcwigner.momentum.grid import Angles
 from hpcwigner.momentum.scattering import Scattering
 from hpcwigner.observables.moments import MomentSystem
+from hpcwigner.space.grid import Decomposition, SpaceGrid
 
 
 class OneDrift(MomentSystem):
@@ -43,32 +46,36 @@ def test_without_decay_it_is_a_runge_kutta_method(scheme):
     assert scheme.amplification(0.0, z) == pytest.approx(taylor, rel=1e-13)
 
 
-def test_steps_allocate_nothing_of_the_states_size(scattering):
-    """Work arrays are made once; a step may only allocate per cell."""
+def wigner_system(scattering, cells=(20, 18), boundary="open"):
+    angles, grid = Angles(8, half=cells[1] == 1), SpaceGrid(1 if cells[1] == 1 else 2, 3000.0, cells, boundary)
+    decomposition = Decomposition(grid, MPI.COMM_SELF, (angles.count, scattering.grid.size))
+    return WignerSystem(decomposition, angles, scattering.grid, grid.gaussian(1e5))
+
+
+@pytest.mark.parametrize("cells", [(20, 18), (64, 1), (7, 7)])
+@pytest.mark.parametrize("boundary", ["open", "periodic"])
+def test_drift_goes_into_harmonics_as_in_two_passes(scattering, cells, boundary):
+    system = wigner_system(scattering, cells, boundary)
+    points, rows, width = system.shape
+    rng = np.random.default_rng(5)
+    u = rng.standard_normal(system.shape)
+    slots = rng.standard_normal((rows, points, 3, width))
+    expected, drift = slots.copy(), np.empty_like(u)
+    system.explicit(u, drift)
+    system.to_harmonics(drift, expected, 2, 2.0, 0)
+    system.to_harmonics(u, expected, 1)
+    system.explicit_to_harmonics(u, slots, 2, 2.0, minus=0, own=1)
+    assert slots == pytest.approx(expected, rel=0, abs=1e-13 * np.abs(drift).max())
+
+
+@pytest.mark.parametrize("scheme", [ETD2, ETD3])
+def test_steps_allocate_nothing_of_the_states_size(scattering, scheme):
+    """Work arrays are made once; a step may only allocate lists of points, and what one edge of the sample needs."""
     import tracemalloc
 
-    class Many(OneDrift):
-        def __init__(self, velocity):
-            super().__init__(velocity, 1.0)
-            self.shape = (5000, 3, len(velocity))
-
-        def to_harmonics(self, state, slots, index, factor=1.0, minus=None):
-            np.multiply(state.transpose(1, 0, 2), factor, out=slots[:, :, index])
-            if minus is not None:
-                slots[:, :, index] -= slots[:, :, minus]
-
-        def from_harmonics(self, harmonics, out, add=False):
-            if add:
-                out += harmonics.transpose(1, 0, 2)
-            else:
-                out[...] = harmonics.transpose(1, 0, 2)
-
-        def explicit(self, state, out):
-            np.multiply(state, self.rate, out=out)
-
-    system = Many(scattering.grid.velocity)
-    integrator = ETD3(system)
-    operators = StepOperators(ETD3, scattering, 0.1, system.orders, MPI.COMM_SELF)
+    system = wigner_system(scattering, (40, 40), "periodic")
+    integrator = scheme(system)
+    operators = StepOperators(scheme, scattering, 0.01, system.orders, MPI.COMM_SELF)
     u = np.ones(system.shape)
     integrator.step(u, operators, None)
     tracemalloc.start()

@@ -15,6 +15,7 @@ from hpcwigner.dynamics.pump import Pump
 from hpcwigner.dynamics.semilinear import SemilinearSystem
 from hpcwigner.dynamics.steps import StepPlan
 from hpcwigner.momentum.scattering import Scattering
+from hpcwigner.subnormals import flushed
 
 Array = NDArray[np.float64]
 
@@ -93,7 +94,8 @@ def integrate(
         _add_post_step(ts, after_step)
     ts.setFromOptions()
     try:
-        ts.solve(vector)
+        with flushed():
+            ts.solve(vector)
     except PETSc.Error as error:  # newer petsc4py wraps what Python callbacks raise
         raise error.__cause__ or error from None
     finally:

@@ -1,0 +1,46 @@
+"""Subnormal numbers cost time and mean nothing: they are zero while time advances."""
+
+import dataclasses
+import platform
+
+import numpy as np
+import pytest
+from mpi4py import MPI
+from test_moments import problem_of
+
+from hpcwigner.dynamics.integrators import Schedule, integrate
+from hpcwigner.subnormals import flushed
+
+pytestmark = pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="only x86 has this register")
+
+
+def tiny(value=1e-310):
+    """Half of it, computed at run time by NumPy, by BLAS and by a compiled kernel."""
+    array = np.array([value])
+    return float((array * 0.5)[0]), float(array @ np.array([0.5])), float((array.reshape(1, 1) @ np.array([[0.5]]))[0, 0])
+
+
+def test_only_within_and_put_back():
+    assert all(v > 0 for v in tiny())
+    with flushed():
+        assert tiny() == (0.0, 0.0, 0.0)
+        assert tiny(1e-300) == (5e-301, 5e-301, 5e-301)
+    assert all(v > 0 for v in tiny())
+    with pytest.raises(KeyError), flushed():
+        raise KeyError
+    assert all(v > 0 for v in tiny())
+
+
+@pytest.mark.parametrize("rates", [20.0], indirect=True)
+def test_time_advances_without_them(rates, light_cone):
+    """From a source of 1e-303 come values that a double holds in full, and zeros."""
+    faint = dataclasses.replace(problem_of(rates, light_cone, end=2.0), amplitude=1e-303)
+    plan = faint.plan((0.75, 25), (2.0, 4))
+    system = faint.system
+    vector = system.create_vector()
+    schedule = Schedule(plan, faint.pump, faint.amplitude)
+    integrate("etd2", system, faint.scatterings, schedule, MPI.COMM_SELF, lambda *_: None, vector)
+    state = np.abs(system.view(vector))
+    assert state.max() > 0
+    assert state[state > 0].min() >= np.finfo(float).tiny
+    vector.destroy()
