@@ -35,7 +35,7 @@ def _y_plane(u, lower, upper, i, j):  # type: ignore[no-untyped-def]
     return u[i, j]
 
 
-@njit(cache=True, fastmath={"contract"})
+@njit(cache=True)
 def upwind(points, places, u, ghosts, rates, speed, out):  # type: ignore[no-untyped-def]
     """out[places[p]] = −v·∇u at points[p]; the same operations in the same order, whoever owns a point's neighbours.
 
