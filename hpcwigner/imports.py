@@ -16,10 +16,6 @@ from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from types import CodeType, ModuleType
 
 _HEAD = importlib.util.MAGIC_NUMBER + b"hpcwigner imports 1\n"
-_DAMAGED = (OSError, EOFError, ValueError, TypeError, SyntaxError)
-"""What reading raises when bytes are not what was written."""
-
-
 _Stamp = tuple[int, int] | None
 
 
@@ -45,8 +41,12 @@ def _stamp(path: str) -> _Stamp:
 class _Loader(SourceFileLoader):
     """Loads a module as ever, but for where its code comes from."""
 
+    def __init__(self, fullname: str, path: str, archive: Archive) -> None:
+        super().__init__(fullname, path)
+        self.archive = archive
+
     def get_code(self, fullname: str) -> CodeType | None:
-        return _archive.code(fullname) or super().get_code(fullname)
+        return self.archive.code(fullname) or super().get_code(fullname)
 
 
 class Archive:
@@ -73,7 +73,7 @@ class Archive:
                 self.entries = {name: _Entry(*fields) for name, fields in marshal.loads(index).items()}
                 self.path, self._file, self._start = path, file, len(head) + size
                 return True
-        except _DAMAGED:
+        except OSError:
             pass
         os.close(file)
         return False
@@ -92,7 +92,7 @@ class Archive:
         earlier = PathFinder.find_spec(name, searched[: searched.index(folder)])
         if earlier is not None and earlier.loader is not None:
             return None
-        loader = _Loader(name, entry.origin)
+        loader = _Loader(name, entry.origin, self)
         return importlib.util.spec_from_file_location(name, entry.origin, loader=loader, submodule_search_locations=locations)
 
     def is_fresh(self, entry: _Entry) -> bool:
@@ -106,38 +106,38 @@ class Archive:
         """As importlib asks of finders."""
         self._folders.clear()
 
-    def packed(self, name: str) -> bytes:
-        """Code of a module as bytes. Raises OSError or ValueError."""
-        entry = self.entries[name]
-        packed = os.pread(self._file, entry.length, self._start + entry.offset)
-        if importlib.util.source_hash(packed) != entry.checksum:
-            raise ValueError(f"{self.path}: damaged")
-        return packed
+    def packed(self, name: str) -> bytes | None:
+        """Code of a module as bytes, None where the archive is damaged."""
+        if (entry := self.entries.get(name)) is not None:
+            with contextlib.suppress(OSError):
+                packed = os.pread(self._file, entry.length, self._start + entry.offset)
+                if importlib.util.source_hash(packed) == entry.checksum:
+                    return packed
+            del self.entries[name]  # so that the next archive has it anew
+        return None
 
     def code(self, name: str) -> CodeType | None:
-        """Code of a module, None where the archive is damaged."""
-        try:
-            code: CodeType = marshal.loads(self.packed(name))
-        except _DAMAGED:
-            self.entries.pop(name, None)  # so that `save` makes it anew
+        """The same, ready to run."""
+        packed = self.packed(name)
+        if packed is None:
             return None
         self.taken += 1
+        code: CodeType = marshal.loads(packed)
         return code
 
     def with_modules(self, origins: dict[str, str]) -> bytes | None:
-        """Content of an archive that has these modules, too; None if this one has them as they are now."""
+        """Content of an archive that has these modules, too; None if this one is up to date."""
         self.invalidate_caches()
         kept = {name: entry for name, entry in self.entries.items() if self.is_fresh(entry)}
-        if all(name in kept and kept[name].origin == origin for name, origin in origins.items()):
+        if kept == self.entries and all(name in kept and kept[name].origin == origin for name, origin in origins.items()):
             return None
-        blobs, index = [], {}
-        offset = 0
+        blobs, index, offset = [], {}, 0
         for name, origin in {**{name: entry.origin for name, entry in kept.items()}, **origins}.items():
             source, folder = _stamp(origin), _stamp(os.path.dirname(origin))
             if source is None or folder is None:
                 continue
-            known = name in kept and kept[name].origin == origin
-            blob = self.packed(name) if known else marshal.dumps(SourceFileLoader(name, origin).get_code(name))
+            known = self.packed(name) if name in kept and kept[name].origin == origin else None
+            blob = known or marshal.dumps(SourceFileLoader(name, origin).get_code(name))
             index[name] = (origin, source, folder, offset, len(blob), importlib.util.source_hash(blob))
             blobs.append(blob)
             offset += len(blob)
@@ -183,7 +183,7 @@ def save() -> None:
     user, beside = _places()
     try:
         content = _archive.with_modules(dict(_loaded()))
-    except _DAMAGED:  # a source that has changed into something else
+    except (OSError, SyntaxError, ValueError):  # a source that has become something else since it was imported
         return
     # One that was found in the user's cache stays there: it is looked for there first.
     for path in (user,) if _archive.path == user else (beside, user):
