@@ -3,11 +3,20 @@
 import os
 import sys
 
+from hpcwigner import imports
+
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 os.environ.setdefault("H5PY_ALWAYS_USE_MPI", "1")
-
-from hpcwigner.cli import main  # noqa: E402
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")  # else it looks for some in the metadata of every package installed
 
 if __name__ == "__main__":
-    sys.exit(main())
+    imports.install()
+    from hpcwigner.cli import main
+
+    code = main()
+    from mpi4py import MPI
+
+    if MPI.COMM_WORLD.rank == 0:
+        imports.save()
+    sys.exit(code)

@@ -12,6 +12,7 @@ import numpy as np
 from mpi4py import MPI
 
 import hpcwigner
+from hpcwigner import imports
 from hpcwigner.storage.provenance import library_versions
 
 LAUNCHERS = {"OMPI_COMM_WORLD_SIZE": "Open MPI's mpirun", "PMI_SIZE": "MPICH's or Intel's mpirun", "SLURM_STEP_NUM_TASKS": "srun"}
@@ -27,6 +28,7 @@ def examine(comm: MPI.Intracomm) -> tuple[str, bool]:
     _check_petsc(comm, facts, faults)
     _check_blas(facts, hints)
     _check_numba(facts, faults)
+    facts.append(("imports", imports.describe()))
     lines = [f"{name:<12}{value}" for name, value in facts]
     lines += [f"hint: {text}" for text in hints]
     lines += [f"WRONG: {text}" for text in faults] or ["all is well"]

@@ -4,8 +4,9 @@
 # Other nodes: 128 cores each would be sbatch --nodes=2 --ntasks-per-node=128 jobs/many_nodes.sh. Use every core of a node,
 # since ranks share its memory bandwidth anyway, and so many ranks that each keeps some cells:
 #   mpirun -n 256 --oversubscribe python -m hpcwigner check inputs/ws2_20K_2d.yaml      # unknowns, memory per rank
-# Before the first large job, run a small one once (jobs/single_node.sh), so that 256 ranks do not compile the same kernels.
-# Python starts slowly from a shared file system; after some 1000 ranks, copy the environment to the nodes first (sbcast).
+# Before the first large job, run a small one once (jobs/single_node.sh): it leaves compiled kernels and the archive of Python
+# modules, with which 256 ranks open 360 files each at start instead of 900 (tools/startup counts them).
+# After some 1000 ranks on a shared file system, copy the environment to the nodes first (sbcast).
 # The job stops with a checkpoint before its time limit; submitted again, it goes on. jobs/chain.sh does that by itself.
 #SBATCH --job-name=hpcwigner-256
 #SBATCH --nodes=4

@@ -1,5 +1,6 @@
 """Scripts in tools/: wrong words do not hang them, and what judges the fault campaign sees a single bit."""
 
+import shutil
 import subprocess
 import sys
 
@@ -56,3 +57,16 @@ def test_checkpoint_benchmark_answers_words(words, code):
     assert found.returncode == code
     assert "usage: bench-checkpoint" in found.stdout + found.stderr
     assert "Traceback" not in found.stderr
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace counts the files")
+def test_startup_counts_files():
+    """With the archive a rank opens a fraction of the Python files."""
+    words = [sys.executable, ROOT / "tools/startup", "--repeat", "1"]
+    found = subprocess.run(words, env=clean_environment(), capture_output=True, text=True, timeout=300, check=False)
+    if "ptrace" in found.stderr:
+        pytest.skip("strace is not allowed here")
+    assert found.returncode == 0, found.stderr
+    line = next(line for line in found.stdout.splitlines() if line.startswith("| … Python |"))
+    own, archive = np.array(line.split("|")[2:-1], dtype=int).reshape(2, 2)
+    assert (4 * archive < own).all(), found.stdout
