@@ -10,7 +10,9 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "
 os.environ.setdefault("H5PY_ALWAYS_USE_MPI", "1")
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")  # else it looks for some in the metadata of every package installed
 
-if __name__ == "__main__":
+
+def run() -> int:
+    """The program; returns its exit code."""
     imports.install()
     from hpcwigner.cli import main
 
@@ -19,4 +21,8 @@ if __name__ == "__main__":
 
     if MPI.COMM_WORLD.rank == 0:
         imports.save()
-    sys.exit(code)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(run())

@@ -62,7 +62,8 @@ def fixed_ladders(case: Case) -> Iterator[tuple[Row, ladder.Choice]]:
         short = dataclasses.replace(chosen.plan, end=6.0)
         durations, sizes = run_full(case, name, short), [step.size for step in short.steps()]
         cost = statistics.median(durations[-12:])
-        setup = sum(max(0.0, durations[sizes.index(size)] - cost) for size in set(sizes))
+        making = statistics.mean(max(0.0, durations[sizes.index(size)] - cost) for size in set(sizes))
+        setup = making * len({step.size for step in chosen.plan.steps()})
         plans = [dataclasses.replace(chosen.plan, phases=(chosen.plan.phases[0], (case.times[-1], n))) for n in (1, 2, 4, 8)]
         curve = [(len(plan.steps()) * cost + setup, case.error(p.moments.integrated(name, plan))) for plan in plans]
         steps, error = len(chosen.plan.steps()), case.error(p.moments.integrated(name, chosen.plan))
