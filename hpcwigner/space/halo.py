@@ -50,6 +50,11 @@ class Halo:
         self._requests.append(comm.Recv_init(self.ghosts[axis][side], neighbor, tag=2 * axis + 1 - side))
 
     @property
+    def remote(self) -> list[tuple[int, int]]:
+        """(axis, side) whose ghosts come from another rank; the others are there after `start`."""
+        return list(self._packed)
+
+    @property
     def bytes_sent(self) -> int:
         """Bytes this rank sends per exchange."""
         return sum(packed.nbytes for packed in self._packed.values())
