@@ -85,7 +85,7 @@ class Drift:
         yield *second, u, ghosts, self.rates, self.speed
 
     def apply(self, u: Array, out: Array) -> None:
-        """out = −v·∇u [1/ps · unit of u], both (x, y, angle, cell). Collective."""
+        """out = −v·∇u [1/ps · unit of u], both (x, y, angle, cell) and contiguous. Collective."""
         for arguments in self.passes(u):
             kernels.upwind(*arguments, out.reshape(-1, *out.shape[2:]))
 

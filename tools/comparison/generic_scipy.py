@@ -37,7 +37,7 @@ def solve(
         if not found.success:
             raise ArithmeticError(f"{method}: {found.message}")
         states.append(found.y.T)
-        y = found.y[:, -1]
+        y = np.ascontiguousarray(found.y[:, -1])  # as our kernels want it
         evaluations, factorisations = evaluations + found.nfev, factorisations + found.nlu
     return np.concatenate(states), evaluations, factorisations
 
