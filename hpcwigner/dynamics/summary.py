@@ -101,19 +101,16 @@ def _compare(problem: Problem, plan: StepPlan, found: Variables, reference: list
     if problem.space.boundary != "periodic" and leak > LEAK_WARNING:
         LOG.info("moment equations: not compared, %.1e of the excitons have left through the boundary", leak)
         return
-    diffusion, width = (
-        ladder.relative_deviation(found.data[o.name] / o.scale, np.array([getattr(b, o.name) for b in reference]), times)
-        for o in registry.SERIES
-        if o.name in ("diffusion", "width_squared")
-    )
-    for name, values in (("D_v", diffusion), ("w_v²", width)):
-        worst = np.nanmax(values, axis=0)
+    scales = {o.name: o.scale for o in registry.SERIES}
+    for name, symbol in (("diffusion", "D_v"), ("width_squared", "w_v²")):
+        exact = np.array([getattr(b, name) for b in reference])
+        worst = np.nanmax(ladder.relative_deviation(found.data[name] / scales[name], exact, times), axis=0)
         LOG.info(
             "largest deviation of %s from the exact moment equations (t ≥ %g ps, relative to its largest value): %s",
-            name, ladder.JUDGED_FROM,
+            symbol, ladder.JUDGED_FROM,
             ", ".join(f"{v.name} {w:.1e}" for v, w in zip(problem.energies.valleys, worst, strict=True)),
         )  # fmt: skip
-    if np.nanmax(width) > 0.05:
+    if np.nanmax(worst) > 0.05:  # of w_v²
         LOG.warning(
             "excitons have reached the edge of the sample, or the grid is too coarse for them (space.length, space.cells)"
         )
