@@ -18,7 +18,7 @@ from hpcwigner.dynamics.pump import SOURCE_DEGREE
 from hpcwigner.dynamics.semilinear import SemilinearSystem, apply_blocks
 from hpcwigner.momentum.propagators import PhiFunctions, conserve, phi_functions
 from hpcwigner.momentum.scattering import Scattering
-from hpcwigner.parallel import NodeShared
+from hpcwigner.parallel import NodeShared, huge_zeros
 
 Array = NDArray[np.float64]
 
@@ -87,8 +87,8 @@ class ExponentialIntegrator:
     def __init__(self, system: SemilinearSystem) -> None:
         self.system = system
         points, rows, cells = system.shape
-        self.vectors = np.zeros((rows, points, self.slots, cells))
-        self._result = np.zeros((rows, points, cells))
+        self.vectors = huge_zeros((rows, points, self.slots, cells))
+        self._result = huge_zeros((rows, points, cells))
 
     @classmethod
     def matrices(cls, phi: PhiFunctions, h: float) -> list[Array]:

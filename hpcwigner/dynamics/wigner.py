@@ -40,7 +40,7 @@ class WignerSystem:
         self._drifted = np.zeros((self._transform.few, rows, cells))
 
     def create_vector(self) -> Any:
-        return self.decomposition.dm.createGlobalVec()
+        return self.decomposition.create_vector()
 
     def view(self, vector: Any) -> Array:
         return self.decomposition.view(vector).reshape(self.shape)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
 from hpcwigner.kernels import HALO
+from hpcwigner.parallel import huge_zeros
 
 Array = NDArray[np.float64]
 
@@ -153,6 +155,12 @@ class Decomposition:
     def local(self, values: Array) -> Array:
         """This rank's part of an array over the whole grid."""
         return values[self.x, self.y]
+
+    def create_vector(self) -> Any:
+        """A PETSc vector laid out as the DMDA's own, but in huge pages."""
+        from petsc4py import PETSc
+
+        return PETSc.Vec().createWithArray(huge_zeros(self.local_shape).ravel(), comm=self.comm)
 
     def view(self, vector: object) -> Array:
         """A PETSc vector's local part as an array (x, y, angle, cell), without a copy."""

@@ -43,7 +43,7 @@ def test_blocks_cover_the_grid_once():
     covered = np.zeros((29, 15))
     covered[parallel.decomposition.x, parallel.decomposition.y] = 1
     assert np.array_equal(COMM.allreduce(covered), np.ones((29, 15)))
-    vector = parallel.decomposition.dm.createGlobalVec()
+    vector = parallel.decomposition.create_vector()
     view = parallel.decomposition.view(vector)
     view[...] = 1.0 + COMM.rank
     assert vector.sum() == pytest.approx(COMM.allreduce(view.size * (1.0 + COMM.rank)))
