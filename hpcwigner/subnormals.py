@@ -11,6 +11,7 @@ import platform
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -54,9 +55,9 @@ def _control() -> int:
     return _stored()  # type: ignore[no-any-return]
 
 
-@njit("void(uint32)", cache=True)
+@njit(cache=True)
 def _set_control(value: int) -> None:
-    _loaded(value)
+    _loaded(np.uint32(value))
 
 
 @contextlib.contextmanager
