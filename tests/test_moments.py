@@ -145,6 +145,18 @@ def test_steps_shrink_again_after_a_switch(problem):
     assert ladder._ends_of_phases(dataclasses.replace(switched, end=30.0), 0.75) == [2.0, 4.0, 5.0, 7.0, 22.0, 30.0]
 
 
+@pytest.mark.parametrize(("every", "end"), [(2.0, 6.0), (0.4, 6.0), (3.0, 3.0), (0.25, 0.5)])
+def test_steps_are_chosen_however_rare_the_outputs(problem, every, end):
+    other = dataclasses.replace(problem, output_every=every, end=end)
+    reference = other.reference()
+    plan = choose(other, {"etd2": 0.3}, 5e-3, reference).plan
+    assert plan.end == end
+    assert sum(step.size for step in plan.steps()) == pytest.approx(end)
+    times = every * np.arange(len(reference))
+    found = np.nan_to_num(deviation(other.integrated("etd2", plan), reference, times)[0])
+    assert found.max() <= 5e-3
+
+
 def test_auto_takes_the_cheaper_integrator(problem, reference):
     """Whatever the order in which they are tried, and never dearer than either alone."""
     alone = [choose(problem, {name: 1.0}, 1e-3, reference) for name in ("etd2", "etd3")]

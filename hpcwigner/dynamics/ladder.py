@@ -223,9 +223,6 @@ class _Trial:
         """In each phase the longest steps with an error below `target`, or else the shortest if within the tolerance."""
         phases: tuple[tuple[float, int], ...] = (self.pump,)
         done, state = 0, None
-        pulse = self._until(self.pump[0], phases)
-        _, state = self.problem.advanced(self.name, pulse, self._cache)
-        done = len(pulse.steps())
         for end in self.ends:
             for count in self.counts:
                 tried = (*phases, (end, count))
