@@ -3,6 +3,7 @@
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 sys.path[0] = str(Path(__file__).resolve().parents[2])  # the program this script lies beside
 
@@ -10,21 +11,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 import hpcwigner.cli
-from hpcwigner.space.drift import Drift
+from hpcwigner.dynamics.wigner import WignerSystem
 
 Array = NDArray[np.float64]
 
 call, rank, value = int(sys.argv.pop(1)), sys.argv.pop(1), float(sys.argv.pop(1))
-apply, calls = Drift.apply, 0
+drift, calls = WignerSystem.explicit_to_harmonics, 0
 
 
-def broken(self: Drift, u: Array, out: Array) -> None:
+def broken(self: WignerSystem, state: Array, slots: Array, index: int, *more: Any, **named: Any) -> None:
     global calls
-    apply(self, u, out)
+    drift(self, state, slots, index, *more, **named)
     calls += 1
     if calls == call and os.environ.get("OMPI_COMM_WORLD_RANK", "0") == rank:
-        out[out.shape[0] // 2, 0, 1, 3] = value
+        slots[1, slots.shape[1] // 2, index, 3] = value
 
 
-Drift.apply = broken  # type: ignore[method-assign]
+WignerSystem.explicit_to_harmonics = broken  # type: ignore[method-assign]
 sys.exit(hpcwigner.cli.main())
