@@ -1,7 +1,7 @@
 """hpcwigner: the excitonic Wigner equation with exciton-phonon scattering, in space, momentum, valley and time.
 
-What lives here: the command line (`cli`), the input file (`config`), and one folder per idea. Imports run downward only:
-cli → dynamics → {observables, storage, plotting} → {space, momentum} → exciton → {schema, parallel, constants}.
+Imports run downward only: cli → {simulation, studies} → {reference, integrators, problem} → terms → observables →
+{momentum, space} → exciton → runtime. storage and plotting know no physics.
 """
 
 __version__ = "0.1.0"

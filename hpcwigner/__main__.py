@@ -3,7 +3,7 @@
 import os
 import sys
 
-from hpcwigner import imports
+from hpcwigner.runtime import imports
 
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
@@ -14,7 +14,7 @@ os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")  # else it looks for some
 def run() -> int:
     """The program; returns its exit code."""
     imports.install()
-    from hpcwigner.cli import main
+    from hpcwigner.cli.main import main
 
     code = main()
     from mpi4py import MPI

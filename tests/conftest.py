@@ -18,9 +18,9 @@ from mpi4py import MPI
 from hpcwigner.exciton import materials
 from hpcwigner.exciton.phonons import Couplings
 from hpcwigner.exciton.radiation import LightCone
-from hpcwigner.momentum.grid import EnergyGrid
+from hpcwigner.momentum.cells import EnergyGrid
 from hpcwigner.momentum.rates import Rates
-from hpcwigner.momentum.scattering import Scattering
+from hpcwigner.terms.scattering import Scattering
 
 
 @pytest.fixture(scope="session")
@@ -31,12 +31,12 @@ def ws2():
 
 @pytest.fixture(scope="session")
 def couplings(ws2):
-    return Couplings.of(ws2)
+    return Couplings.from_material(ws2)
 
 
 @pytest.fixture(scope="session")
 def light_cone(ws2):
-    return LightCone.of(ws2)
+    return LightCone.from_material(ws2)
 
 
 @pytest.fixture(scope="session", params=[20.0, 300.0], ids=["20K", "300K"])

@@ -93,7 +93,7 @@ def test_an_error_on_one_rank_ends_all(tmp_path):
     """Within seconds, with the message, and not with exit code 0."""
     script = tmp_path / "fail.py"
     script.write_text(
-        "from mpi4py import MPI\nfrom hpcwigner.parallel import abort_all_ranks_on_exception\n"
+        "from mpi4py import MPI\nfrom hpcwigner.runtime.parallel import abort_all_ranks_on_exception\n"
         "abort_all_ranks_on_exception(MPI.COMM_WORLD)\n"
         "if MPI.COMM_WORLD.rank == 1: raise RuntimeError('on purpose')\nMPI.COMM_WORLD.Barrier()\n"
     )

@@ -3,9 +3,10 @@
 import pytest
 import yaml
 
-from hpcwigner import config
 from hpcwigner.exciton import materials
-from hpcwigner.schema import InputError, Quantity
+from hpcwigner.problem import config
+from hpcwigner.runtime.errors import InputError
+from hpcwigner.runtime.schema import Quantity
 
 MINIMAL = {"material": "ws2_hbn", "temperature": "20 K"}
 

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from mpi4py import MPI
 
-from hpcwigner.momentum.grid import Angles
-from hpcwigner.space.drift import Drift, runge_kutta, stability_limit, symbol, upwind_derivative
+from hpcwigner.momentum.angles import Angles
 from hpcwigner.space.grid import Decomposition, DecompositionError, SpaceGrid, process_grid
 from hpcwigner.space.halo import Halo
+from hpcwigner.space.stencil import runge_kutta, stability_limit, symbol, upwind_derivative
+from hpcwigner.terms.drift import Drift
 
 SPEED = np.array([0.5, 1.0, 7.0])
 

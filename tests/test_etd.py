@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from mpi4py import MPI
 
-from hpcwigner.dynamics.etd import ETD2, ETD3, StepOperators
-from hpcwigner.dynamics.semilinear import apply_blocks
-from hpcwigner.dynamics.wigner import WignerSystem
-from hpcwigner.momentum.grid import Angles
-from hpcwigner.momentum.scattering import Scattering
-from hpcwigner.observables.moments import MomentSystem
+from hpcwigner.integrators.exponential import ETD2, ETD3, StepOperators
+from hpcwigner.integrators.semilinear import apply_blocks
+from hpcwigner.momentum.angles import Angles
+from hpcwigner.reference.moments import MomentSystem
 from hpcwigner.space.grid import Decomposition, SpaceGrid
+from hpcwigner.terms.equation import WignerSystem
+from hpcwigner.terms.scattering import Scattering
 
 
 class OneDrift(MomentSystem):

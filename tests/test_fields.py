@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from mpi4py import MPI
 
-from hpcwigner.momentum.grid import Angles
+from hpcwigner.momentum.angles import Angles
 from hpcwigner.observables.fields import Directions, LocalState, SpatialMomentSums, undershoot
 from hpcwigner.observables.wigner_cut import WignerCut
 from hpcwigner.space.grid import Decomposition, SpaceGrid

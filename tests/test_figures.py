@@ -8,13 +8,13 @@ import pytest
 from helpers import hpcwigner, small_input
 from mpi4py import MPI
 
-from hpcwigner import config
-from hpcwigner.dynamics.ensure import ensure
 from hpcwigner.observables.phases import Phases, Thermalisation, settled
 from hpcwigner.observables.transport import intrinsic_diffusion
-from hpcwigner.plotting.paper.data import PaperRun
-from hpcwigner.schema import InputError
+from hpcwigner.problem import config
+from hpcwigner.runtime.errors import InputError
+from hpcwigner.simulation.ensure import ensure
 from hpcwigner.storage.reading import read
+from hpcwigner.studies.paper.data import PaperRun
 
 SMALL = (
     "momentum.energy_step=4 meV", "momentum.angles=8", "space.cells=64", "space.length=4 um", "time.tolerance=1e-2",
@@ -159,7 +159,7 @@ def test_ensure_refuses_a_run_of_another_input(tmp_path):
 def test_info_says_when_it_has_thermalised(drawn):
     text = hpcwigner("info", drawn[0] / "runs/77K").stdout
     series = read(drawn[0] / "runs/77K/series.h5").data
-    phases, thermal = Phases.of(series["time"], series["diffusion"]), Thermalisation.of(series)
+    phases, thermal = Phases.from_diffusion(series["time"], series["diffusion"]), Thermalisation.from_series(series)
     assert f"D_v rise until {phases.rise_end:g} ps; alike within 10 % from: {phases.alike_from:g} ps" in text
     assert f"energies {thermal.energy:g} ps, directions {thermal.momentum:g} ps, valleys {thermal.valley:g} ps" in text
 
@@ -168,14 +168,14 @@ def test_phases_of_made_up_curves():
     time = np.arange(0, 20, 0.5)
     rise = 1 - np.exp(-time)
     common = np.stack((1 + 2 * np.exp(-time / 2), np.ones_like(time)), axis=1) * rise[:, None]
-    found = Phases.of(time, common)
+    found = Phases.from_diffusion(time, common)
     top = common[:, 1].argmax()  # the second curve rises to the end, but has 95 % early
     assert 0 < found.rise_end < time[top]
     expected = time[np.flatnonzero(np.ptp(common, axis=1) > 0.1 * common.mean(axis=1))[-1] + 1]
     assert found.alike_from == expected
     apart = common.copy()
     apart[-1, 0] *= 2
-    assert np.isnan(Phases.of(time, apart).alike_from)
+    assert np.isnan(Phases.from_diffusion(time, apart).alike_from)
 
 
 def test_settled_means_from_then_on():

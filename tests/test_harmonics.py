@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hpcwigner.momentum.grid import Angles
+from hpcwigner.momentum.angles import Angles
 from hpcwigner.momentum.harmonics import CACHE, AngularSums, AngularTransform
 
 ANGLES = [Angles(number, half) for number in (4, 8, 16, 20, 36) for half in (True, False)]

@@ -7,16 +7,16 @@ import pytest
 from helpers import ROOT
 from mpi4py import MPI
 
-from hpcwigner import config
-from hpcwigner.dynamics import kinetics, ladder, system
-from hpcwigner.dynamics.ladder import MomentProblem, NoLadderError, choose, deviation
-from hpcwigner.dynamics.pump import Pump
 from hpcwigner.exciton import materials
-from hpcwigner.exciton.landscape import Landscape
+from hpcwigner.exciton.valley import ExcitonValleys
 from hpcwigner.exciton.wavefunctions import ExponentialState
-from hpcwigner.momentum.scattering import Scattering
 from hpcwigner.observables.curves import negative_windows
+from hpcwigner.problem import builder, config, kinetics
+from hpcwigner.reference import choice as ladder
+from hpcwigner.reference.choice import MomentProblem, NoLadderError, choose, deviation
 from hpcwigner.space.grid import SpaceGrid
+from hpcwigner.terms.pump import Pump
+from hpcwigner.terms.scattering import Scattering
 
 
 def problem_of(rates, light_cone, end=6.0, switches=(), off=()):
@@ -194,10 +194,12 @@ def curves_with_exponential_states(temperature, step):
     """Time and D_v(t) [cm²/s] of the shipped input with the wave functions of the independent calculation in DESIGN §4."""
     settings = config.load(ROOT / f"inputs/ws2_{temperature}K.yaml", [f"momentum.energy_step={step} meV", "momentum.angles=4"])
     material = materials.load("ws2_hbn")
-    landscape = Landscape.of(material)
+    landscape = ExcitonValleys.from_material(material)
     exponential = dict.fromkeys(landscape.wavefunctions, ExponentialState(1.355))
     landscape = dataclasses.replace(landscape, wavefunctions=exponential)
-    found = system.of(kinetics.of(settings, material, landscape, MPI.COMM_SELF), SpaceGrid(1, 12000.0, (6, 1), "periodic"))
+    found = builder.assemble(
+        kinetics.for_material(settings, material, landscape, MPI.COMM_SELF), SpaceGrid(1, 12000.0, (6, 1), "periodic")
+    )
     diffusion = np.array([b.diffusion for b in found.reference()]) / 100
     return settings.output.series_every * np.arange(len(diffusion)), diffusion
 

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from hpcwigner.constants import HBAR2_OVER_M0, HBAR_OVER_M0
-from hpcwigner.momentum.grid import Angles, EnergyGrid, auto_energy_above
+from hpcwigner.exciton.constants import HBAR2_OVER_M0, HBAR_OVER_M0
+from hpcwigner.momentum.angles import Angles
+from hpcwigner.momentum.cells import EnergyGrid, auto_energy_above
 
 
 def test_equilibrium_follows_degeneracy_mass_and_energy(couplings):

@@ -8,16 +8,15 @@ from helpers import ROOT, hpcwigner, small_input
 from mpi4py import MPI
 from test_fields import place, state  # noqa: F401  (fixture)
 
-from hpcwigner import config
-from hpcwigner.constants import BOLTZMANN
-from hpcwigner.dynamics import system
+from hpcwigner.exciton.constants import BOLTZMANN
 from hpcwigner.exciton.phonons import absorption_threshold
-from hpcwigner.momentum.grid import Angles
+from hpcwigner.momentum.angles import Angles
 from hpcwigner.observables import registry
 from hpcwigner.observables.budget import SpatialMoments, budget
 from hpcwigner.observables.fields import Directions, LocalState, SpatialMomentSums
 from hpcwigner.observables.series import Snapshot
 from hpcwigner.observables.wigner_cut import WignerCut
+from hpcwigner.problem import builder, config
 from hpcwigner.space.grid import Decomposition, SpaceGrid
 
 PLANE = "{dimensions: 2, length: 2 um, cells: [24, 20], boundary: periodic}"
@@ -170,7 +169,7 @@ def test_threshold_is_the_missing_energy_after_one_acoustic_phonon(couplings):
 def room_temperature():
     """Exact states of the shipped 300 K job, to 12 ps."""
     settings = config.load(ROOT / "inputs/ws2_300K.yaml", ["time.end=12 ps", "momentum.energy_step=12 meV"])
-    problem = system.build(settings, MPI.COMM_SELF)
+    problem = builder.build(settings, MPI.COMM_SELF)
     return problem.moments.snapshots()
 
 

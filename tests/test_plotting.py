@@ -15,7 +15,7 @@ from PIL import Image
 from hpcwigner.plotting import animation, curves, maps, style
 from hpcwigner.plotting.report import write_report
 from hpcwigner.plotting.views import VIEWS, plot
-from hpcwigner.schema import InputError
+from hpcwigner.runtime.errors import InputError
 from hpcwigner.storage.reading import read
 
 MAGIC = {".png": b"\x89PNG", ".pdf": b"%PDF", ".svg": b"<?xml"}

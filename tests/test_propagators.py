@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from hpcwigner.momentum.propagators import conserve, phi_functions, resolvent
-from hpcwigner.momentum.scattering import Scattering
+from hpcwigner.integrators.propagators import conserve, phi_functions, resolvent
+from hpcwigner.terms.scattering import Scattering
 
 
 @pytest.fixture(scope="module")

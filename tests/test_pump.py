@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from hpcwigner.dynamics.pump import Pump
+from hpcwigner.terms.pump import Pump
 
 
 @pytest.fixture

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from mpi4py import MPI
 
-from hpcwigner.constants import BOLTZMANN, HBAR, HBAR2_OVER_M0
-from hpcwigner.exciton.landscape import Landscape
+from hpcwigner.exciton.constants import BOLTZMANN, HBAR, HBAR2_OVER_M0
 from hpcwigner.exciton.phonons import Couplings
+from hpcwigner.exciton.valley import ExcitonValleys
 from hpcwigner.exciton.wavefunctions import ExponentialState
+from hpcwigner.momentum.cells import EnergyGrid
 from hpcwigner.momentum.conductance import Quadrature
-from hpcwigner.momentum.grid import EnergyGrid
 from hpcwigner.momentum.rates import Rates
-from hpcwigner.momentum.scattering import Scattering
+from hpcwigner.terms.scattering import Scattering
 
 
 def only(couplings, acoustic=(), optical=()):
@@ -58,9 +58,9 @@ def test_acoustic_linewidth_of_the_bright_exciton_grows_with_30_microelectronvol
 @pytest.mark.parametrize(("temperature", "expected"), [(300.0, 22.3), (77.0, 7.1), (20.0, 4.7)])
 def test_linewidth_of_the_coherent_exciton(ws2, temperature, expected):
     """ħΓ_0(KK) of an independent calculation with exponential states (DESIGN §4)."""
-    landscape = Landscape.of(ws2)
+    landscape = ExcitonValleys.from_material(ws2)
     exponential = dict.fromkeys(landscape.wavefunctions, ExponentialState(1.355))
-    couplings = Couplings.of(ws2, dataclasses.replace(landscape, wavefunctions=exponential))
+    couplings = Couplings.from_material(ws2, dataclasses.replace(landscape, wavefunctions=exponential))
     grid = EnergyGrid.build(couplings.valleys, temperature, 1.0, max(60.0, 12 * BOLTZMANN * temperature))
     rates = Rates.build(couplings, grid, 1, 0, comm=MPI.COMM_SELF)
     assert HBAR * (rates.formation[0] + rates.formation[1]).sum() == pytest.approx(expected, abs=0.06)

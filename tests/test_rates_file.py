@@ -9,12 +9,13 @@ import pytest
 from helpers import hpcwigner, small_input
 from mpi4py import MPI
 
-from hpcwigner.momentum.grid import EnergyGrid
+from hpcwigner.momentum import rates_file
+from hpcwigner.momentum.cells import EnergyGrid
 from hpcwigner.momentum.rates import Rates
-from hpcwigner.momentum.scattering import Scattering
-from hpcwigner.schema import InputError
-from hpcwigner.storage import rates_cache, rates_file
+from hpcwigner.runtime.errors import InputError
+from hpcwigner.storage import rates_cache
 from hpcwigner.storage.reading import read
+from hpcwigner.terms.scattering import Scattering
 
 
 @pytest.fixture(scope="module")

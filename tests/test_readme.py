@@ -9,8 +9,8 @@ import pytest
 import yaml
 from helpers import ROOT, clean_environment, hpcwigner
 
-from hpcwigner import config
-from hpcwigner.schema import InputError
+from hpcwigner.problem import config
+from hpcwigner.runtime.errors import InputError
 
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 NOT_RUN = {

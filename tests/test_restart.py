@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from helpers import ROOT, clean_environment, hpcwigner, small_input
 
-from hpcwigner.dynamics.control import parse_slurm_duration
+from hpcwigner.simulation.control import parse_slurm_duration
 from hpcwigner.storage.reading import read
 
 SLAB = "{dimensions: 1, length: 6 um, cells: 48}"

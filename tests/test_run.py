@@ -228,7 +228,7 @@ def test_memory_is_what_was_predicted(tmp_path, integrator, ranks):
 
 def test_peak_memory_is_this_process_s_own(tmp_path):
     """Started by a process that holds a gigabyte, a small one still says what it holds itself."""
-    code = "from hpcwigner.dynamics.memory import peak; print(peak())"
+    code = "from hpcwigner.simulation.memory import peak; print(peak())"
     script = f"import numpy, subprocess, sys; a = numpy.ones(2**27); subprocess.run([sys.executable, '-c', {code!r}])"
     found = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
     assert 2**24 < float(found.stdout) < 2**29
@@ -250,8 +250,8 @@ def test_a_run_that_does_not_fit_is_refused(tmp_path):
 def test_room_is_judged_by_what_the_node_has(monkeypatch):
     from mpi4py import MPI
 
-    from hpcwigner.dynamics import memory
-    from hpcwigner.schema import InputError
+    from hpcwigner.runtime.errors import InputError
+    from hpcwigner.simulation import memory
 
     needed = memory.Memory(2e8, 1e8, 5e8, 1e7, 1e7, 3e7, 4e7, 4)
     assert needed.node == pytest.approx(4 * (1e8 + 5e8 + 1e7 + 1e7 + 3e7) + 4e7)

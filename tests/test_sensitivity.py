@@ -7,15 +7,15 @@ import pytest
 from helpers import hpcwigner, small_input
 from mpi4py import MPI
 
-from hpcwigner import config
-from hpcwigner.dynamics import sensitivity, verification
 from hpcwigner.exciton import materials
 from hpcwigner.exciton.phonons import Couplings
 from hpcwigner.exciton.radiation import LightCone
 from hpcwigner.exciton.wavefunctions import ExponentialState
-from hpcwigner.momentum.grid import EnergyGrid
+from hpcwigner.momentum.cells import EnergyGrid
 from hpcwigner.momentum.rates import Rates, generator
 from hpcwigner.observables.transport import chapman_enskog, elastic_acoustic
+from hpcwigner.problem import config
+from hpcwigner.studies import sensitivity, verification
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_acoustic_diffusion_of_point_like_excitons_is_the_elastic_limit(coupling
 
 def test_lifetime_of_a_thermal_bright_valley(ws2):
     """The share of the light cone in a Boltzmann distribution, by quadrature."""
-    cone = LightCone.of(ws2)
+    cone = LightCone.from_material(ws2)
     thermal = 0.0861733326 * 20.0
     energy = (np.arange(20000) + 0.5) * 20 * thermal / 20000
     weight = np.exp(-energy / thermal)

@@ -8,8 +8,8 @@ import pytest
 from mpi4py import MPI
 from test_moments import problem_of
 
-from hpcwigner.dynamics.integrators import Schedule, integrate
-from hpcwigner.subnormals import flushed
+from hpcwigner.integrators.petsc import Schedule, integrate
+from hpcwigner.runtime.subnormals import flushed
 
 pytestmark = pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="only x86 has this register")
 

@@ -12,12 +12,12 @@ import pytest
 from helpers import ROOT, clean_environment, hpcwigner, small_input
 from mpi4py import MPI
 
-from hpcwigner import config
-from hpcwigner.dynamics.control import Control, Job, Request
-from hpcwigner.dynamics.sweep import sweep
 from hpcwigner.observables.curves import Curves, negative_windows
-from hpcwigner.schema import InputError
+from hpcwigner.problem import config
+from hpcwigner.runtime.errors import InputError
+from hpcwigner.simulation.control import Control, Job, Request
 from hpcwigner.storage.reading import read
+from hpcwigner.studies.sweep import sweep
 
 xarray = pytest.importorskip("xarray")
 TEMPERATURES = "temperature: [40 K, 77 K]"

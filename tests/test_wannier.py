@@ -6,10 +6,10 @@ import itertools
 import numpy as np
 import pytest
 
-from hpcwigner.constants import COULOMB, HBAR2_OVER_M0
 from hpcwigner.exciton import materials
-from hpcwigner.exciton.landscape import Landscape, film_potential
+from hpcwigner.exciton.constants import COULOMB, HBAR2_OVER_M0
 from hpcwigner.exciton.potentials import Film, HalfSpace, RytovaKeldysh
+from hpcwigner.exciton.valley import ExcitonValleys, film_potential
 from hpcwigner.exciton.wannier import bound_states
 from hpcwigner.exciton.wavefunctions import ExponentialState, OverlapTable, tabulate
 
@@ -40,7 +40,7 @@ def test_hydrogen_in_two_dimensions():
 def test_energies_of_the_table(name):
     mass, screening, surroundings, *energies, radius, density, measured = TABLE[name]
     material = materials.load(name)
-    bright = next(v for v in Landscape.of(material).valleys if v.name == "KK")
+    bright = next(v for v in ExcitonValleys.from_material(material).valleys if v.name == "KK")
     assert bright.reduced_mass == mass
     assert (material.dielectric.screening_length.value, material.dielectric.surroundings.value) == (screening, surroundings)
     assert [-s.energy for s in bright.states] == pytest.approx(energies, abs=0.01)
@@ -98,7 +98,7 @@ def test_thin_film_is_a_polarisable_sheet():
 
 
 def test_overlaps_are_symmetric_bounded_and_tabulated():
-    landscape = Landscape.of(materials.load("ws2_hbn"))
+    landscape = ExcitonValleys.from_material(materials.load("ws2_hbn"))
     states = {v.name: v.states[0] for v in landscape.valleys}
     shift = np.linspace(0, 9, 200)
     for a in states:
@@ -118,11 +118,11 @@ def test_overlap_by_quadrature_in_the_plane():
     r = np.hypot(x[:, None], x[None, :])
     product = np.interp(r, np.linspace(0, 17, 4001), a(np.linspace(0, 17, 4001)) * b(np.linspace(0, 17, 4001)))
     direct = (product * np.cos(1.3 * x)[:, None]).sum() * 0.02**2
-    assert OverlapTable.of(a, b)(np.array(1.3)) == pytest.approx(direct, abs=1e-4)
+    assert OverlapTable.from_states(a, b)(np.array(1.3)) == pytest.approx(direct, abs=1e-4)
 
 
 def test_tables_of_one_material_refuse_another():
-    ws2, mos2 = (Landscape.of(materials.load(name)) for name in ("ws2_hbn", "mos2_hbn"))
+    ws2, mos2 = (ExcitonValleys.from_material(materials.load(name)) for name in ("ws2_hbn", "mos2_hbn"))
     with pytest.raises(TypeError):
         ws2.wavefunctions["KK"].overlap(ExponentialState(1.0), np.array(0.0))
     assert set(tabulate({"a": mos2.valleys[0].states[0]})["a"].tables) == {"a"}
@@ -130,7 +130,7 @@ def test_tables_of_one_material_refuse_another():
 
 def test_offsets_follow_from_splittings_and_binding_energies():
     material = materials.load("mos2_hbn")
-    landscape = Landscape.of(material)
+    landscape = ExcitonValleys.from_material(material)
     binding = {v.name: v.binding_energy for v in landscape.valleys}
     for v in landscape.valleys:
         expected = material.valleys[v.name].splitting.value + binding["KK"] - binding[v.name]
@@ -141,11 +141,11 @@ def test_offsets_follow_from_splittings_and_binding_energies():
 
 
 def test_given_offsets_win():
-    landscape = Landscape.of(materials.load("ws2_hbn"))
+    landscape = ExcitonValleys.from_material(materials.load("ws2_hbn"))
     assert {v.name: v.energy for v in landscape.valleys} == {"KK": 0.0, "KK'": -51.5, "KΛ": -30.5}
 
 
 def test_film_takes_the_place_of_a_missing_sheet():
     material = materials.load("ws2_hbn")
-    filmed = Landscape.of(dataclasses.replace(material, dielectric=None))
+    filmed = ExcitonValleys.from_material(dataclasses.replace(material, dielectric=None))
     assert filmed.valleys[0].binding_energy == pytest.approx(208.2, abs=0.2)

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
-from hpcwigner import schema
-from hpcwigner.schema import InputError, Quantity, require
+from hpcwigner.runtime import schema
+from hpcwigner.runtime.errors import InputError
+from hpcwigner.runtime.schema import Quantity, require
 
 Confidence = Literal["measured", "computed", "estimated"]
 SHIPPED = Path(__file__).parent / "data"

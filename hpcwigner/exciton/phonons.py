@@ -16,9 +16,9 @@ import dataclasses
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcwigner.constants import BOLTZMANN, HBAR, HBAR2_OVER_M0
-from hpcwigner.exciton.landscape import Landscape
+from hpcwigner.exciton.constants import BOLTZMANN, HBAR, HBAR2_OVER_M0
 from hpcwigner.exciton.materials import Material, Valley
+from hpcwigner.exciton.valley import ExcitonValleys
 from hpcwigner.exciton.wavefunctions import Wavefunction
 
 Array = NDArray[np.float64]
@@ -46,7 +46,7 @@ class ValleyState:
     wavefunction: Wavefunction
 
     @classmethod
-    def of(cls, name: str, valley: Valley, energy: float, wavefunction: Wavefunction) -> ValleyState:
+    def from_material(cls, name: str, valley: Valley, energy: float, wavefunction: Wavefunction) -> ValleyState:
         """From a material file's valley with its bottom and 1s state."""
         return cls(
             name=name,
@@ -140,11 +140,11 @@ class Couplings:
     optical: tuple[OpticalPhonon, ...]
 
     @classmethod
-    def of(cls, material: Material, landscape: Landscape | None = None) -> Couplings:
+    def from_material(cls, material: Material, landscape: ExcitonValleys | None = None) -> Couplings:
         """From a material file and its valleys' 1s states, which are computed when they are not given."""
-        found = landscape or Landscape.of(material)
+        found = landscape or ExcitonValleys.from_material(material)
         states = {
-            exciton.name: ValleyState.of(
+            exciton.name: ValleyState.from_material(
                 exciton.name, material.valleys[exciton.name], exciton.energy, found.wavefunctions[exciton.name]
             )
             for exciton in found.valleys

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcwigner.constants import COULOMB
+from hpcwigner.exciton.constants import COULOMB
 
 Array = NDArray[np.float64]
 SMALLEST_IMAGE = 1e-15

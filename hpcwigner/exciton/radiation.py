@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import math
 
-from hpcwigner.constants import BOLTZMANN, COULOMB, ELECTRON_REST_ENERGY, HBAR, HBAR2_OVER_M0, HBAR_C
-from hpcwigner.exciton.landscape import reduced_masses
+from hpcwigner.exciton.constants import BOLTZMANN, COULOMB, ELECTRON_REST_ENERGY, HBAR, HBAR2_OVER_M0, HBAR_C
 from hpcwigner.exciton.materials import Material
+from hpcwigner.exciton.valley import reduced_masses
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +22,7 @@ class LightCone:
     """Kinetic energy E_lc at the edge of the light cone [meV]."""
 
     @classmethod
-    def of(cls, material: Material) -> LightCone:
+    def from_material(cls, material: Material) -> LightCone:
         """From a material file: Q_lc = nω/c, E_lc = ħ²Q_lc²/2M."""
         radiation = material.radiation
         momentum = radiation.refractive_index.value * radiation.photon_energy.value / HBAR_C

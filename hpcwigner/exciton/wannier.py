@@ -14,7 +14,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcwigner.constants import HBAR2_OVER_M0
+from hpcwigner.exciton.constants import HBAR2_OVER_M0
 from hpcwigner.exciton.potentials import Potential
 
 Array = NDArray[np.float64]

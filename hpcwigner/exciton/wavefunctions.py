@@ -57,7 +57,7 @@ class OverlapTable:
     """Chebyshev coefficients of g on [0, x_max/(1 + x_max)]."""
 
     @classmethod
-    def of(cls, first: BoundState, second: BoundState) -> OverlapTable:
+    def from_states(cls, first: BoundState, second: BoundState) -> OverlapTable:
         """Table of the overlap of two bound states."""
         length = (first.rms_radius + second.rms_radius) / np.sqrt(6)  # of an exponential state: a = rms radius·√(2/3)
         z = 0.5 * (1 + chebyshev.chebpts1(2 * DEGREE)) * _compressed(REACH**2)
@@ -97,5 +97,5 @@ def tabulate(states: Mapping[str, BoundState]) -> dict[str, TabulatedState]:
     names = list(states)
     for i, first in enumerate(names):
         for second in names[i:]:
-            tables[first, second] = tables[second, first] = OverlapTable.of(states[first], states[second])
+            tables[first, second] = tables[second, first] = OverlapTable.from_states(states[first], states[second])
     return {name: TabulatedState(name, {other: tables[name, other] for other in names}) for name in names}

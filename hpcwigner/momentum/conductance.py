@@ -15,9 +15,9 @@ import dataclasses
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcwigner.constants import HBAR, HBAR2_OVER_M0, HBAR_OVER_M0
+from hpcwigner.exciton.constants import HBAR, HBAR2_OVER_M0, HBAR_OVER_M0
 from hpcwigner.exciton.phonons import AcousticPhonon, OpticalPhonon, bose
-from hpcwigner.momentum.grid import EnergyGrid
+from hpcwigner.momentum.cells import EnergyGrid
 
 Array = NDArray[np.float64]
 Phonon = AcousticPhonon | OpticalPhonon

@@ -12,8 +12,8 @@ import itertools
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcwigner import kernels
-from hpcwigner.momentum.grid import Angles
+from hpcwigner.momentum.angles import Angles
+from hpcwigner.runtime import kernels
 
 Array = NDArray[np.float64]
 Rows = tuple[NDArray[np.int64], NDArray[np.int64], Array]

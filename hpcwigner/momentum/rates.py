@@ -14,11 +14,11 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from hpcwigner.constants import HBAR
+from hpcwigner.exciton.constants import HBAR
 from hpcwigner.exciton.phonons import AcousticPhonon, Couplings, OpticalPhonon, bose
+from hpcwigner.momentum.cells import EnergyGrid
 from hpcwigner.momentum.conductance import Conductance, Phonon, Quadrature, conductance, sound_momentum
-from hpcwigner.momentum.grid import EnergyGrid
-from hpcwigner.parallel import NodeShared
+from hpcwigner.runtime.parallel import NodeShared
 
 Array = NDArray[np.float64]
 

@@ -11,7 +11,7 @@ import dataclasses
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcwigner.momentum.scattering import Scattering
+from hpcwigner.terms.scattering import Scattering
 
 Array = NDArray[np.float64]
 

@@ -8,12 +8,12 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from hpcwigner.constants import BOLTZMANN
-from hpcwigner.momentum.grid import Angles
+from hpcwigner.exciton.constants import BOLTZMANN
+from hpcwigner.momentum.angles import Angles
 from hpcwigner.momentum.harmonics import AngularSums
-from hpcwigner.momentum.scattering import Scattering
 from hpcwigner.observables.budget import SpatialMoments
 from hpcwigner.space.grid import Decomposition
+from hpcwigner.terms.scattering import Scattering
 
 Array = NDArray[np.float64]
 

@@ -34,7 +34,7 @@ class Phases:
     alike_from: float
 
     @classmethod
-    def of(cls, time: Array, diffusion: Array) -> Phases:
+    def from_diffusion(cls, time: Array, diffusion: Array) -> Phases:
         """From D_v(t), shape (time, valley), as in Fig. 3 of Rosati et al.; NaN before the pump is left out."""
         defined = np.isfinite(diffusion).all(axis=1) & (diffusion != 0).any(axis=1)
         if not defined.any():
@@ -64,7 +64,7 @@ class Thermalisation:
     """Population of every valley, relative to its share in equilibrium."""
 
     @classmethod
-    def of(cls, series: dict[str, Array]) -> Thermalisation:
+    def from_series(cls, series: dict[str, Array]) -> Thermalisation:
         """From the series `NEEDS`."""
         population = series["population"]
         away = np.nansum(population * series["energy_distance"], axis=1) / np.maximum(population.sum(axis=1), 1e-300)

@@ -7,8 +7,8 @@ import dataclasses
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcwigner.momentum.scattering import Scattering
 from hpcwigner.observables.budget import Budget, SpatialMoments
+from hpcwigner.terms.scattering import Scattering
 
 Array = NDArray[np.float64]
 

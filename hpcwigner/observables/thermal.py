@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcwigner.constants import BOLTZMANN
+from hpcwigner.exciton.constants import BOLTZMANN
 from hpcwigner.observables.series import Snapshot
 
 Array = NDArray[np.float64]

@@ -7,9 +7,9 @@ import dataclasses
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcwigner.constants import HBAR, HBAR2_OVER_M0
+from hpcwigner.exciton.constants import HBAR, HBAR2_OVER_M0
 from hpcwigner.exciton.phonons import AcousticPhonon
-from hpcwigner.momentum.grid import EnergyGrid
+from hpcwigner.momentum.cells import EnergyGrid
 from hpcwigner.momentum.rates import generator
 
 Array = NDArray[np.float64]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcwigner.constants import HBAR2_OVER_M0
-from hpcwigner.momentum.grid import Angles, EnergyGrid
+from hpcwigner.exciton.constants import HBAR2_OVER_M0
+from hpcwigner.momentum.angles import Angles
+from hpcwigner.momentum.cells import EnergyGrid
 from hpcwigner.observables.fields import centre_weights
 from hpcwigner.space.grid import Decomposition
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hpcwigner.plotting import style
 from hpcwigner.plotting.maps import SCALES, normalised, visible_reach
-from hpcwigner.schema import InputError
+from hpcwigner.runtime.errors import InputError
 from hpcwigner.storage.reading import Variables, read
 
 Array = NDArray[np.float64]

@@ -11,7 +11,8 @@ import hpcwigner
 from hpcwigner.observables.curves import negative_windows
 from hpcwigner.plotting import report_plots, style
 from hpcwigner.plotting.report_plots import Plot
-from hpcwigner.schema import InputError, Quantity, read_yaml
+from hpcwigner.runtime.errors import InputError
+from hpcwigner.runtime.schema import Quantity, read_yaml
 from hpcwigner.storage import log
 from hpcwigner.storage.reading import Variables, read
 

@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcwigner.observables.fields import central_weights
-from hpcwigner.parallel import WriteError
-from hpcwigner.schema import InputError
+from hpcwigner.runtime.errors import InputError, WriteError
 from hpcwigner.storage.files import whole
 from hpcwigner.storage.reading import Variables
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcwigner.plotting import style
-from hpcwigner.storage.sweep_file import Parameter, SweepSummary
+from hpcwigner.studies.sweep_file import Parameter, SweepSummary
 
 Array = NDArray[np.float64]
 

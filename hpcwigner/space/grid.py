@@ -10,8 +10,8 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from hpcwigner.kernels import HALO
-from hpcwigner.parallel import huge_zeros
+from hpcwigner.runtime.kernels import HALO
+from hpcwigner.runtime.parallel import huge_zeros
 
 Array = NDArray[np.float64]
 

@@ -8,7 +8,7 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from hpcwigner.kernels import HALO
+from hpcwigner.runtime.kernels import HALO
 from hpcwigner.space.grid import Decomposition
 
 Array = NDArray[np.float64]

@@ -14,7 +14,7 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from hpcwigner.observables.registry import Observable
-from hpcwigner.parallel import WriteError
+from hpcwigner.runtime.errors import WriteError
 
 Array = NDArray[np.float64]
 

@@ -12,10 +12,10 @@ import numpy as np
 from mpi4py import MPI
 
 from hpcwigner import __version__
-from hpcwigner.momentum.grid import EnergyGrid
+from hpcwigner.momentum.cells import EnergyGrid
 from hpcwigner.momentum.rates import Rates
-from hpcwigner.parallel import NodeShared
-from hpcwigner.schema import InputError
+from hpcwigner.runtime.errors import InputError
+from hpcwigner.runtime.parallel import NodeShared
 
 LAYOUT = 1
 """To be raised whenever the same input gives other rates."""

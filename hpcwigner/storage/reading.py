@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hpcwigner.observables.curves import negative_windows
 from hpcwigner.observables.phases import Phases, Thermalisation
-from hpcwigner.schema import InputError
+from hpcwigner.runtime.errors import InputError
 
 Array = NDArray[np.float64]
 
@@ -79,10 +79,10 @@ def describe(directory: Path) -> str:
         lines.append(f"{valley:<14}n = {n:.6g}, w² = {w:.6g} µm², D = {d:.6g} cm²/s")
         windows = ", ".join(f"{a:.4g}…{b:.4g} ps" for a, b in negative_windows(times, series.data["diffusion"][:, i]))
         lines.append(f"{'':<14}D < 0: {windows or 'never'} (from 1 ps on)")
-    phases = Phases.of(times, series.data["diffusion"])
+    phases = Phases.from_diffusion(times, series.data["diffusion"])
     lines.append(f"{'phases':<14}D_v rise until {_at(phases.rise_end)}; alike within 10 % from: {_at(phases.alike_from)}")
     if set(series.data) >= Thermalisation.NEEDS:
-        thermal = Thermalisation.of(series.data)
+        thermal = Thermalisation.from_series(series.data)
         energy, momentum, valley = map(_at, dataclasses.astuple(thermal))
         lines.append(f"{'thermalised':<14}within 5 % from: energies {energy}, directions {momentum}, valleys {valley}")
     return "\n".join(lines)

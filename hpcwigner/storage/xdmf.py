@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcwigner.parallel import WriteError
+from hpcwigner.runtime.errors import WriteError
 from hpcwigner.storage.files import whole
 
 Array = NDArray[np.float64]

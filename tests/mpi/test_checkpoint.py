@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from mpi4py import MPI
 
-from hpcwigner.dynamics import restart
-from hpcwigner.schema import InputError
+from hpcwigner.runtime.errors import InputError
+from hpcwigner.simulation import restart
 from hpcwigner.space.grid import Decomposition, SpaceGrid
 from hpcwigner.storage import checkpoint
 from hpcwigner.storage.checkpoint import CheckpointError, CheckpointStore, Header, Layout

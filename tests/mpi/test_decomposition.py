@@ -9,7 +9,7 @@ from mpi4py import MPI
 from test_drift import drift_on
 
 from hpcwigner.observables.registry import Observable
-from hpcwigner.parallel import NodeShared
+from hpcwigner.runtime.parallel import NodeShared
 from hpcwigner.storage.files import OutputFile
 
 COMM = MPI.COMM_WORLD

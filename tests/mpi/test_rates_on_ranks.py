@@ -9,11 +9,12 @@ from mpi4py import MPI
 from hpcwigner.exciton import materials
 from hpcwigner.exciton.phonons import Couplings
 from hpcwigner.exciton.radiation import LightCone
-from hpcwigner.momentum.grid import EnergyGrid
+from hpcwigner.momentum import rates_file
+from hpcwigner.momentum.cells import EnergyGrid
 from hpcwigner.momentum.rates import Rates
-from hpcwigner.momentum.scattering import Scattering
-from hpcwigner.schema import InputError
-from hpcwigner.storage import rates_cache, rates_file
+from hpcwigner.runtime.errors import InputError
+from hpcwigner.storage import rates_cache
+from hpcwigner.terms.scattering import Scattering
 
 COMM = MPI.COMM_WORLD
 pytestmark = pytest.mark.mpi
@@ -22,9 +23,9 @@ pytestmark = pytest.mark.mpi
 @pytest.fixture(scope="module")
 def problem():
     material = materials.load("ws2_hbn")
-    couplings = COMM.bcast(Couplings.of(material) if COMM.rank == 0 else None)
+    couplings = COMM.bcast(Couplings.from_material(material) if COMM.rank == 0 else None)
     grid = EnergyGrid.build(couplings.valleys, 20.0, 2.0, 30.0)
-    return couplings, grid, LightCone.of(material)
+    return couplings, grid, LightCone.from_material(material)
 
 
 def test_rates_and_blocks_do_not_depend_on_the_ranks(problem):

@@ -7,8 +7,8 @@ import pytest
 from helpers import small_input
 from mpi4py import MPI
 
-from hpcwigner import config
-from hpcwigner.dynamics.run import run
+from hpcwigner.problem import config
+from hpcwigner.simulation.run import run
 from hpcwigner.storage.reading import read
 
 COMM = MPI.COMM_WORLD

@@ -7,10 +7,10 @@ import pytest
 from helpers import small_input
 from mpi4py import MPI
 
-from hpcwigner import config
-from hpcwigner.dynamics.sweep import sweep
-from hpcwigner.parallel import RunError
+from hpcwigner.problem import config
+from hpcwigner.runtime.errors import RunError
 from hpcwigner.storage.reading import read
+from hpcwigner.studies.sweep import sweep
 
 COMM = MPI.COMM_WORLD
 pytestmark = pytest.mark.mpi

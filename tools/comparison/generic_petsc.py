@@ -11,7 +11,7 @@ import numpy as np
 from petsc4py import PETSc
 
 from comparison.problem import GOAL, SCALED, Array, Case, FullSystem, Row
-from hpcwigner.dynamics import ladder
+from hpcwigner.reference import choice as ladder
 
 KRYLOV = ("1e-5", "1e-7", "1e-9", "1e-11")
 """Relative tolerances of GMRES: PETSc's default and tighter ones."""

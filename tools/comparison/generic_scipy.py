@@ -16,7 +16,7 @@ from scipy.sparse.linalg import splu
 
 from comparison.ours import run_full
 from comparison.problem import ABSOLUTE, FULL, GOAL, SCALED, Array, Case, FullSystem, Row
-from hpcwigner.dynamics import ladder
+from hpcwigner.reference import choice as ladder
 
 TOLERANCES = [float(f"{digit}e-{k}") for k in range(3, 9) for digit in (3, 1)]
 PULSE = 0.75

@@ -13,11 +13,12 @@ import numpy as np
 from mpi4py import MPI
 
 from comparison.problem import FULL, GOAL, Array, Case, Row
-from hpcwigner.dynamics import etd, ladder
-from hpcwigner.dynamics.integrators import Schedule, integrate
-from hpcwigner.dynamics.steps import StepPlan
-from hpcwigner.momentum.propagators import PhiFunctions
-from hpcwigner.space.drift import runge_kutta
+from hpcwigner.integrators import exponential as etd
+from hpcwigner.integrators.petsc import Schedule, integrate
+from hpcwigner.integrators.propagators import PhiFunctions
+from hpcwigner.integrators.steps import StepPlan
+from hpcwigner.reference import choice as ladder
+from hpcwigner.space.stencil import runge_kutta
 
 OURS = ("etd2", "etd3", "arkimex3", "ars443")
 

@@ -13,11 +13,11 @@ import scipy.sparse as sparse
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from hpcwigner import config
-from hpcwigner.dynamics import ladder, system
-from hpcwigner.dynamics.imex import BlockOperator
+from hpcwigner.integrators.imex import BlockOperator
 from hpcwigner.observables.budget import Budget, SpatialMoments, budget
-from hpcwigner.space.drift import UPWIND5
+from hpcwigner.problem import builder, config
+from hpcwigner.reference import choice as ladder
+from hpcwigner.terms.drift import UPWIND5
 
 Array = NDArray[np.float64]
 GOAL = 5e-3
@@ -52,7 +52,7 @@ class Case:
     """A shipped input, its exact D_v(t), and its moment equations as y' = G y + q |p0(t)|²."""
 
     def __init__(self, path: Path, *settings: str) -> None:
-        self.problem = system.build(config.load(path, list(settings)), MPI.COMM_SELF)
+        self.problem = builder.build(config.load(path, list(settings)), MPI.COMM_SELF)
         p = self.problem
         self.scattering = p.scatterings[0]
         self.cells = p.energies.size
@@ -102,7 +102,7 @@ class Case:
         """Cells of the sample over those of the shorter one."""
         return self.problem.space.shape[0] / SHORT
 
-    def short(self) -> system.Problem:
+    def short(self) -> builder.Problem:
         """The same problem on a shorter sample with the same cells."""
         space = self.problem.space
         return dataclasses.replace(
@@ -113,7 +113,7 @@ class Case:
 class FullSystem:
     """The whole 1-D state as y' = f(t, y), with our operators or an assembled matrix. y is (space, angle, energy)."""
 
-    def __init__(self, problem: system.Problem) -> None:
+    def __init__(self, problem: builder.Problem) -> None:
         self.problem = problem
         self.wigner = problem.wigner_system(MPI.COMM_SELF)
         self.operator = BlockOperator(self.wigner)

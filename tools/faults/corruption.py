@@ -17,10 +17,10 @@ from mpi4py import MPI
 from faults.campaign import Campaign
 from faults.directories import latest
 from faults.outcomes import DETECTED, SURVIVED, LostError, Tally, require
-from hpcwigner import config
-from hpcwigner.dynamics import restart, system
-from hpcwigner.dynamics.report import LOG
-from hpcwigner.schema import InputError
+from hpcwigner.problem import builder, config
+from hpcwigner.runtime.errors import InputError
+from hpcwigner.simulation import restart
+from hpcwigner.simulation.progress import LOG
 from hpcwigner.space.grid import Decomposition
 from hpcwigner.storage.checkpoint import CheckpointStore, Header
 
@@ -44,7 +44,7 @@ def corruption(campaign: Campaign) -> None:
 
 
 def _loaded(campaign: Campaign, base: Path) -> None:
-    decomposition = system.build(config.load(campaign.input), MPI.COMM_SELF).wigner_system(MPI.COMM_SELF).decomposition
+    decomposition = builder.build(config.load(campaign.input), MPI.COMM_SELF).wigner_system(MPI.COMM_SELF).decomposition
     store = CheckpointStore(base / "checkpoints", decomposition, 2)
     names = store.numbers()
     require(len(names) == 2, f"found checkpoints {names}, expected two")

@@ -10,8 +10,8 @@ sys.path[0] = str(Path(__file__).resolve().parents[2])  # the program this scrip
 import numpy as np
 from numpy.typing import NDArray
 
-import hpcwigner.cli
-from hpcwigner.dynamics.wigner import WignerSystem
+import hpcwigner.cli.main
+from hpcwigner.terms.equation import WignerSystem
 
 Array = NDArray[np.float64]
 
@@ -28,4 +28,4 @@ def broken(self: WignerSystem, state: Array, slots: Array, index: int, *more: An
 
 
 WignerSystem.explicit_to_harmonics = broken  # type: ignore[method-assign]
-sys.exit(hpcwigner.cli.main())
+sys.exit(hpcwigner.cli.main.main())

@@ -1,0 +1,104 @@
+"""The valleys of a material with their 1s states: Wannier equation, binding energies, offsets, tables of overlaps."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+
+from hpcwigner.exciton.materials import Material
+from hpcwigner.exciton.potentials import Film, HalfSpace, Potential, RytovaKeldysh
+from hpcwigner.exciton.wannier import BoundState, bound_states
+from hpcwigner.exciton.wavefunctions import Wavefunction, tabulate
+
+
+@dataclasses.dataclass(frozen=True)
+class ValleyExciton:
+    """What the Wannier equation says of one valley."""
+
+    name: str
+    reduced_mass: float
+    """μ [m0]"""
+    states: tuple[BoundState, ...]
+    """1s, 2s, 3s."""
+    given: float | None
+    """E_v from the material file, relative to the bright valley [meV]."""
+    computed: float | None
+    """E_v from the single-particle splitting and the binding energies [meV]."""
+
+    @property
+    def binding_energy(self) -> float:
+        """Of the 1s state [meV], positive."""
+        return -self.states[0].energy
+
+    @property
+    def energy(self) -> float:
+        """E_v used [meV]: the given one, else the computed one."""
+        offset = self.given if self.given is not None else self.computed
+        assert offset is not None
+        return offset
+
+
+@dataclasses.dataclass(frozen=True)
+class ExcitonValleys:
+    """Valleys of a material in the order of its file."""
+
+    valleys: tuple[ValleyExciton, ...]
+    wavefunctions: Mapping[str, Wavefunction]
+    """1s states with their overlaps tabulated, by valley."""
+
+    @classmethod
+    def from_material(cls, material: Material) -> ExcitonValleys:
+        """Solves the Wannier equation in every valley. Raises ArithmeticError when one binds too few states."""
+        potential = potential_of(material)
+        masses = reduced_masses(material)
+        states = {name: tuple(_states(potential, mass)) for name, mass in masses.items()}
+        bright = -states[material.radiation.bright_valley][0].energy
+        valleys = []
+        for name, valley in material.valleys.items():
+            computed = None
+            if valley.splitting is not None:
+                computed = valley.splitting.value + bright + states[name][0].energy
+            given = None if valley.energy is None else valley.energy.value
+            valleys.append(ValleyExciton(name, masses[name], states[name], given, computed))
+        return cls(tuple(valleys), tabulate({name: s[0] for name, s in states.items()}))
+
+
+def potential_of(material: Material) -> Potential:
+    """The electron-hole attraction: the sheet's, or without one the film's."""
+    if material.dielectric is not None:
+        return RytovaKeldysh(material.dielectric.screening_length.value, material.dielectric.surroundings.value)
+    potential = film_potential(material)
+    assert potential is not None
+    return potential
+
+
+def film_potential(material: Material) -> Film | None:
+    """The attraction in the dielectric film, where the material describes one."""
+    film = material.film
+    if film is None:
+        return None
+    sides = [HalfSpace(side.in_plane.value, side.out_of_plane.value) for side in (film.above, film.below)]
+    return Film(HalfSpace(film.in_plane.value, film.out_of_plane.value), film.thickness.value, *sides)
+
+
+def reduced_masses(material: Material) -> dict[str, float]:
+    """μ of each valley [m0].
+
+    Measured reduced masses exceed m_e m_h/M of band theory by 10 to 30 %, and are known for the bright valley only. Binding
+    energies of valleys are compared with each other, so all are scaled by the bright valley's ratio.
+    """
+    band = {n: v.electron_mass.value * v.hole_mass.value / v.mass for n, v in material.valleys.items()}
+    measured = {n: v.reduced_mass.value for n, v in material.valleys.items() if v.reduced_mass is not None}
+    bright = material.radiation.bright_valley
+    scale = measured.get(bright, band[bright]) / band[bright]
+    return {name: measured.get(name, scale * band[name]) for name in band}
+
+
+def _states(potential: Potential, reduced_mass: float) -> list[BoundState]:
+    """1s…3s in a basis as wide as the 1s state."""
+    scale = 1.0
+    for _ in range(2):
+        (ground,) = bound_states(potential, reduced_mass, scale, count=1)
+        scale = ground.rms_radius / math.sqrt(3 / 2)  # of e^{−2r/scale'}: where the hydrogen 1s state is a basis function
+    return bound_states(potential, reduced_mass, scale)

@@ -1,0 +1,89 @@
+"""Angle cells of the momentum grid, and the transform between them and angular harmonics."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+@dataclasses.dataclass(frozen=True)
+class Angles:
+    """Angle cells with centres θ_k = 2πk/N, and the transform to angular harmonics.
+
+    In a slab f(θ) = f(−θ) always, so only 0 ≤ θ ≤ π is kept (`half`); such a cell stands for both signs of θ and holds
+    both populations. Harmonic 0 is Σ_k u_k, then Σ_k u_k cos mθ_k for m = 1…N/2, then (full circle) Σ_k u_k sin mθ_k
+    for m = 1…N/2−1: as many as there are cells.
+    """
+
+    number: int
+    half: bool
+
+    @functools.cached_property
+    def theta(self) -> Array:
+        """Cell centres, shape (angle,)."""
+        count = self.number // 2 + 1 if self.half else self.number
+        return 2 * np.pi * np.arange(count) / self.number
+
+    @property
+    def count(self) -> int:
+        """Number of stored cells (and of harmonics)."""
+        return len(self.theta)
+
+    @functools.cached_property
+    def cosine(self) -> Array:
+        """cos θ_k, exactly antisymmetric under θ → π − θ, shape (angle,)."""
+        return self._exact(np.arange(self.count))
+
+    @functools.cached_property
+    def sine(self) -> Array:
+        """sin θ_k, exactly antisymmetric under θ → −θ, shape (angle,)."""
+        return self._exact(np.arange(self.count) - self.number // 4)
+
+    def _exact(self, k: NDArray[np.int64]) -> Array:
+        """cos(2πk/N) folded into the first octant's values, so that symmetries hold to the last bit."""
+        quarter = self.number // 4
+        k = np.abs(k) % self.number
+        k = np.minimum(k, self.number - k)
+        folded = np.where(k <= quarter, k, 2 * quarter - k)
+        values = np.where(folded == quarter, 0.0, np.cos(2 * np.pi * folded / self.number))
+        return np.where(k <= quarter, values, -values)
+
+    @functools.cached_property
+    def multiplicity(self) -> Array:
+        """How many of the N cells each stored one stands for, shape (angle,)."""
+        if not self.half:
+            return np.ones(self.count)
+        return np.where(np.isin(np.arange(self.count), (0, self.number // 2)), 1.0, 2.0)
+
+    @functools.cached_property
+    def orders(self) -> tuple[int, ...]:
+        """Order m of each harmonic, shape (harmonic,)."""
+        cosines = range(self.number // 2 + 1)
+        return tuple(cosines) if self.half else (*cosines, *range(1, self.number // 2))
+
+    @functools.cached_property
+    def to_harmonics(self) -> Array:
+        """Matrix (harmonic, angle) from cell populations to harmonics."""
+        k = np.arange(self.count)
+        rows = [self._exact(m * k) for m in range(self.number // 2 + 1)]
+        if not self.half:
+            rows += [self._exact(m * k - self.number // 4) for m in range(1, self.number // 2)]
+        return np.array(rows)
+
+    @functools.cached_property
+    def from_harmonics(self) -> Array:
+        """The inverse matrix (angle, harmonic)."""
+        m = np.array(self.orders)
+        norm = np.where((m == 0) | (m == self.number // 2), 1.0, 2.0) / self.number
+        return np.ascontiguousarray((self.to_harmonics * norm[:, None]).T * self.multiplicity[:, None])
+
+    def mirror(self, axis: int) -> NDArray[np.int64]:
+        """Angle cell that each cell becomes at a wall normal to x (axis 0: θ → π − θ) or y (axis 1: θ → −θ)."""
+        k = np.arange(self.count)
+        image = self.number // 2 - k if axis == 0 else -k
+        return image if self.half and axis == 0 else image % self.number

@@ -1,0 +1,15 @@
+"""The errors that end a command with one line instead of a traceback."""
+
+from __future__ import annotations
+
+
+class InputError(Exception):
+    """The user's input is wrong. The message is one line: file, key, value found, value expected."""
+
+
+class RunError(Exception):
+    """A run cannot continue. Raised on all ranks together; the message is one line."""
+
+
+class WriteError(Exception):
+    """A file could not be written on this rank. Ends all ranks; the message is one line."""

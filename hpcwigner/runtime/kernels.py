@@ -1,0 +1,226 @@
+"""Compiled loops over states: the drift's stencil, sums over angles, and both in one pass.
+
+They stand in one file because a kernel that is kept on disk does not notice when another file's kernel, which it
+contains, has changed. A state is u[x, y, angle, cell]; whole arrays are indexed, since a view of a row costs more than a
+pass over it (views are counted).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hpcwigner.runtime.compiled import njit
+
+HALO = 3
+"""Cells that the stencil reaches to either side."""
+UPWIND5 = (-2 / 60, 15 / 60, -60 / 60, 20 / 60, 30 / 60, -3 / 60)
+"""Weights of u at i−3 … i+2 in Δx ∂u/∂x for motion towards larger i; order 5."""
+
+
+@njit(inline="always")
+def _x_plane(u, lower, upper, i, j):  # type: ignore[no-untyped-def]
+    if i < 0:
+        return lower[i + HALO, j]
+    if i >= u.shape[0]:
+        return upper[i - u.shape[0], j]
+    return u[i, j]
+
+
+@njit(inline="always")
+def _y_plane(u, lower, upper, i, j):  # type: ignore[no-untyped-def]
+    if j < 0:
+        return lower[i, j + HALO]
+    if j >= u.shape[1]:
+        return upper[i, j - u.shape[1]]
+    return u[i, j]
+
+
+@njit(cache=True)
+def upwind(points, places, u, ghosts, rates, speed, out):  # type: ignore[no-untyped-def]
+    """out[places[p]] = −v·∇u at points[p]; the same operations in the same order, whoever owns a point's neighbours.
+
+    `ghosts` are the planes below and above along x, then along y (empty in a slab); rates[axis, angle]·speed[cell] is
+    the velocity in cells per time.
+    """
+    nx, ny, angles, cells = u.shape
+    thickness_y = 0 if ghosts[2].size == 0 else HALO
+    rows, result = u.reshape(-1, cells), out.reshape(-1, cells)
+    for p in range(points.shape[0]):
+        i, j = points[p, 0], points[p, 1]
+        first = places[p] * angles
+        if HALO <= i < nx - HALO and thickness_y <= j < ny - thickness_y:
+            _inside(rows, (i * ny + j) * angles, ny * angles, angles, thickness_y == 0, rates, speed, result, first)
+        else:
+            _at_edge(i, j, u, ghosts, thickness_y == 0, rates, speed, result, first)
+
+
+@njit(inline="always")
+def _inside(u, row, to_x, to_y, slab, rates, speed, out, first):  # type: ignore[no-untyped-def]
+    """All neighbours are rows of the same array: twice as fast as with views of planes."""
+    for k in range(rates.shape[1]):
+        x, y = rates[0, k], rates[1, k]
+        r, s, t = row + k, to_x if x >= 0 else -to_x, to_y if y >= 0 else -to_y
+        if slab:
+            _along(u, r - 3 * s, u, r - 2 * s, u, r - s, u, r, u, r + s, u, r + 2 * s, abs(x), speed, out, first + k)
+        else:
+            _across(
+                u, r - 3 * s, u, r - 2 * s, u, r - s, u, r, u, r + s, u, r + 2 * s,
+                u, r - 3 * t, u, r - 2 * t, u, r - t, u, r + t, u, r + 2 * t, abs(x), abs(y), speed, out, first + k,
+            )  # fmt: skip
+
+
+@njit
+def _at_edge(i, j, u, ghosts, slab, rates, speed, out, first):  # type: ignore[no-untyped-def]
+    below, above, left, right = ghosts
+    a0, a1, a2 = _x_plane(u, below, above, i - 3, j), _x_plane(u, below, above, i - 2, j), _x_plane(u, below, above, i - 1, j)
+    a4, a5, a6 = _x_plane(u, below, above, i + 1, j), _x_plane(u, below, above, i + 2, j), _x_plane(u, below, above, i + 3, j)
+    d = u[i, j]
+    if slab:
+        for k in range(rates.shape[1]):
+            if rates[0, k] >= 0:
+                _along(a0, k, a1, k, a2, k, d, k, a4, k, a5, k, rates[0, k], speed, out, first + k)
+            else:
+                _along(a6, k, a5, k, a4, k, d, k, a2, k, a1, k, -rates[0, k], speed, out, first + k)
+        return
+    b0, b1, b2 = _y_plane(u, left, right, i, j - 3), _y_plane(u, left, right, i, j - 2), _y_plane(u, left, right, i, j - 1)
+    b4, b5, b6 = _y_plane(u, left, right, i, j + 1), _y_plane(u, left, right, i, j + 2), _y_plane(u, left, right, i, j + 3)
+    for k in range(rates.shape[1]):
+        x, y = rates[0, k], rates[1, k]
+        if x >= 0 and y >= 0:
+            _across(a0, k, a1, k, a2, k, d, k, a4, k, a5, k, b0, k, b1, k, b2, k, b4, k, b5, k, x, y, speed, out, first + k)
+        elif x >= 0:
+            _across(a0, k, a1, k, a2, k, d, k, a4, k, a5, k, b6, k, b5, k, b4, k, b2, k, b1, k, x, -y, speed, out, first + k)
+        elif y >= 0:
+            _across(a6, k, a5, k, a4, k, d, k, a2, k, a1, k, b0, k, b1, k, b2, k, b4, k, b5, k, -x, y, speed, out, first + k)
+        else:
+            _across(a6, k, a5, k, a4, k, d, k, a2, k, a1, k, b6, k, b5, k, b4, k, b2, k, b1, k, -x, -y, speed, out, first + k)
+
+
+@njit(inline="always")
+def _along(a0, r0, a1, r1, a2, r2, d, r, a4, r4, a5, r5, x, speed, out, row):  # type: ignore[no-untyped-def]
+    """One row; array a and row r of each neighbour, from the farthest upstream to the last downstream."""
+    w0, w1, w2, w3, w4, w5 = UPWIND5
+    for n in range(out.shape[1]):
+        near = w0 * a0[r0, n] + w1 * a1[r1, n] + w2 * a2[r2, n] + w3 * d[r, n]
+        out[row, n] = -x * speed[n] * (near + w4 * a4[r4, n] + w5 * a5[r5, n])
+
+
+@njit(inline="always")
+def _across(  # type: ignore[no-untyped-def]
+    a0, r0, a1, r1, a2, r2, d, r, a4, r4, a5, r5, b0, s0, b1, s1, b2, s2, b4, s4, b5, s5, x, y, speed, out, row
+):
+    """The same in the plane: neighbours along x, then along y."""
+    w0, w1, w2, w3, w4, w5 = UPWIND5
+    x0, x1, x2, x4, x5 = -x * w0, -x * w1, -x * w2, -x * w4, -x * w5
+    y0, y1, y2, y4, y5 = -y * w0, -y * w1, -y * w2, -y * w4, -y * w5
+    both = -(x + y) * w3
+    for n in range(out.shape[1]):
+        in_x = x0 * a0[r0, n] + x1 * a1[r1, n] + x2 * a2[r2, n] + x4 * a4[r4, n] + x5 * a5[r5, n]
+        in_y = y0 * b0[s0, n] + y1 * b1[s1, n] + y2 * b2[s2, n] + y4 * b4[s4, n] + y5 * b5[s5, n]
+        out[row, n] = speed[n] * (in_x + (both * d[r, n] + in_y))
+
+
+@njit(cache=True, fastmath={"contract"})
+def transform(sources, targets, first, second, x, source, work, y, target, shift, add):  # type: ignore[no-untyped-def]
+    """y = second · first · x from point sources[p] to point targets[p], less y[row + shift] where that is another row.
+
+    Row k of point p is row p·a + k·b + c of an array with (a, b, c) = `source` or `target`; arrays have one row per angle
+    or harmonic of a point, `first` and `second` are sparse matrices (row starts, columns, values).
+    """
+    count = first[0].size - 1
+    block = work.shape[0] // count
+    for begin in range(0, sources.size, block):
+        some = min(block, sources.size - begin)
+        for b in range(some):
+            for k in range(count):
+                _row(first, k, x, sources[begin + b] * source[0] + source[2], source[1], work, b * count + k, 0, False)
+        for k in range(count):
+            for b in range(some):
+                place = targets[begin + b] * target[0] + k * target[1] + target[2]
+                _row(second, k, work, b * count, 1, y, place, shift, add)
+
+
+@njit(cache=True, fastmath={"contract"})
+def upwind_transformed(  # type: ignore[no-untyped-def]
+    points, places, u, ghosts, rates, speed, drift, fold, harmonics, work, slots, target, shift, own
+):
+    """`upwind` and then `transform`, a few points at a time: what drift brings is never written to memory.
+
+    `drift` (point, angle, cell) holds it for these few. With own != 0 the state's own harmonics go into the rows that lie
+    `own` after those of the drift; fold and harmonics are the matrices, harmonics[2] with and harmonics[3] without the
+    factor of the drift.
+    """
+    few, angles, cells = drift.shape
+    flat, rows = u.reshape(-1, cells), drift.reshape(-1, cells)
+    starts, columns, scaled, plain = harmonics
+    local = np.arange(few)
+    for begin in range(0, points.shape[0], few):
+        end = min(begin + few, points.shape[0])
+        here, there = local[: end - begin], places[begin:end]
+        upwind(points[begin:end], here, u, ghosts, rates, speed, drift)
+        per_angle = angles, 1, 0
+        transform(here, there, fold, (starts, columns, scaled), rows, per_angle, work, slots, target, shift, False)
+        if own != 0:
+            beside = target[0], target[1], target[2] + own
+            transform(there, there, fold, (starts, columns, plain), flat, per_angle, work, slots, beside, 0, False)
+
+
+@njit(cache=True)
+def angular_sums(points, angles, weights, x, y):  # type: ignore[no-untyped-def]
+    """y[sum, point] = weights · x[point], rows of the flat arrays x and y, eight angles at a time: as fast as memory is read."""
+    cells = y.shape[1]
+    for point in range(points):
+        base = point * angles
+        for k in range(weights.shape[0]):
+            place = k * points + point
+            for j in range(0, weights.shape[1], 8):
+                c0, c1, c2, c3 = weights[k, j], weights[k, j + 1], weights[k, j + 2], weights[k, j + 3]
+                c4, c5, c6, c7 = weights[k, j + 4], weights[k, j + 5], weights[k, j + 6], weights[k, j + 7]
+                i0, i1, i2, i3 = base + j, base + j + 1, base + j + 2, base + j + 3
+                last = base + angles - 1  # beyond the angles weights are zero
+                i4, i5, i6, i7 = min(i3 + 1, last), min(i3 + 2, last), min(i3 + 3, last), min(i3 + 4, last)
+                i1, i2, i3 = min(i1, last), min(i2, last), min(i3, last)
+                if j == 0:
+                    for n in range(cells):
+                        near = c0 * x[i0, n] + c1 * x[i1, n] + c2 * x[i2, n] + c3 * x[i3, n]
+                        y[place, n] = near + c4 * x[i4, n] + c5 * x[i5, n] + c6 * x[i6, n] + c7 * x[i7, n]
+                else:
+                    for n in range(cells):
+                        near = c0 * x[i0, n] + c1 * x[i1, n] + c2 * x[i2, n] + c3 * x[i3, n]
+                        y[place, n] += near + c4 * x[i4, n] + c5 * x[i5, n] + c6 * x[i6, n] + c7 * x[i7, n]
+
+
+@njit(inline="always")
+def _row(matrix, k, x, base, stride, y, place, shift, add):  # type: ignore[no-untyped-def]
+    """Row k of a product, four or five terms at a time."""
+    starts, columns, c = matrix
+    cells = y.shape[1]
+    j, end = starts[k], starts[k + 1]
+    while j < end:
+        c0, c1, c2, c3, c4 = c[j], c[j + 1], c[j + 2], c[j + 3], 0.0
+        i0, i1 = base + stride * columns[j], base + stride * columns[j + 1]
+        i2, i3 = base + stride * columns[j + 2], base + stride * columns[j + 3]
+        five, i4, other = end - j == 5, i3, place + shift
+        if five:
+            c4, i4 = c[j + 4], base + stride * columns[j + 4]
+        if add and five:
+            for n in range(cells):
+                y[place, n] += c0 * x[i0, n] + c1 * x[i1, n] + c2 * x[i2, n] + c3 * x[i3, n] + c4 * x[i4, n]
+        elif add:
+            for n in range(cells):
+                y[place, n] += c0 * x[i0, n] + c1 * x[i1, n] + c2 * x[i2, n] + c3 * x[i3, n]
+        elif shift != 0 and five:
+            for n in range(cells):
+                near = c0 * x[i0, n] + c1 * x[i1, n] + c2 * x[i2, n] + c3 * x[i3, n]
+                y[place, n] = near + c4 * x[i4, n] - y[other, n]
+        elif shift != 0:
+            for n in range(cells):
+                y[place, n] = c0 * x[i0, n] + c1 * x[i1, n] + c2 * x[i2, n] + c3 * x[i3, n] - y[other, n]
+        elif five:
+            for n in range(cells):
+                y[place, n] = c0 * x[i0, n] + c1 * x[i1, n] + c2 * x[i2, n] + c3 * x[i3, n] + c4 * x[i4, n]
+        else:
+            for n in range(cells):
+                y[place, n] = c0 * x[i0, n] + c1 * x[i1, n] + c2 * x[i2, n] + c3 * x[i3, n]
+        j += 5 if five else 4
+        add = True

@@ -1,0 +1,149 @@
+"""Requests to a running job: save, or stop with a checkpoint. They never influence the steps."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+from types import FrameType
+
+from mpi4py import MPI
+
+from hpcwigner.simulation.progress import LOG
+
+SIGNALS = (signal.SIGUSR1, signal.SIGTERM)
+STOP_FILE, SAVE_FILE = "STOP", "SAVE"
+LOOK_EVERY = 0.5
+"""Seconds between looks for the files."""
+SLURM_MARGIN = 90.0
+"""A job stops this long [s] before Slurm's limit, besides the time of a checkpoint."""
+
+
+class Request(enum.IntEnum):
+    """What is asked for; larger wins."""
+
+    NONE = 0
+    SAVE = 1
+    STOP = 2
+
+
+_received: list[str] = []
+
+
+def watch_signals() -> None:
+    """From now on a signal asks for a stop instead of ending the process. Call after PETSc has set its own handlers."""
+    for number in SIGNALS:
+        signal.signal(number, _remember)
+
+
+def ignore_signals() -> None:
+    """After the last run: a request that comes now is too late, and must not end the process with a signal's code."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _remember(number: int, _frame: FrameType | None) -> None:
+    _received.append(signal.Signals(number).name)
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """The larger job that a run is part of, such as a sweep: its STOP file and its walltime count as well."""
+
+    directory: Path
+    started: float = dataclasses.field(default_factory=time.monotonic)
+
+
+class Control:
+    """Signals, STOP and SAVE files, the walltime and the checkpoint interval, agreed on by all ranks after each step."""
+
+    def __init__(
+        self, comm: MPI.Intracomm, directory: Path, every: float, walltime: float | None, job: Job | None = None
+    ) -> None:
+        """`every` and `walltime` [s]; `watch_signals` is called elsewhere, as early as possible."""
+        self.comm, self.every = comm, every
+        self.directories = (directory, *([job.directory] if job else []))
+        self.reason = ""
+        self._saved = time.monotonic()
+        self._started = job.started if job else self._saved
+        self._looked = 0.0
+        self._file: Path | None = None
+        self.save_takes = 0.0
+        """Seconds the last checkpoint took."""
+        self._deadline = self._started + walltime if walltime else None
+        if comm.rank == 0 and (left := slurm_time_left()) is not None:
+            slurm = self._saved + left - SLURM_MARGIN
+            self._deadline = slurm if self._deadline is None else min(self._deadline, slurm)
+            if left < 2 * SLURM_MARGIN:
+                LOG.warning(
+                    "Slurm ends this job in %.0f s: it will stop with a checkpoint %.0f s before that", left, SLURM_MARGIN
+                )
+
+    def poll(self) -> Request:
+        """What to do after this step, the same on every rank; `reason` says why. Collective."""
+        wish, reason = Request.NONE, ""
+        if _received:
+            wish, reason = Request.STOP, f"signal {_received[0]}"
+        elif self.comm.rank == 0:
+            wish, reason = self._look()
+        agreed = Request(self.comm.allreduce(int(wish), MPI.MAX))
+        if agreed is not Request.NONE:
+            reasons = self.comm.allgather(reason if wish is agreed else "")
+            self.reason = next(filter(None, reasons))
+        return agreed
+
+    def _look(self) -> tuple[Request, str]:
+        now = time.monotonic()
+        if self._deadline is not None and now + 2 * self.save_takes >= self._deadline:
+            return Request.STOP, "the walltime"
+        if now - self._looked >= LOOK_EVERY:
+            self._looked = now
+            for name, request in ((STOP_FILE, Request.STOP), (SAVE_FILE, Request.SAVE)):
+                if found := next((d / name for d in self.directories if (d / name).exists()), None):
+                    self._file = found
+                    return request, f"a file {name}"
+        if now - self._saved >= self.every:
+            return Request.SAVE, "the checkpoint interval"
+        return Request.NONE, ""
+
+    def done(self, took: float) -> None:
+        """A checkpoint was written in `took` seconds: the request is fulfilled."""
+        self.save_takes = took
+        self._saved = time.monotonic()
+        if self._file is not None:  # only the one that was obeyed: another may have come meanwhile
+            self._file.unlink(missing_ok=True)
+            self._file = None
+
+
+def slurm_time_left() -> float | None:
+    """Seconds until Slurm ends this job, None outside a job or when Slurm does not tell."""
+    job = os.environ.get("SLURM_JOB_ID")
+    if not job:
+        return None
+    if end := os.environ.get("SLURM_JOB_END_TIME"):
+        try:
+            return float(end) - time.time()
+        except ValueError:
+            return None
+    try:
+        text = subprocess.run(
+            ["squeue", "-h", "-j", job, "-o", "%L"], capture_output=True, text=True, timeout=20, check=True
+        ).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return parse_slurm_duration(text)
+
+
+def parse_slurm_duration(text: str) -> float | None:
+    """Seconds in [days-][hours:]minutes:seconds; None for UNLIMITED and the like."""
+    days, dash, rest = text.partition("-")
+    try:
+        parts = [int(p) for p in (rest if dash else days).split(":")]
+        seconds = sum(p * f for p, f in zip(reversed(parts), (1, 60, 3600), strict=False))
+        return float(seconds + (86400 * int(days) if dash else 0))
+    except ValueError:
+        return None

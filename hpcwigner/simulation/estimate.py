@@ -1,0 +1,136 @@
+"""What a run will need, before it starts: unknowns, steps, memory per rank, output size."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from mpi4py import MPI
+
+from hpcwigner.exciton.constants import HBAR
+from hpcwigner.integrators.steps import StepPlan
+from hpcwigner.observables import registry
+from hpcwigner.observables.budget import Budget
+from hpcwigner.observables.registry import Observable
+from hpcwigner.observables.wigner_cut import WignerCut
+from hpcwigner.problem import builder
+from hpcwigner.problem.builder import Problem
+from hpcwigner.problem.config import Config
+from hpcwigner.problem.config import points as points_of
+from hpcwigner.reference.choice import Choice
+from hpcwigner.runtime.errors import InputError
+from hpcwigner.runtime.parallel import on_first_rank
+from hpcwigner.simulation import resolution
+from hpcwigner.simulation.memory import MIB, Memory, predict, require_room
+from hpcwigner.space.grid import process_grid
+
+
+def estimate(config: Config, comm: MPI.Intracomm) -> str:
+    """Report of the verb `check`. Raises schema.InputError, also when the run does not fit into memory. Collective."""
+    problem, reference, choice, memory = _needs(config, comm)
+    text = on_first_rank(comm, lambda: _report(problem, choice, memory, comm.size, reference))
+    require_room(memory, comm)
+    return text
+
+
+def _needs(config: Config, comm: MPI.Intracomm) -> tuple[Problem, list[Budget], Choice, Memory]:
+    import hpcwigner.simulation.run  # noqa: F401  (what a run loads counts)
+
+    problem = builder.build(config, comm)
+    reference = on_first_rank(comm, problem.reference)
+    choice = on_first_rank(comm, lambda: problem.choose_steps(reference))
+    return problem, reference, choice, predict(problem, choice, comm)
+
+
+def estimate_sweep(config: Config, comm: MPI.Intracomm) -> str:
+    """A line for each point of a sweep. Raises schema.InputError for the first one that cannot run. Collective."""
+    assert config.sweep is not None
+    points = on_first_rank(comm, lambda: points_of(config))
+    width, total, lines = max(len(point.name) for point in points), 0.0, []
+    for point in points:
+        try:
+            text, size = _by_moments(point.config) if config.sweep.moments else _in_brief(point.config, comm)
+        except InputError as error:
+            raise InputError(f"{point.name}: {error}") from None
+        lines.append(f"{point.name:<{width}}  {text}")
+        total += size
+    what = "by moment equations" if config.sweep.moments else f"as full runs on {comm.size} ranks"
+    lines.append(f"{len(points)} points {what}, output {total / MIB:.1f} MiB in {config.output.directory}")
+    return "\n".join(lines)
+
+
+def _in_brief(config: Config, comm: MPI.Intracomm) -> tuple[str, float]:
+    problem, _, choice, memory = _needs(config, comm)
+    require_room(memory, comm)
+    size = output_bytes(problem, choice.plan)
+    problem.free()
+    return (
+        f"{_unknowns(problem):.4g} unknowns, {len(choice.plan.steps())} steps of {choice.integrator}, "
+        f"{memory.resident / MIB:.0f} MiB per rank, output {size / MIB:.1f} MiB"
+    ), size
+
+
+def _by_moments(config: Config) -> tuple[str, float]:
+    problem = builder.build(config, MPI.COMM_SELF)
+    chosen = registry.select(config.output.observables, 1).series
+    rows = round(config.time.end / config.output.series_every) + 1
+    size = 8.0 * rows * sum(len(problem.energies.valleys) if "valley" in o.dimensions else 1 for o in chosen)
+    problem.free()
+    return f"{3 * problem.energies.size} unknowns, {rows} outputs, output {size / MIB:.1f} MiB", size
+
+
+def _unknowns(problem: Problem) -> int:
+    return math.prod(problem.space.shape) * problem.angles.count * problem.energies.size
+
+
+def _report(problem: Problem, choice: Choice, memory: Memory, ranks: int, reference: list[Budget]) -> str:
+    plan = choice.plan
+    px, py = process_grid(problem.space.shape, problem.space.dimensions, ranks)
+    per_valley = ", ".join(f"{v.name} {n}" for v, n in zip(problem.energies.valleys, problem.energies.counts, strict=True))
+    lines = [
+        f"material      {problem.material.name}, {problem.energies.temperature:g} K",
+        f"valleys       {per_valley} energy cells of about {problem.energies.width(0):g} meV, "
+        f"{problem.angles.count} angles{' (0 … π)' if problem.angles.half else ''}",
+        f"offsets       {_offsets(problem)}",
+        f"coherent      ħΓ_0 = {HBAR * problem.pump.formation_rate:.4g} meV, light cone below "
+        f"{problem.light_cone.energy:.3g} meV",
+        f"unknowns      {_unknowns(problem):.4g} on {ranks} ranks ({px}×{py})"
+        + (", folded at the axes" if problem.space.folded else ""),
+        f"steps         {len(plan.steps())} of {choice.integrator}: " + plan.describe(),
+        f"resolution    {resolution.describe(resolution.flattening(problem, reference))}",
+        f"memory        {memory.describe()}",
+        f"output        {output_bytes(problem, plan) / MIB:.1f} MiB in {problem.config.output.directory}",
+    ]
+    return "\n".join(lines)
+
+
+def _offsets(problem: Problem) -> str:
+    """Valley bottoms used, and beside a given one what the material's splitting and binding energies say."""
+    texts = []
+    for exciton in problem.landscape.valleys:
+        text = f"{exciton.name} {exciton.energy:.4g} meV"
+        if exciton.given is None:
+            text += " (computed)"
+        elif exciton.computed is not None and exciton.name != problem.bright:
+            text += f" (given; computed {exciton.computed:.4g})"
+        texts.append(text)
+    return ", ".join(texts)
+
+
+def output_bytes(problem: Problem, plan: StepPlan) -> float:
+    """Bytes of all output files at the end."""
+    output, energies = problem.config.output, problem.energies
+    chosen = registry.select(output.observables, problem.space.dimensions)
+    sizes = dict(zip("xy", problem.space.whole.shape, strict=True))
+    sizes |= {
+        "valley": len(energies.valleys),
+        "k": WignerCut.POINTS,
+        "q": WignerCut.POINTS // 2 + 1,
+        "angle": problem.angles.count,
+    }
+
+    def row(observables: Sequence[Observable]) -> int:
+        return sum(math.prod(sizes[d] for d in o.dimensions[1:]) for o in observables)
+
+    fields = row(chosen.fields) * (round(plan.end / output.fields_every) + 1)
+    return 8.0 * (row(chosen.series) * plan.outputs + fields + row(chosen.wigner) * len(output.wigner_at))

@@ -1,0 +1,169 @@
+"""What a run needs in memory, predicted before it starts, and whether the machine has it."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import dataclasses
+import math
+import resource
+from pathlib import Path
+
+import numpy as np
+from mpi4py import MPI
+
+from hpcwigner.integrators import exponential as etd
+from hpcwigner.momentum.harmonics import AngularTransform
+from hpcwigner.observables.fields import Directions
+from hpcwigner.problem.builder import Problem
+from hpcwigner.reference.choice import Choice
+from hpcwigner.runtime.errors import InputError
+from hpcwigner.runtime.kernels import HALO
+from hpcwigner.space.grid import process_grid
+from hpcwigner.space.stencil import upwind_derivative
+from hpcwigner.storage.checkpoint import LARGEST_WRITE
+
+MIB = 2**20
+IMEX_ARRAYS = 22
+"""State-sized arrays of PETSc's ARKIMEX: stages, right-hand sides, residuals, and ours (measured)."""
+LATER = 16 * MIB
+"""What MPI, HDF5 and compiled kernels take while they run (measured: 6 to 29 MiB)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Memory:
+    """Bytes. State, halo and observation are the largest rank's."""
+
+    program: float
+    """Python, libraries and what is made before the state: resident in this process."""
+    program_share: float
+    """The same with what ranks share divided among them."""
+    state: float
+    """State-sized arrays: the vector, two that PETSc's TSPYTHON keeps, the integrator's slots and its buffer."""
+    halo: float
+    observation: float
+    """The state's sums over angles, while output is made."""
+    checkpoint: float
+    """What parallel HDF5 holds of the state while it writes."""
+    operators: float
+    """Step operators, once per node."""
+    ranks_on_node: int
+
+    @property
+    def resident(self) -> float:
+        """Peak of one rank, shared memory that it uses included."""
+        return self.program + self.state + self.halo + self.observation + self.checkpoint + self.operators
+
+    @property
+    def node(self) -> float:
+        """All ranks of this node together."""
+        private = self.program_share + self.state + self.halo + self.observation + self.checkpoint
+        return self.ranks_on_node * private + self.operators
+
+    def describe(self) -> str:
+        """For people."""
+        return (
+            f"{self.resident / MIB:.0f} MiB per rank ({self.state / MIB:.0f} of it state and work arrays), "
+            f"{self.node / MIB:.0f} MiB on this node with {self.ranks_on_node} ranks, {available() / MIB:.0f} available"
+        )
+
+
+def predict(problem: Problem, choice: Choice, comm: MPI.Intracomm) -> Memory:
+    """Memory of a run on `comm`, to be called once the problem is built and its steps are chosen. Collective."""
+    px, py = process_grid(problem.space.shape, problem.space.dimensions, comm.size)
+    nx, ny = (math.ceil(n / p) for n, p in zip(problem.space.shape, (px, py), strict=True))
+    cells, angles = problem.energies.size, problem.angles.count
+    per_point = 8 * angles * cells
+    sizes = {(step.stage, step.size) for step in choice.plan.steps()}
+    block = 8 * (max(problem.angles.orders) + 1) * cells**2
+    if choice.integrator in etd.SCHEMES:
+        scheme = etd.SCHEMES[choice.integrator]
+        arrays, operators = scheme.slots + 4, len(sizes) * sum(scheme.slots_per_stage) * block
+    else:
+        arrays, operators = IMEX_ARRAYS, len(sizes) * block
+    upwind_derivative(np.zeros(8))  # loads or compiles the kernels now: either takes memory that belongs to the program
+    AngularTransform(problem.angles, 1).backward(np.zeros((angles, 1, 1)), np.zeros((1, angles, 1)))
+    Directions(problem.angles)(np.zeros((1, angles, 1)))
+    give_back()
+    resident, share = (size + LATER for size in footprint())
+    node = comm.Split_type(MPI.COMM_TYPE_SHARED)
+    ranks_on_node = node.size
+    node.Free()
+    return Memory(
+        program=comm.allreduce(resident, MPI.MAX),
+        program_share=comm.allreduce(share, MPI.SUM) / comm.size,
+        state=float(arrays * nx * ny * per_point),
+        halo=4.0 * HALO * (ny + (nx if problem.space.dimensions == 2 else 0)) * per_point,
+        observation=float((1 + problem.space.dimensions) * nx * ny * per_point / angles),
+        checkpoint=2.0 * min(LARGEST_WRITE, nx * ny * per_point) if problem.config.checkpoint.keep else 0.0,
+        operators=float(operators),
+        ranks_on_node=ranks_on_node,
+    )
+
+
+def require_room(memory: Memory, comm: MPI.Intracomm) -> None:
+    """Refuses a run that does not fit into its nodes. Raises schema.InputError on all ranks. Collective."""
+    missing = comm.allreduce(memory.node - memory.ranks_on_node * memory.program_share - available(), MPI.MAX)
+    if missing > 0:
+        raise InputError(
+            f"memory: found {available() / MIB:.0f} MiB available, expected {(available() + missing) / MIB:.0f} MiB for "
+            f"{memory.ranks_on_node} ranks on a node: use more nodes, fewer space.cells, a larger momentum.energy_step or "
+            f"fewer momentum.angles"
+        )
+
+
+def give_back() -> None:
+    """Returns what start-up has freed to the system, where the C library can (glibc would keep 7 MB per rank)."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
+def footprint() -> tuple[float, float]:
+    """Resident bytes of this process, and its proportional share of them."""
+    try:
+        lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
+        values = {line.split(":")[0]: 1024.0 * int(line.split()[1]) for line in lines[1:] if ":" in line}
+        return values["Rss"], values["Pss"]
+    except (OSError, KeyError, ValueError, IndexError):
+        peak_now = peak()
+        return peak_now, peak_now
+
+
+def peak() -> float:
+    """Largest resident size of this process so far [bytes].
+
+    Not ru_maxrss where /proc is there: a process inherits that from the one that started it.
+    """
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return 1024.0 * int(line.split()[1])
+    return 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def available() -> float:
+    """Memory [bytes] that this node, or the job's cgroup on it, still has; infinite where nobody says."""
+    limits = []
+    try:
+        fields = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+        limits.append(1024.0 * int(fields["MemAvailable"].split()[0]))
+    except (OSError, KeyError, ValueError):
+        pass
+    for folder in _cgroups():
+        try:
+            used = int((folder / "memory.current").read_text())
+            limits.append(float(int((folder / "memory.max").read_text()) - used))
+        except (OSError, ValueError):  # "max" is no limit
+            continue
+    return min(limits, default=math.inf)
+
+
+def _cgroups() -> list[Path]:
+    """This process's control group and those above it (version 2)."""
+    try:
+        own = next(line[3:] for line in Path("/proc/self/cgroup").read_text().splitlines() if line.startswith("0::"))
+    except (OSError, StopIteration):
+        return []
+    folder = Path("/sys/fs/cgroup") / own.lstrip("/")
+    return [folder, *folder.parents][: len(folder.parts) - 3]

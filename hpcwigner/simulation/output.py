@@ -1,0 +1,155 @@
+"""The output of a run: observes the state when something is due and writes it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcwigner.exciton.phonons import Couplings, absorption_threshold
+from hpcwigner.integrators.steps import StepPlan
+from hpcwigner.observables import registry
+from hpcwigner.observables.budget import budget
+from hpcwigner.observables.fields import Directions, LocalState, SpatialMomentSums, undershoot
+from hpcwigner.observables.registry import Observable
+from hpcwigner.observables.series import Snapshot
+from hpcwigner.observables.wigner_cut import WignerCut
+from hpcwigner.problem.builder import Problem
+from hpcwigner.reference import choice as ladder
+from hpcwigner.runtime.errors import RunError
+from hpcwigner.runtime.parallel import on_first_rank
+from hpcwigner.storage import provenance
+from hpcwigner.storage.checkpoint import Header
+from hpcwigner.storage.files import Constant, OutputFile
+from hpcwigner.terms.equation import WignerSystem
+
+Array = NDArray[np.float64]
+
+
+class RunOutput:
+    """Observes the state whenever an output is due and writes it."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        wigner: WignerSystem,
+        plan: StepPlan,
+        directory: Path,
+        input_text: str,
+        final: Array,
+        resume: Header | None = None,
+    ) -> None:
+        """`final` are the populations (valley,) at the end: below a part of them width and D_v are undefined.
+
+        `resume` goes on with the files as they were at that checkpoint.
+        """
+        self.problem, self.wigner, self.plan = problem, wigner, plan
+        decomposition = wigner.decomposition
+        self.comm = decomposition.comm
+        self._directions, self._sums = Directions(problem.angles), SpatialMomentSums(decomposition)
+        self._final = final
+        self.worst_undershoot = np.array(resume.accumulators["undershoot"]) if resume else np.zeros(len(final))
+        output = problem.config.output
+        self.chosen = registry.select(output.observables, problem.space.dimensions)
+        self._fields_stride = round(output.fields_every / output.series_every)
+        self._wigner_due = {round(t / output.series_every) for t in output.wigner_at} if self.chosen.wigner else set()
+        self._open(directory, input_text, resume)
+
+    def _open(self, directory: Path, input_text: str, resume: Header | None) -> None:
+        attributes = on_first_rank(self.comm, lambda: provenance.attributes(input_text, self.comm.size))
+        valleys = [v.name for v in self.problem.energies.valleys]
+        axes = "xy"[: self.problem.space.dimensions]
+        places = {axis: self.problem.space.whole.centers(i) * registry.UM for i, axis in enumerate(axes)}
+        rows = resume.rows if resume else {}
+
+        def file(
+            name: str, observables: Sequence[Observable], coordinates: Mapping[str, Array], *constants: Constant
+        ) -> OutputFile:
+            if name in rows:
+                return OutputFile.reopen(directory / name, self.comm, observables, rows[name])
+            used = {d for o in observables for d in o.dimensions}
+            shown = {"valley": valleys} | {d: values for d, values in coordinates.items() if d in used}
+            return OutputFile(directory / name, self.comm, observables, shown, attributes, constants)
+
+        self.series = file("series.h5", self.chosen.series, {})
+        self.fields = file("fields.h5", self.chosen.fields, places) if self.chosen.fields else None
+        self.wigner_file, self.cut = None, None
+        if self._wigner_due or "wigner.h5" in rows:
+            angles = self.problem.angles
+            self.cut = cut = WignerCut(self.wigner.decomposition, angles, self.problem.energies)
+            momenta = {"k": cut.k, "q": cut.q, "angle": angles.theta}
+            threshold = Constant(
+                "threshold", ("valley",), "nm-1", "smallest momentum from which an acoustic phonon lifts into the bright valley",
+                absorption_threshold(Couplings.from_material(self.problem.material, self.problem.landscape), self.problem.bright),
+            )  # fmt: skip
+            self.wigner_file = file("wigner.h5", self.chosen.wigner, {"x": places["x"]} | momenta, threshold)
+
+    @property
+    def _files(self) -> list[OutputFile]:
+        return [file for file in (self.series, self.fields, self.wigner_file) if file is not None]
+
+    def flushed(self) -> tuple[list[Path], dict[str, int]]:
+        """Paths of the files, complete on disk, and their rows: what a checkpoint keeps of them. Collective."""
+        for file in self._files:
+            file.flush()
+        return [file.path for file in self._files], {file.path.name: file.rows for file in self._files}
+
+    def observe(self, index: int, u: Array) -> None:
+        """Writes what is due at series output `index`; u is (point, angle, cell). Collective."""
+        now = self.plan.output_time(index)
+        scattering = self.problem.scatterings[sum(now > t + 1e-9 for t in self.problem.switches)]
+        coherent = self.problem.moments.coherent(now)
+        directions = self._directions(u)
+        moments = self._sums(directions)
+        found = budget(moments, scattering, coherent, self.problem.pump.width_squared)
+        if not np.isfinite(found.population).all():
+            raise RunError(f"the state is not finite at {now:g} ps: stopped without a checkpoint")
+        row = self.series.append(now)
+        if self.comm.rank == 0:
+            write_series(self.series, row, self.chosen.series, Snapshot(moments, found, scattering, self._final))
+        if index % self._fields_stride == 0:
+            self._write_fields(now, LocalState(directions, self.wigner.decomposition, scattering, moments))
+        if index in self._wigner_due and self.cut is not None and self.wigner_file is not None:
+            row = self.wigner_file.append(now)
+            for observable in self.chosen.wigner:
+                values = observable.compute(self.cut, u)
+                self._write_images(self.wigner_file, row, observable, values if self.cut.writes else None)
+
+    def _write_fields(self, now: float, local: LocalState) -> None:
+        if now >= ladder.JUDGED_FROM:
+            self.worst_undershoot = np.minimum(self.worst_undershoot, undershoot(local.density, self.comm))
+        if self.fields is not None:
+            row = self.fields.append(now)
+            slab = self.problem.space.dimensions == 1
+            for observable in self.chosen.fields:
+                values = observable.compute(local)
+                self._write_images(self.fields, row, observable, values[..., 0] if slab else values)
+            self.fields.flush()
+        self.series.flush()
+
+    def _write_images(self, file: OutputFile, row: int, observable: Observable, values: Array | None) -> None:
+        """This rank's block and its mirror images; `values` has the observable's dimensions without time."""
+        dimensions = observable.dimensions[1:]
+        turned = {"x": {"x", "k", "angle"}, "y": {"y"}}  # motion along x turns round as well
+        for block, mirrored in self.wigner.decomposition.images():
+            axes = [axis for axis, flip in zip("xy", mirrored, strict=True) if flip and axis in dimensions]
+            place = dict(zip("xy", block, strict=True))
+            seen = values
+            if seen is not None:
+                seen = np.flip(seen, [i for i, d in enumerate(dimensions) if any(d in turned[axis] for axis in axes)])
+                seen = -seen if sum(axis in observable.odd for axis in axes) % 2 else seen
+            if "y" in dimensions or not mirrored[1]:
+                file.write(row, observable.name, seen, tuple(place.get(d, slice(None)) for d in dimensions))
+
+    def close(self) -> None:
+        """Ends the files. Collective."""
+        for file in self._files:
+            file.close()
+
+
+def write_series(file: OutputFile, row: int, observables: Sequence[Observable], snapshot: Snapshot) -> None:
+    """Fills a row of a series file."""
+    for observable in observables:
+        file.write(row, observable.name, observable.compute(snapshot))

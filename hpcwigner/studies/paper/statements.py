@@ -1,0 +1,247 @@
+"""The qualitative statements of the paper, each with our number and whether it holds by a stated criterion."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcwigner.observables.curves import negative_windows
+from hpcwigner.observables.phases import Phases, Thermalisation
+from hpcwigner.studies.paper.data import PaperData, PaperRun
+from hpcwigner.studies.paper.mechanism import exchange, shape_at_width
+
+Array = NDArray[np.float64]
+
+
+@dataclasses.dataclass(frozen=True)
+class Statement:
+    """What the paper says, what we find, and whether it holds."""
+
+    paper: str
+    found: str
+    criterion: str
+    holds: bool
+
+
+def statements(data: PaperData) -> list[Statement]:
+    """All statements, in the order of the figures. Raises InputError when a run lacks what one needs."""
+    parts: tuple[Callable[[PaperData], Iterator[Statement]], ...] = (_formation, _light, _common, _phases, _peak, _negative,
+                                                                     _switched, _intervalley, _shape, _momentum)  # fmt: skip
+    return [statement for part in parts for statement in part(data)]
+
+
+def _formation(data: PaperData) -> Iterator[Statement]:
+    lifetimes = {name: 1e3 * t for name, t in data.coherent_lifetime.items()}
+    yield Statement(
+        "coherent excitons live 10–100 fs", ", ".join(f"{t:.0f} fs at {name}" for name, t in lifetimes.items()),
+        "1/(γ + Γ_0) within 10–100 fs at every temperature", all(10 <= t <= 100 for t in lifetimes.values()),
+    )  # fmt: skip
+
+
+def _light(data: PaperData) -> Iterator[Statement]:
+    run = data.cold
+    width = run.series.need("pl_width_squared")
+    largest = int(np.nanargmax(np.where(run.time >= 1, width, np.nan)))
+    smallest = largest + int(width[largest:].argmin())
+    yield Statement(
+        "at 20 K the PL spreads, then goes back towards the centre",
+        f"w² of the PL: {width[largest]:.3f} µm² at {run.time[largest]:g} ps, {width[smallest]:.3f} at {run.time[smallest]:g} ps",
+        "smaller by 5 % at a later time", bool(width[smallest] < 0.95 * width[largest]),
+    )  # fmt: skip
+    growth = {name: _bright(r, "width_squared", r.time[-1]) / _bright(r, "width_squared", 1.0) for name, r in _two(data).items()}
+    yield Statement(
+        "at 300 K the broadening is modest, at 77 K more pronounced",
+        ", ".join(f"w² of KK ×{g:.2f} after 1 ps at {name}" for name, g in growth.items()),
+        "factor at 77 K above that at 300 K", growth["77 K"] > growth["300 K"],
+    )  # fmt: skip
+    early, late = (_bright(data.cool, "diffusion", t) for t in (2.0, 20.0))
+    yield Statement(
+        "at 77 K diffusion is much faster in the first picoseconds", f"D of KK {early:.2f} cm²/s at 2 ps, {late:.2f} at 20 ps",
+        "D(2 ps) above 1.5 D(20 ps)", early > 1.5 * late,
+    )  # fmt: skip
+
+
+def _two(data: PaperData) -> dict[str, PaperRun]:
+    return {"300 K": data.warm, "77 K": data.cool}
+
+
+def _bright(run: PaperRun, name: str, time: float) -> float:
+    return float(run.at(name, time)[run.bright])
+
+
+def _common(data: PaperData) -> Iterator[Statement]:
+    run = data.warm
+    late = run.series.need("diffusion")[run.time >= 5]
+    spread = float((np.ptp(late, axis=1) / late.mean(axis=1)).max())
+    yield Statement(
+        "at 300 K all D_v are alike, about 1 cm²/s",
+        f"{late[-1].mean():.2f} cm²/s, different by at most {100 * spread:.1f} % after 5 ps",
+        "0.7–1.4 cm²/s, within 5 % of each other", bool(0.7 < late[-1].mean() < 1.4 and spread < 0.05),
+    )  # fmt: skip
+    at = data.cool.at("diffusion", 1.0)
+    yield Statement(
+        "at 77 K D_v depends on the valley", ", ".join(f"{n} {d:.2f}" for n, d in zip(run.valleys, at, strict=True)) + " at 1 ps",
+        "different by more than 10 % at 1 ps", bool(np.ptp(at) > 0.1 * at.mean()),
+    )  # fmt: skip
+
+
+def _phases(data: PaperData) -> Iterator[Statement]:
+    texts, order = [], []
+    for name, run in data.by_temperature.items():
+        phases, thermal = (
+            Phases.from_diffusion(run.time, run.series.need("diffusion")),
+            Thermalisation.from_series(run.series.data),
+        )
+        times = (phases.rise_end, phases.alike_from, *dataclasses.astuple(thermal))
+        rise, alike, energy, momentum, valley = (f"{t:g} ps" if np.isfinite(t) else "not reached" for t in times)
+        texts.append(f"{name}: I to {rise}, III from {alike} (energies {energy}, directions {momentum}, valleys {valley})")
+        order.append(np.isfinite(phases.alike_from) and phases.alike_from >= phases.rise_end)
+    yield Statement(
+        "three phases: fast increase, approach of the D_v, common D", "; ".join(texts),
+        "I: all D_v above 95 % of their peak; III: alike within 10 % (thermalised: within 5 %); reached at 300 and 77 K",
+        bool(order[0] and order[1]),
+    )  # fmt: skip
+    run = data.cool
+    width, diffusion = run.at("width_squared", run.time[-1]), run.at("diffusion", run.time[-1])
+    apart, unlike = np.ptp(width) / width.mean(), np.ptp(diffusion) / diffusion.mean()
+    yield Statement(
+        "in phase III the w_v² are parallel but different (77 K)",
+        f"at {run.time[-1]:g} ps w_v² differ by {100 * apart:.0f} %, their slopes by {100 * unlike:.1f} %",
+        "w_v² differ by more than 5 %, slopes by less than 10 %", bool(apart > 0.05 and unlike < 0.1),
+    )  # fmt: skip
+
+
+def _peak(data: PaperData) -> Iterator[Statement]:
+    run = data.cold
+    d = run.series.need("diffusion")[:, run.bright]
+    late = run.time >= 1
+    peak = float(run.time[late][np.nanargmax(d[late])])
+    first = _bright(run, "diffusion", 1.0)
+    yield Statement(
+        "at 20 K KK diffuses slowly at first (delay: phonons must be absorbed)",
+        f"D(1 ps) = {first:.1f}, peak {np.nanmax(d[late]):.0f} cm²/s",
+        "D(1 ps) below 10 % of the peak", bool(first < 0.1 * np.nanmax(d[late])),
+    )  # fmt: skip
+    yield Statement("D of KK has its peak near 8 ps", f"{peak:g} ps", "between 5 and 12 ps", 5 <= peak <= 12)
+    width = run.series.need("width_squared")
+    above = run.time[late][width[late, run.bright] > width[late, run.dark]]
+    yield Statement(
+        "after the rise w of KK exceeds w of KK'", f"from {above[0]:g} ps on" if len(above) else "never",
+        "exceeds it at 20 ps", _bright(run, "width_squared", 20.0) > run.at("width_squared", 20.0)[run.dark],
+    )  # fmt: skip
+
+
+def _negative(data: PaperData) -> Iterator[Statement]:
+    run = data.cold
+    diffusion = run.series.need("diffusion")
+    windows = {name: negative_windows(run.time, diffusion[:, v]) for v, name in enumerate(run.valleys)}
+    first, last = (windows[run.valleys[run.bright]] or [(np.nan, np.nan)])[0]
+    lowest = np.nanmin(diffusion[run.time >= 1, run.bright])
+    overlap = (min(last, 100) - max(first, 30)) / (max(last, 100) - min(first, 30))
+    yield Statement(
+        "D of KK is negative at around 30–100 ps", f"{first:g}–{last:g} ps, down to {lowest:.0f} cm²/s",
+        "the windows share 75 % of their union", bool(overlap > 0.75),
+    )  # fmt: skip
+    shown = "; ".join(f"{name}: " + (", ".join(f"{a:.4g}–{b:.4g} ps" for a, b in w) or "never") for name, w in windows.items())
+    share = run.at("population", run.time[-1]) / run.at("population", run.time[-1]).sum()
+    yield Statement(
+        "only the less populated valleys go negative",
+        f"{shown} (shares {', '.join(f'{s:.1e}' for s in share)})", "never in the most populated valley, but in another one",
+        not windows[run.valleys[run.dark]] and any(windows.values()),
+    )  # fmt: skip
+
+
+def _switched(data: PaperData) -> Iterator[Statement]:
+    run = data.switched
+    last = run.at("diffusion", run.time[-1])
+    exact = np.array([i.exact for i in data.intrinsic]) / 100
+    yield Statement(
+        "without intervalley scattering (300 K, from 10 ps on) each valley has a D_v of its own",
+        ", ".join(f"{n} {d:.2f} (Chapman–Enskog {e:.2f})" for n, d, e in zip(run.valleys, last, exact, strict=True)),
+        "different by more than 20 %; within 5 % of each valley's own value",
+        bool(np.ptp(last) > 0.2 * last.mean() and (np.abs(last / exact - 1) < 0.05).all()),
+    )  # fmt: skip
+
+
+def _intervalley(data: PaperData) -> Iterator[Statement]:
+    run = data.cold
+    part, whole = run.series.need("diffusion_interv"), run.series.need("diffusion")
+    late = run.time >= 1
+    ratio = float(np.abs(part[late, run.dark]).max() / np.abs(whole[late, run.dark]).max())
+    yield Statement("D^interv of KK' is negligible", f"at most {100 * ratio:.1f} % of its largest D", "below 5 %", ratio < 0.05)
+    similar = float(np.corrcoef(part[late, run.bright], whole[late, run.bright])[0, 1])
+    yield Statement(
+        "D^interv dominates the transient of D of KK", f"correlation {similar:.3f} from 1 ps on", "correlation above 0.9",
+        similar > 0.9,
+    )  # fmt: skip
+    end = run.time[-1]
+    yield Statement(
+        "at 120 ps D^interv of KK is negative while D is positive",
+        f"D^interv = {_bright(run, 'diffusion_interv', end):.1f}, D = {_bright(run, 'diffusion', end):.1f} cm²/s at {end:g} ps",
+        "signs as said", _bright(run, "diffusion_interv", end) < 0 < _bright(run, "diffusion", end),
+    )  # fmt: skip
+    values = exchange(run)
+    second = int(np.argsort(run.at("population", run.time[-1]))[-2])
+    found = np.abs(values[:, second] / values[:, run.dark])
+    rows = (int(np.abs(run.time - t).argmin()) for t in (5.0, 20.0, 50.0, 120.0))
+    ratios = [f"{found[row]:.2g} at {run.time[row]:g} ps" for row in rows]
+    within = float(np.mean((found[late] > 0.5) & (found[late] < 2)))
+    yield Statement(
+        "|D_1^interv| n_1 ≈ |D_2^interv| n_2 for two valleys (the two most populated ones exchange most)",
+        f"{run.valleys[second]} against {run.valleys[run.dark]}: ratio {', '.join(ratios)} (figure S1); "
+        f"within a factor of 2 during {100 * within:.0f} % of the time",
+        "within a factor of 2 during 90 % of the time from 1 ps on", within > 0.9,
+    )  # fmt: skip
+
+
+def _shape(data: PaperData) -> Iterator[Statement]:
+    run = data.cold
+    profiles = {t: shape_at_width(run, t) for t in (2.0, 20.0, 50.0, 120.0)}
+    centre = {t: float(values[np.abs(u) < 0.3].mean()) for t, (u, values) in profiles.items()}
+    tail = {t: float(values[(np.abs(u) > 1.5) & (np.abs(u) < 3)].mean()) for t, (u, values) in profiles.items()}
+    shown = ", ".join(f"{t:g} ps: {centre[t]:+.1e}/{tail[t]:+.1e}" for t in profiles)
+    text = f"η/N(0) of KK in the centre/tail (ps⁻¹): {shown}"
+    cases = (
+        ("η of KK: negligible at 2 ps", text, "centre below 10 % of that at 20 ps", abs(centre[2.0]) < 0.1 * abs(centre[20.0])),
+        ("η at 20 ps: from the centre to the tails", "as above", "centre < 0 < tail", centre[20.0] < 0 < tail[20.0]),
+        ("η at 50 ps: uphill, from the tails to the centre", "as above", "tail < 0 < centre", tail[50.0] < 0 < centre[50.0]),
+        ("η at 120 ps: like at 50 ps, but smaller", "as above", "tail < 0 < centre, centre below that at 50 ps",
+         tail[120.0] < 0 < centre[120.0] < centre[50.0]),
+    )  # fmt: skip
+    yield from (Statement(*case) for case in cases)
+
+
+def _momentum(data: PaperData) -> Iterator[Statement]:
+    run = data.cold
+    x = run.place
+    threshold = float(run.wigner.need("threshold")[run.dark])
+    k, early = run.wigner_line(run.dark, 5.0)
+    early = np.nan_to_num(early)
+    reach = {}
+    for name, chosen in (("above", np.abs(k) > threshold), ("below", np.abs(k) < threshold)):
+        profile = early[:, chosen].sum(axis=1)
+        reach[name] = float(np.sqrt((profile * x**2).sum() / profile.sum()))
+    yield Statement(
+        "at 5 ps KK' above the threshold momentum lies further out than below",
+        f"rms |x| on y = 0: {reach['above']:.3f} µm above {threshold:.2f} nm⁻¹, {reach['below']:.3f} below", "above > below",
+        reach["above"] > reach["below"],
+    )  # fmt: skip
+    spectrum = early.sum(axis=0)
+    peak = float(abs(k[spectrum.argmax()]))
+    right = early[x > 0].sum(axis=0)
+    excess = float(right[k > 0].sum() / right[k < 0].sum())
+    yield Statement("at 5 ps KK' has its peak at finite k", f"|k| = {peak:.2f} nm⁻¹", "above 0.1 nm⁻¹", peak > 0.1)
+    yield Statement(
+        "at 5 ps more KK' with k > 0 at x > 0", f"{excess:.2f} times as many as with k < 0", "above 1.05", excess > 1.05
+    )
+    distance = float(run.at("energy_distance", 50.0)[run.dark])
+    k, late = run.wigner_line(run.dark, 50.0)
+    spectrum = np.nan_to_num(late).sum(axis=0)
+    peak = float(np.abs(k[spectrum > 0.99 * spectrum.max()]).min())  # all momenta of an energy cell are alike
+    yield Statement(
+        "at 50 ps KK' is quasi-thermal", f"{100 * distance:.1f} % of them with a wrong energy, peak at |k| = {peak:.2f} nm⁻¹",
+        "below 10 %, peak at k = 0", distance < 0.1 and peak < 0.1,
+    )  # fmt: skip

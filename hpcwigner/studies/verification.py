@@ -1,0 +1,164 @@
+"""The verb `verify`: what follows from a material file, beside what is known from elsewhere."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+from mpi4py import MPI
+
+from hpcwigner.exciton.constants import BOLTZMANN, HBAR
+from hpcwigner.exciton.materials import Material, Sourced
+from hpcwigner.exciton.phonons import Couplings
+from hpcwigner.exciton.radiation import LightCone, linewidth_from_dipole
+from hpcwigner.exciton.valley import ExcitonValleys, film_potential, reduced_masses
+from hpcwigner.exciton.wannier import bound_states
+from hpcwigner.momentum.cells import EnergyGrid, auto_energy_above, auto_energy_step
+from hpcwigner.momentum.rates import Rates, formation_rates, generator
+from hpcwigner.observables.transport import chapman_enskog, elastic_acoustic
+from hpcwigner.problem.kinetics import exciton_valleys
+
+CM2_PER_S = 0.01
+"""nm²/ps in cm²/s."""
+TEMPERATURES = (300.0, 77.0, 20.0)
+SLOPE_BETWEEN = (20.0, 100.0)
+"""Temperatures [K] between which the acoustic linewidth's slope is taken, as in experiments."""
+
+
+def report(material: Material) -> str:
+    """Text of the verb, one section per topic."""
+    landscape = exciton_valleys(material)
+    couplings = Couplings.from_material(material, landscape)
+    sections = [
+        f"{material.name}",
+        _valleys(material, landscape),
+        _linewidths(material, couplings),
+        _radiation(material, landscape),
+        _diffusion(couplings, list(material.valleys).index(material.radiation.bright_valley)),
+        _landscape_statement(material, landscape),
+    ]
+    return "\n\n".join(sections)
+
+
+def _beside(found: float, known: Sourced | None, unit: str, scale: float = 1.0) -> str:
+    text = f"{found:.4g} {unit}"
+    return text if known is None else f"{text} ({known.confidence} {known.value * scale:.4g} {unit}, {known.source})"
+
+
+def _valleys(material: Material, landscape: ExcitonValleys) -> str:
+    lines = ["valley    μ (m0)   E_1s      E_2s      E_3s (meV)  rms radius (nm)  ψ(0)² (nm⁻²)  E_v given   E_v computed (meV)"]
+    for v in landscape.valleys:
+        energies = "".join(f"{s.energy:10.2f}" for s in v.states)
+        offsets = "".join(f"{'—' if e is None else f'{e:.2f}':>12}" for e in (v.given, v.computed))
+        ground = v.states[0]
+        lines.append(f"{v.name:<8}{v.reduced_mass:8.4f}{energies}{ground.rms_radius:15.3f}{ground.at_origin**2:15.3f}{offsets}")
+    bright = material.radiation.bright_valley
+    binding = next(v.binding_energy for v in landscape.valleys if v.name == bright)
+    lines.append(f"binding energy of {bright}: " + _beside(binding, material.benchmarks.binding_energy, "meV"))
+    if material.dielectric is not None and (film := film_potential(material)) is not None:
+        (state,) = bound_states(film, reduced_masses(material)[bright], 1.0, count=1)
+        lines.append(f"the same in the film between its half spaces (not used): {-state.energy:.4g} meV")
+    return "\n".join(lines)
+
+
+def _formation(couplings: Couplings, bright: int, temperature: float) -> dict[str, float]:
+    """ħΓ_0 [meV] by kind of phonon."""
+    grid = EnergyGrid.build(couplings.valleys, temperature, 1.0, max(60.0, auto_energy_above(temperature)))
+    none = dataclasses.replace(couplings, acoustic=(), optical=())
+    kinds = {
+        "acoustic": dataclasses.replace(none, acoustic=couplings.acoustic),
+        "optical": dataclasses.replace(none, optical=tuple(p for p in couplings.optical if not p.intervalley)),
+        "intervalley": dataclasses.replace(none, optical=tuple(p for p in couplings.optical if p.intervalley)),
+    }
+    return {kind: HBAR * float(formation_rates(part, grid, bright).sum()) for kind, part in kinds.items()}
+
+
+def _linewidths(material: Material, couplings: Couplings) -> str:
+    bright = list(material.valleys).index(material.radiation.bright_valley)
+    lines = [
+        f"linewidth of {material.radiation.bright_valley}, ħΓ_0 (meV)",
+        "     T (K)  acoustic   optical  intervalley     total",
+    ]
+    for temperature in (4.0, 20.0, 77.0, 150.0, 300.0):
+        parts = _formation(couplings, bright, temperature)
+        lines.append(f"{temperature:10g}{parts['acoustic']:10.3f}{parts['optical']:10.3f}{parts['intervalley']:13.3f}"
+                     f"{sum(parts.values()):10.3f}")  # fmt: skip
+    low, high = (_formation(couplings, bright, t)["acoustic"] for t in SLOPE_BETWEEN)
+    slope = (high - low) / (SLOPE_BETWEEN[1] - SLOPE_BETWEEN[0])
+    total = sum(_formation(couplings, bright, 300.0).values())
+    known = material.benchmarks
+    lines.append("acoustic slope: " + _beside(1e3 * slope, known.acoustic_slope, "µeV/K", 1e3))
+    lines.append("at 300 K: " + _beside(total, known.linewidth_300K, "meV"))
+    return "\n".join(lines)
+
+
+def _radiation(material: Material, landscape: ExcitonValleys) -> str:
+    cone = LightCone.from_material(material)
+    width = material.radiation.linewidth.value
+    bright = next(v for v in landscape.valleys if v.name == material.radiation.bright_valley)
+    dipole = linewidth_from_dipole(material, bright.states[0].at_origin ** 2)
+    thermal = [f"{cone.mean_lifetime(t):.3g} ps at {t:g} K" for t in TEMPERATURES]
+    return (
+        f"radiative linewidth ħγ = {width:g} meV ({material.radiation.linewidth.confidence}), lifetime of the coherent exciton "
+        f"{1e3 * HBAR / width:.4g} fs\n"
+        f"from ψ(0)² with the Kane velocity of the two-band model: ħγ = {dipole:.3g} meV\n"
+        f"light cone: E_lc = {cone.energy:.4g} meV; lifetime of a bright valley in equilibrium with itself: {', '.join(thermal)}"
+    )
+
+
+def _diffusion(couplings: Couplings, bright: int) -> str:
+    lines = ["diffusion coefficient in equilibrium, Chapman–Enskog (cm²/s)", "     T (K)   all valleys, all phonons"
+             + "".join(f"{v.name + ' alone':>13}" for v in couplings.valleys) + "   bright, acoustic only"]  # fmt: skip
+    for temperature in TEMPERATURES:
+        whole = _equilibrium_diffusion(couplings, temperature)
+        alone = [_equilibrium_diffusion(_inside(couplings, i), temperature) for i in range(len(couplings.valleys))]
+        acoustic = _equilibrium_diffusion(dataclasses.replace(_inside(couplings, bright), optical=()), temperature)
+        lines.append(f"{temperature:10g}{whole:27.3f}" + "".join(f"{d:13.3f}" for d in alone) + f"{acoustic:24.3f}")
+    elastic = CM2_PER_S * elastic_acoustic(couplings.acoustic[bright])
+    lines.append(f"acoustic only, point-like and elastic, ħ³ρv²/(M²D²): {elastic:.3f} cm²/s at every temperature")
+    return "\n".join(lines)
+
+
+def _inside(couplings: Couplings, valley: int) -> Couplings:
+    """One valley without what leads out of its group."""
+    state = couplings.valleys[valley]
+    acoustic = tuple(p for p in couplings.acoustic if p.valley is state)
+    optical = tuple(p for p in couplings.optical if p.initial is state and p.final is state)
+    return Couplings((state,), acoustic, optical)
+
+
+def _equilibrium_diffusion(couplings: Couplings, temperature: float) -> float:
+    """[cm²/s]"""
+    above = auto_energy_above(temperature)
+    grid = EnergyGrid.build(couplings.valleys, temperature, auto_energy_step(temperature), above)
+    rates = Rates.build(couplings, grid, 1, 0, comm=MPI.COMM_SELF)
+    return CM2_PER_S * chapman_enskog(grid, generator(rates.intravalley + rates.intervalley)[1])
+
+
+def _landscape_statement(material: Material, landscape: ExcitonValleys) -> str:
+    """Where excitons end up, and what that does to the light."""
+    bright = material.radiation.bright_valley
+    offsets = {v.name: v.energy for v in landscape.valleys}
+    lowest = min(offsets, key=lambda name: offsets[name])
+    energies = np.array(list(offsets.values()))
+    weights = np.array([v.degeneracy * v.mass for v in material.valleys.values()])
+    shares = []
+    for temperature in TEMPERATURES:
+        boltzmann = weights * np.exp(-(energies - energies.min()) / (BOLTZMANN * temperature))
+        share = boltzmann[list(offsets).index(bright)] / boltzmann.sum()
+        shares.append(f"{100 * share:.3g} % at {temperature:g} K")
+    population = f"in equilibrium {bright} holds {', '.join(shares)}"
+    if lowest != bright:
+        return (
+            f"{lowest} lies {offsets[bright] - offsets[lowest]:.1f} meV below the bright {bright}: excitons leave it within its "
+            f"linewidth and come back by absorbing phonons only; {population}. Cold, {bright} is a small population of those "
+            f"that came back last: D of {bright} may turn negative while the others diffuse."
+        )
+    nearest = min((e for name, e in offsets.items() if name != bright), default=math.inf)
+    return (
+        f"The bright {bright} is the lowest valley, the next one {nearest - offsets[bright]:.1f} meV above: {population}. "
+        f"Excitons cool where they shine, no valley drains them at low temperature, so the delayed return through dark valleys "
+        f"that makes D of the bright one negative is absent; the cold linewidth is radiative and acoustic, and the population "
+        f"decays by light."
+    )
