@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,7 +17,7 @@ from hpcwigner.integrators.steps import StepPlan
 from hpcwigner.observables.budget import Budget
 from hpcwigner.problem import builder
 from hpcwigner.problem.builder import Problem
-from hpcwigner.problem.config import Config, to_yaml
+from hpcwigner.problem.config import Config
 from hpcwigner.reference import choice as ladder
 from hpcwigner.runtime.errors import InputError, RunError
 from hpcwigner.runtime.parallel import on_first_rank
@@ -26,8 +27,9 @@ from hpcwigner.simulation.output import RunOutput
 from hpcwigner.simulation.progress import LOG, Progress, start_logging
 from hpcwigner.simulation.summary import Work, announce, summarise
 from hpcwigner.storage import xdmf
-from hpcwigner.storage.checkpoint import CheckpointError, CheckpointStore, Header, Layout
+from hpcwigner.storage.checkpoint import CheckpointStore
 from hpcwigner.storage.files import write_whole
+from hpcwigner.storage.state import CheckpointError, Extent, Header, Layout
 from hpcwigner.terms.equation import WignerSystem
 
 CHECKPOINTS = "checkpoints"
@@ -65,27 +67,29 @@ class Checkpoints:
     """Writes checkpoints of one run when asked to, and says so."""
 
     def __init__(
-        self, config: Config, directory: Path, wigner: WignerSystem, output: RunOutput, input_text: str, schedule: Schedule
-    ) -> None:
+        self, config: Config, directory: Path, wigner: WignerSystem, output: RunOutput, attributes: Mapping[str, Any],
+        schedule: Schedule, extent: Extent | None,
+    ) -> None:  # fmt: skip
         options = config.checkpoint
         layout = Layout(options.writes == "collective", options.compression == "gzip", int(options.alignment), options.hints)
-        self.store = CheckpointStore(directory / CHECKPOINTS, wigner.decomposition, options.keep, layout)
-        self.wigner, self.output, self.input_text, self.schedule = wigner, output, input_text, schedule
+        self.store = CheckpointStore(directory / CHECKPOINTS, wigner.decomposition, options.keep, layout, extent)
+        self.wigner, self.output, self.schedule = wigner, output, schedule
+        self.input_text, self.history = str(attributes["input"]), tuple(json.loads(attributes["history"]))
 
     def write(self, done: int, vector: Any) -> float:
         """Checkpoint after `done` steps; returns the seconds it took. Raises CheckpointError. Collective."""
         started = time.perf_counter()
-        paths, rows = self.output.flushed()
+        files = self.output.flushed()
         shape = (*self.wigner.decomposition.grid.shape, *self.wigner.decomposition.per_point)
         header = Header(
             step=done,
             time=self.schedule.time_after(done - 1) if done else 0.0,
-            rows=rows,
             accumulators={"undershoot": [float(x) for x in self.output.worst_undershoot]},
             input=self.input_text,
             shape=shape,
+            history=self.history,
         )
-        path = self.store.write(self.wigner.read(vector).reshape(self.wigner.decomposition.local_shape), header, paths)
+        path = self.store.write(self.wigner.read(vector).reshape(self.wigner.decomposition.local_shape), header, files)
         took = time.perf_counter() - started
         LOG.info("checkpoint %s at %g ps in %.2g s", path.name, header.time, took)
         return took
@@ -154,18 +158,19 @@ def run(
     directory, lock = _on_first_with_local(comm, lambda: prepare_directory(complete, bool(restart_from)))
     start_logging(comm, directory / "run.log", quiet)
     control = Control(comm, directory, complete.checkpoint.every, complete.time.walltime, job)
-    input_text = on_first_rank(comm, lambda: to_yaml(complete))
     wigner = problem.wigner_system(comm)
     announce(problem, wigner, choice, directory, reference)
     vector = wigner.create_vector()
-    header = _load(wigner, vector, directory, restart_from) if restart_from else None
+    resumed = _load(wigner, vector, directory, restart_from) if restart_from else None
+    header = resumed.header if resumed else None
+    attributes = on_first_rank(comm, lambda: restart.attributes(complete, comm.size, header))
     if comm.rank == 0:
-        write_whole(directory / "input.yaml", input_text)
+        write_whole(directory / "input.yaml", str(attributes["input"]))
 
-    output = RunOutput(problem, wigner, plan, directory, input_text, reference[-1].population, header)
+    output = RunOutput(problem, wigner, plan, directory, attributes, reference[-1].population, resumed)
     schedule = Schedule(plan, problem.pump, problem.amplitude)
     first = header.step if header else 0
-    checkpoints = Checkpoints(complete, directory, wigner, output, input_text, schedule)
+    checkpoints = Checkpoints(complete, directory, wigner, output, attributes, schedule, resumed.extent if resumed else None)
     progress = Progress(comm, len(schedule.steps), plan.end, quiet, first)
     stepper = _Stepper(output, checkpoints, control, schedule, plan, progress, header.step if header else -1)
     try:
@@ -205,17 +210,17 @@ def checkpoints_time(stepper: _Stepper) -> float:
 
 def _resumed_config(config: Config, which: str) -> Config:
     header = restart.peek(Path(config.output.directory), which)
-    return restart.effective_config(config, header, header.time)
+    return restart.effective_config(config, header)
 
 
-def _load(wigner: WignerSystem, vector: Any, directory: Path, which: str) -> Header:
-    """Fills the state from the first good checkpoint and puts the output files as they were then. Collective."""
+def _load(wigner: WignerSystem, vector: Any, directory: Path, which: str) -> restart.Resumption:
+    """Fills the state from the first good checkpoint. Collective."""
     store = CheckpointStore(directory / CHECKPOINTS, wigner.decomposition, keep=1)
-    path, header, u = restart.load(store, directory, which)
+    resumption, u, _ = restart.load(store, directory, which)
     np.copyto(wigner.decomposition.view(vector), u)
-    restart.restore_outputs(path, header, directory, wigner.decomposition.comm)
-    LOG.info("restarted from checkpoint %s at %g ps", path.name, header.time)
-    return header
+    restart.set_unknown_aside(resumption, directory, wigner.decomposition.comm)
+    LOG.info("restarted from checkpoint %s at %g ps", resumption.path.name, resumption.header.time)
+    return resumption
 
 
 def _on_first_with_local(comm: MPI.Intracomm, compute: Callable[[], tuple[Path, IO[str]]]) -> tuple[Path, IO[str] | None]:
