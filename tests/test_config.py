@@ -34,7 +34,21 @@ def load(tmp_path, overrides=(), **keys):
         ({"space": 3}, "space", "expected"),
         ({"time": {"integrator": "rk4"}}, "time.integrator", "'etd3'"),
         ({"time": {"steps": {"pump": 3}}}, "time.steps", "expected 'auto' or a list"),
-        ({"time": {"end": "10.1 ps"}}, "time.end", "multiple of output.series_every"),
+        (
+            {"scattering": {"intervalley": {"off_at": "10.1 ps"}}},
+            "scattering.intervalley.off_at",
+            "multiple of output.series_every",
+        ),
+        ({"radiation": 1}, "radiation", "expected on or off"),
+        ({"recombination": {"lifetime": {"KK": "1 nm"}}}, "recombination.lifetime.KK", "nm does not convert to ns"),
+        ({"recombination": {"lifetime": {}}}, "recombination.lifetime", "a time for at least one valley"),
+        ({"recombination": {}}, "recombination.lifetime", "missing"),
+        ({"pump": {"energy": "resonnant"}}, "pump.energy", "'resonant'"),
+        ({"pump": {"energy": {"valley": "KK"}}}, "pump.energy.above", "missing"),
+        ({"pump": {"energy": {"valley": "KK", "abov": "3 meV"}}}, "pump.energy.abov", "did you mean 'above'?"),
+        ({"pump": False}, "pump", "found 'off', expected a pump, since initial is none"),
+        ({"pump": None}, "pump", "found None"),
+        ({"initial": 3}, "initial", "found 3"),
         ({"scattering": {"intervalley": {"off": "1 ps"}}}, "scattering.intervalley", "off_at"),
         ({"output": {"wigner_at": ["5 ps", 3]}}, "output.wigner_at.1", "expected a unit"),
     ],
@@ -84,6 +98,41 @@ def test_the_complete_input_loads_back_to_the_same(tmp_path):
     path = tmp_path / "again.yaml"
     path.write_text(config.to_yaml(original), encoding="utf-8")
     assert config.load(path) == original
+
+
+@pytest.mark.parametrize(
+    ("keys", "written"),
+    [
+        ({"radiation": False}, {"radiation": False}),
+        ({"recombination": {"lifetime": "1 ns"}}, {"recombination": {"lifetime": "1.0 ns"}}),
+        (
+            {"recombination": {"lifetime": {"KK": "3 ps", "KΛ": "2 ns"}}},
+            {"recombination": {"lifetime": {"KK": "0.003 ns", "KΛ": "2.0 ns"}}},
+        ),
+        ({"initial": "equilibrium"}, {"initial": "equilibrium", "pump": False}),
+        ({"initial": "/run/state.h5", "pump": False}, {"initial": "/run/state.h5", "pump": False}),
+        ({"radiation": "on", "initial": "none", "pump": {"energy": "resonant"}}, {}),
+    ],
+)
+def test_blocks_are_written_only_where_they_differ_from_their_defaults(tmp_path, keys, written):
+    loaded = load(tmp_path, **keys)
+    data = yaml.safe_load(config.to_yaml(loaded))
+    assert {key: data[key] for key in written} == written
+    assert {"radiation", "recombination", "initial"} & data.keys() == {"radiation", "recombination", "initial"} & written.keys()
+    assert "energy" not in (data["pump"] or {})
+    assert config.from_data(data, [], "again", tmp_path) == loaded
+
+
+def test_injection(tmp_path):
+    loaded = load(tmp_path, pump={"energy": {"valley": "KΛ", "above": "0.03 eV"}}, initial="equilibrium")
+    assert loaded.pump.energy == config.Injection("KΛ", 30.0, 5.0)
+    assert loaded.initial == "equilibrium"
+    assert config.from_data(yaml.safe_load(config.to_yaml(loaded)), [], "again", tmp_path) == loaded
+
+
+def test_outputs_and_the_end_need_not_fall_on_the_series(tmp_path):
+    loaded = load(tmp_path, time={"end": "10.1 ps"}, output={"fields_every": "0.7 ps", "wigner_at": ["0.33 ps", "10.1 ps"]})
+    assert (loaded.time.end, loaded.output.fields_every, loaded.output.wigner_at) == (10.1, 0.7, (0.33, 10.1))
 
 
 @pytest.mark.parametrize(
@@ -232,9 +281,10 @@ def test_bad_changes_are_one_clear_error(tmp_path, text, words):
 
 def test_paths_start_at_the_inputs_folder(tmp_path):
     path = tmp_path / "in.yaml"
-    path.write_text("material: ./mine.yaml\ntemperature: 20 K\nrates: r.h5\nrates_cache: kept\n", encoding="utf-8")
+    path.write_text("material: ./mine.yaml\ntemperature: 20 K\nrates: r.h5\ninitial: run/checkpoints/0001\n", encoding="utf-8")
     loaded = config.load(path)
     assert loaded.material == str(tmp_path / "mine.yaml")
-    assert (loaded.rates, loaded.rates_cache) == (str(tmp_path / "r.h5"), str(tmp_path / "kept"))
+    assert (loaded.rates, loaded.initial) == (str(tmp_path / "r.h5"), str(tmp_path / "run/checkpoints/0001"))
     path.write_text("material: ws2_hbn\ntemperature: 20 K\n", encoding="utf-8")
-    assert (config.load(path).material, config.load(path).rates, config.load(path).rates_cache) == ("ws2_hbn", "auto", None)
+    loaded = config.load(path)
+    assert (loaded.material, loaded.rates, loaded.initial) == ("ws2_hbn", "auto", "none")

@@ -13,7 +13,6 @@ from hpcwigner.momentum import rates_file
 from hpcwigner.momentum.cells import EnergyGrid
 from hpcwigner.momentum.rates import Rates
 from hpcwigner.runtime.errors import InputError
-from hpcwigner.storage import rates_cache
 from hpcwigner.storage.reading import read
 from hpcwigner.terms.scattering import Scattering
 
@@ -159,34 +158,3 @@ def test_a_run_from_a_file_equals_the_run_from_the_material(tmp_path):
     assert refused.returncode == 2
     assert refused.stderr.count("\n") == 1
     assert "bad.h5" in refused.stderr
-
-
-def test_cache_gives_the_same_bits_and_knows_what_it_holds(tmp_path, couplings, grid, built):
-    calls = []
-
-    def build():
-        calls.append(1)
-        return Rates.build(couplings, grid, 4, 0, comm=MPI.COMM_SELF)
-
-    first, second = (rates_cache.cached(tmp_path, "ws2", grid, 4, MPI.COMM_SELF, build) for _ in range(2))
-    other = rates_cache.cached(tmp_path, "another", grid, 4, MPI.COMM_SELF, build)
-    assert len(calls) == 2
-    for found in (first, second, other):
-        assert np.array_equal(found.shared.array, built.shared.array)
-        assert np.array_equal(found.formation, built.formation)
-    files = sorted(tmp_path.glob("rates-*.h5"))
-    assert len(files) == len(list(tmp_path.iterdir())) == 2
-    files[0].write_bytes(b"not HDF5")
-    damaged = "ws2" if rates_cache.path_of(tmp_path, "ws2", grid, 4) == files[0] else "another"
-    with pytest.raises(InputError, match="remove it"):
-        rates_cache.cached(tmp_path, damaged, grid, 4, MPI.COMM_SELF, build)
-
-
-def test_cache_on_request(tmp_path):
-    path = small_input(tmp_path, "run")
-    plain = hpcwigner("moments", path, "--output", tmp_path / "plain")
-    assert plain.returncode == 0, plain.stderr
-    assert not (tmp_path / "cache").exists()
-    for name in ("first", "second"):
-        assert hpcwigner("moments", path, "--set", "rates_cache=cache", "--output", tmp_path / name).stdout == plain.stdout
-        assert len(list((tmp_path / "cache").iterdir())) == 1

@@ -136,6 +136,7 @@ def assemble(found: kinetics.Kinetics, space: SpaceGrid) -> Problem:
     switches = _switches(config)
     scatterings = _scatterings(config, found.rates, light_cone, switches)
     formation_rate = math.fsum(scatterings[0].formation)
+    assert config.pump is not None
     pump = Pump(
         center=config.pump.center,
         duration_fwhm=config.pump.duration_fwhm,

@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import difflib
 import itertools
+import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -35,8 +36,44 @@ class OnUntil(Parsed):
         return value > 0 if value in (0.0, float("inf")) else {"off_at": self._time.write(value)}
 
 
+class Off:
+    """Type annotation of a block or None: `off` in its place reads as None."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        from pydantic_core import core_schema
+
+        def validate(value: object, block: Any) -> Any:
+            return None if value is False or value == "off" else block(value)
+
+        return core_schema.no_info_wrap_validator_function(validate, handler.generate_schema(typing.get_args(source)[0]))
+
+
+class OnOff(Parsed):
+    """`on` or `off`, kept as a bool."""
+
+    def parse(self, value: object) -> bool:
+        if value not in (True, False, "on", "off") or isinstance(value, int) is not isinstance(value, bool):
+            raise ValueError("expected on or off")
+        return value is True or value == "on"
+
+    def write(self, value: bool) -> object:
+        return value
+
+
 Duration = Annotated[float, Quantity("ps", positive=True)]
+Lifetime = Annotated[float, Quantity("ps", shown="ns", positive=True)]
 Auto = Literal["auto"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Injection:
+    """Incoherent formation of excitons in one valley, isotropic and Gaussian in energy."""
+
+    valley: str
+    above: Annotated[float, Quantity("meV", minimum=0)]
+    """Centre of the Gaussian above the valley's bottom."""
+    spread: Annotated[float, Quantity("meV", positive=True)] = 5.0
+    """Rms width of the Gaussian."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +85,8 @@ class Pump:
     spot_fwhm: Annotated[float, Quantity("nm", shown="um", positive=True)] = 500.0
     density: Annotated[float | None, Quantity("nm^-2", shown="cm^-2", positive=True)] = None
     """Peak density of all generated excitons; without it the generated population is 1."""
+    energy: Literal["resonant"] | Injection = "resonant"
+    """`resonant`: coherent excitons at Q = 0 that phonons scatter into the valleys; else what the pulse forms directly."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +108,17 @@ class Scattering:
 
     intravalley: Annotated[float, OnUntil()] = float("inf")
     intervalley: Annotated[float, OnUntil()] = float("inf")
+
+
+@dataclasses.dataclass(frozen=True)
+class Recombination:
+    """Non-radiative recombination at the rate 1/lifetime."""
+
+    lifetime: Lifetime | dict[str, Lifetime]
+    """Of all valleys, or by valley; a valley without one does not recombine."""
+
+    def __post_init__(self) -> None:
+        require(self.lifetime != {}, "lifetime", self.lifetime, "a time, or a time for at least one valley")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -198,11 +248,14 @@ class Config:
     temperature: Annotated[float, Quantity("K", positive=True, maximum=1000)]
     rates: str = "auto"
     """`auto`: from the material; else a file that the verb `rates` wrote, or that is laid out like it."""
-    rates_cache: str | None = None
-    """Directory in which rates are kept between runs."""
-    pump: Pump = Pump()
+    pump: Annotated[Pump | None, Off()] = Pump()
+    """None: off, the default where `initial` is given."""
+    initial: str = "none"
+    """State at t = 0: `none` (empty), `equilibrium`, or a checkpoint (its directory or its state.h5)."""
     momentum: Momentum = Momentum()
     scattering: Scattering = Scattering()
+    radiation: Annotated[bool, OnOff()] = True
+    recombination: Recombination | None = None
     space: Space = Space()
     time: Time = Time()
     output: Output = Output()
@@ -212,16 +265,13 @@ class Config:
 
     def __post_init__(self) -> None:
         every = self.output.series_every
-        times = {
-            "time.end": self.time.end,
-            "output.fields_every": self.output.fields_every,
-            "scattering.intravalley.off_at": self.scattering.intravalley,
-            "scattering.intervalley.off_at": self.scattering.intervalley,
-            **{f"output.wigner_at.{i}": t for i, t in enumerate(self.output.wigner_at)},
-        }
-        for key, time in times.items():
-            fits = time == float("inf") or is_multiple(time, every)
-            require(fits, key, f"{time:g} ps", f"a multiple of output.series_every ({every:g} ps)")
+        for key in ("intravalley", "intervalley"):
+            off_at = getattr(self.scattering, key)
+            fits = off_at == float("inf") or is_multiple(off_at, every)
+            expected = f"a multiple of output.series_every ({every:g} ps)"
+            require(fits, f"scattering.{key}.off_at", f"{off_at:g} ps", expected)
+        excited = self.pump is not None or self.initial != "none"
+        require(excited, "pump", "off", "a pump, since initial is none: without either there are no excitons")
         self._require_observables()
         for i, time in enumerate(self.output.wigner_at):
             require(time <= self.time.end, f"output.wigner_at.{i}", f"{time:g} ps", "a time not after time.end")
@@ -323,6 +373,8 @@ def _chosen(data: Mapping[str, Any], sweep: Sweep | None, choice: Mapping[str, i
     for key, index in choice.items():
         assert sweep is not None
         _substitute(changed, key, sweep.vary[key][index], f"{origin}: sweep.vary.{key}")
+    if changed.get("initial", "none") != "none":
+        changed.setdefault("pump", False)
     try:
         return schema.validate(Config, changed, origin)
     except InputError as error:
@@ -339,13 +391,15 @@ def _chosen(data: Mapping[str, Any], sweep: Sweep | None, choice: Mapping[str, i
     raise InputError(f"{origin}: {text} (with the values {values} of sweep.vary)")
 
 
-_PATHS = ("material", "rates", "rates_cache")
+_PATHS = {"material": (), "rates": ("auto",), "initial": ("none", "equilibrium")}
+"""Keys that may name a file to read, with the words that do not."""
 
 
 def _located(key: str, value: Any, folder: Path) -> Any:
     """The value of a key, made absolute if it is the path of something that is read."""
-    word = not isinstance(value, str) or value == "auto" or (key == "material" and not materials.is_path(value))
-    return value if key not in _PATHS or word else str(folder / value)
+    if key not in _PATHS or not isinstance(value, str) or value in _PATHS[key]:
+        return value
+    return value if key == "material" and not materials.is_path(value) else str(folder / value)
 
 
 def _override(data: dict[str, Any], text: str) -> None:
@@ -380,8 +434,18 @@ def to_yaml(config: Config) -> str:
 
 def _plain(config: Config) -> dict[str, Any]:
     data: dict[str, Any] = schema.dump(config)
-    sections = ((data, "rates_cache"), (data, "sweep"), (data["pump"], "density"), (data["time"], "walltime"))
-    for section, key in sections:
-        if section[key] is None:
+    optional = [
+        (data, "sweep", None),
+        (data, "recombination", None),
+        (data, "radiation", True),
+        (data, "initial", "none"),
+        (data["time"], "walltime", None),
+    ]
+    if config.pump is None:
+        data["pump"] = False
+    else:
+        optional += [(data["pump"], "density", None), (data["pump"], "energy", "resonant")]
+    for section, key, default in optional:
+        if section[key] == default:
             del section[key]
     return data

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from pathlib import Path
 
@@ -18,10 +17,8 @@ from hpcwigner.momentum import rates_file
 from hpcwigner.momentum.cells import MAX_DISCARDED_WEIGHT, EnergyGrid, auto_energy_above, auto_energy_step
 from hpcwigner.momentum.rates import Rates
 from hpcwigner.problem.config import Config
-from hpcwigner.runtime import schema
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.runtime.parallel import on_first_rank
-from hpcwigner.storage import rates_cache
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,17 +58,10 @@ def for_material(config: Config, material: Material, landscape: ExcitonValleys, 
     energies, config = momentum_grid(config, couplings)
     light_cone = LightCone.from_material(material)
     orders = config.momentum.angles // 2
-
-    def build() -> Rates:
-        return Rates.build(couplings, energies, orders, light_cone.bright_valley, comm=comm)
-
     if config.rates != "auto":
         rates = rates_file.read(Path(config.rates), energies, orders, comm)
-    elif config.rates_cache is not None:
-        ingredients = json.dumps(schema.dump(material), sort_keys=True)
-        rates = rates_cache.cached(Path(config.rates_cache), ingredients, energies, orders, comm, build)
     else:
-        rates = build()
+        rates = Rates.build(couplings, energies, orders, light_cone.bright_valley, comm=comm)
     return Kinetics(config, material, landscape, energies, light_cone, rates)
 
 

@@ -144,7 +144,7 @@ def validate(cls: type[T], data: Mapping[str, Any], origin: str) -> T:
         return pydantic.TypeAdapter(cls).validate_python(data)
     except pydantic.ValidationError as error:
         # Of a union's alternatives, the one that got furthest into the data is the one the user meant.
-        depths = [len(_keys_of(e["loc"], data)) for e in error.errors()]
+        depths = [len(_keys_of(e["loc"], data)) + e["type"].startswith("missing") for e in error.errors()]
         alike = [e for e, depth in zip(error.errors(), depths, strict=True) if depth == max(depths)]
         raise InputError(f"{origin}: {_explain(alike, data)}") from None
 
@@ -166,8 +166,8 @@ def _refuse_unknown_keys(hint: Any, data: object, path: tuple[str, ...], origin:
     elif container in (tuple, list) and isinstance(data, list):
         for index, value in enumerate(data):
             _refuse_unknown_keys(arguments[0], value, (*path, str(index)), origin)
-    elif container in (typing.Union, types.UnionType):
-        for argument in arguments:
+    elif container in (typing.Union, types.UnionType, typing.Annotated):
+        for argument in arguments[:1] if container is typing.Annotated else arguments:
             _refuse_unknown_keys(argument, data, path, origin)
 
 

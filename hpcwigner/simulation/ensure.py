@@ -17,7 +17,7 @@ from hpcwigner.simulation.control import Job
 from hpcwigner.simulation.run import CHECKPOINTS, RUN_FILES, lock_directory, run
 from hpcwigner.storage.reading import last_time
 
-OWN_BUSINESS = ("rates_cache", "time.walltime", "output.directory", "checkpoint")
+OWN_BUSINESS = ("time.walltime", "output.directory", "checkpoint")
 """Keys, or sections, that do not change what a run writes into its files."""
 
 

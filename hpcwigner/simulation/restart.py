@@ -20,7 +20,6 @@ from hpcwigner.simulation.progress import LOG
 from hpcwigner.storage.checkpoint import CheckpointError, CheckpointStore, Header, read_header
 
 MAY_CHANGE = (
-    "rates_cache",
     "time.end",
     "time.walltime",
     "output.fields_every",

@@ -48,7 +48,7 @@ class Sensitivity:
 def curves(config: Config, material: Material) -> Curves:
     """D_v(t) of an input with this material instead of its own. Raises schema.InputError."""
     momentum = dataclasses.replace(config.momentum, angles=4)  # the moment equations need m = 0 and 1
-    alone = dataclasses.replace(config, momentum=momentum, rates_cache=None)  # many variants, each used once
+    alone = dataclasses.replace(config, momentum=momentum)
     found = kinetics.for_material(alone, material, kinetics.exciton_valleys(material), MPI.COMM_SELF)
     problem = builder.assemble(found, SpaceGrid(1, config.space.length, (6, 1), config.space.boundary))
     found.rates.free()

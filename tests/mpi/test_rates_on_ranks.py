@@ -13,7 +13,6 @@ from hpcwigner.momentum import rates_file
 from hpcwigner.momentum.cells import EnergyGrid
 from hpcwigner.momentum.rates import Rates
 from hpcwigner.runtime.errors import InputError
-from hpcwigner.storage import rates_cache
 from hpcwigner.terms.scattering import Scattering
 
 COMM = MPI.COMM_WORLD
@@ -49,7 +48,7 @@ def test_large_arrays_exist_once_per_node(problem):
     assert rates.intervalley[1, 2, 3] == 42.0
 
 
-def test_file_and_cache_on_ranks(problem, tmp_path):
+def test_file_on_ranks(problem, tmp_path):
     couplings, grid, _ = problem
     folder = Path(COMM.bcast(str(tmp_path)))
     rates = Rates.build(couplings, grid, 4, 0, comm=COMM)
@@ -60,9 +59,6 @@ def test_file_and_cache_on_ranks(problem, tmp_path):
     assert np.abs(back.formation - rates.formation).max() < 1e-14
     blocks = [Scattering.build(r, problem[2]).blocks for r in (back, rates)]
     assert np.abs(blocks[0] - blocks[1]).max() < 1e-13 * np.abs(blocks[1]).max()
-    for _ in range(2):
-        kept = rates_cache.cached(folder, "x", grid, 4, COMM, lambda: Rates.build(couplings, grid, 4, 0, comm=COMM))
-        assert np.array_equal(kept.shared.array, rates.shared.array)
 
 
 def test_a_file_that_is_refused_is_refused_on_every_rank(problem, tmp_path):
