@@ -12,6 +12,7 @@ from hpcwigner.integrators.exponential import SCHEMES, ExponentialIntegrator
 from hpcwigner.integrators.operators import Generators, OperatorCache
 from hpcwigner.integrators.schedule import Schedule
 from hpcwigner.integrators.semilinear import SemilinearSystem
+from hpcwigner.runtime.resources import CollectiveStack
 from hpcwigner.runtime.subnormals import flushed
 
 Monitor = Callable[[int, Any], None]
@@ -39,9 +40,9 @@ def integrate(
     """
     from petsc4py import PETSc
 
-    ts = PETSc.TS().create(comm)
-    own: list[OperatorCache | imex.ImplicitLocalTerms] = []
-    try:
+    with CollectiveStack() as stack:
+        ts = PETSc.TS().create(comm)
+        stack.callback(ts.destroy)
         ts.setSolution(vector)
         ts.setTime(schedule.steps[first_step].start)
         ts.setTimeStep(schedule.steps[first_step].size)
@@ -53,24 +54,21 @@ def integrate(
         if name in SCHEMES:
             if cache is None:
                 cache = OperatorCache(SCHEMES[name], generators, system, comm)
-                own.append(cache)
+                stack.callback(cache.free)
             ts.setType("python")
             ts.setPythonContext(_ExponentialSteps(SCHEMES[name](system), cache, schedule))
         else:
             implicit = imex.ImplicitLocalTerms(system, generators, comm, schedule)
-            own.append(implicit)
+            stack.callback(implicit.free)
             _set_up_arkimex(ts, name, implicit, vector, schedule)
         if after_step is not None:
             _add_post_step(ts, after_step)
         ts.setFromOptions()
-        with flushed():
-            ts.solve(vector)
-    except PETSc.Error as error:  # newer petsc4py wraps what Python callbacks raise
-        raise error.__cause__ or error from None
-    finally:
-        ts.destroy()
-        for operators in own:
-            operators.free()
+        try:
+            with flushed():
+                ts.solve(vector)
+        except PETSc.Error as error:  # newer petsc4py wraps what Python callbacks raise
+            raise error.__cause__ or error from None
 
 
 class _ExponentialSteps:
