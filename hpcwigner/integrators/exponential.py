@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcwigner.integrators.operators import Formula, Stage, StepOperators, UNCOUPLED
+from hpcwigner.integrators.operators import UNCOUPLED, Formula, Stage, StepOperators
 from hpcwigner.integrators.propagators import PhiFunctions, phi_functions
 from hpcwigner.integrators.semilinear import SemilinearSystem
 from hpcwigner.runtime.parallel import huge_zeros

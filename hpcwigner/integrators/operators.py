@@ -39,7 +39,8 @@ class Formula:
         return slice(min(self.weights), max(self.weights) + 1)
 
 
-UNCOUPLED = PhiFunctions(full=(1.0, 1.0, 1 / 2, 1 / 6), half=(1.0, 1.0, 1 / 2, 1 / 6))
+_AT_ZERO = tuple(np.array(1 / math.factorial(k)) for k in range(4))
+UNCOUPLED = PhiFunctions(full=_AT_ZERO, half=_AT_ZERO)
 """φ functions of L = 0, which the auxiliary fields have."""
 
 

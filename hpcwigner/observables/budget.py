@@ -17,6 +17,10 @@ from hpcwigner.momentum.equilibrium import Equilibrium
 Array = NDArray[np.float64]
 
 
+PARTS = ("drift", "interv", "source", "radiative")
+"""Causes of D_v in every problem."""
+
+
 @dataclasses.dataclass(frozen=True)
 class SpatialMoments:
     """M0 [1], M1 [nm], M2 [nm²] per energy cell, each of shape (cell,). A slab counts r² as 2x²."""

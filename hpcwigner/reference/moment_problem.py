@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from hpcwigner.integrators.petsc import integrate
 from hpcwigner.integrators.schedule import Schedule
 from hpcwigner.integrators.steps import StepPlan
 from hpcwigner.observables.budget import Budget, SpatialMoments
+from hpcwigner.observables.series import Snapshot
 from hpcwigner.reference.moments import DecayingSources, ExactMoments, MomentSystem
 from hpcwigner.terms.generator import LocalGenerator
 from hpcwigner.terms.term import Source
@@ -25,7 +27,7 @@ Moments = list[tuple[float, SpatialMoments]]
 """Times [ps] and the moments there."""
 
 REFERENCE_STEP = 0.0025
-"""Step of ETD3 within the windows of sources in the reference [ps], and at most a fortieth of the pulse; its error is below 1e-8."""
+"""Step of ETD3 within the windows of sources in the reference [ps], at most a fortieth of the pulse; its error is below 1e-8."""
 JUDGED_AFTER = 1.0
 """D_v(t) counts from this long after the first source or the start on [ps]."""
 
@@ -78,7 +80,7 @@ class MomentProblem:
     def exact_moments(self) -> Moments:
         """Moments at the series outputs: fine ETD3 while a source varies fast, exact exponentials otherwise."""
         times = self.times
-        fine = [any(a < end and b > begin for begin, end in self._windows) for a, b in zip(times[:-1], times[1:], strict=True)]
+        fine = [any(a < end and b > begin for begin, end in self._windows) for a, b in itertools.pairwise(times)]
         zero = np.zeros(self.generators[0].equilibrium.cells.size)
         last = self.start if self.start is not None else SpatialMoments(zero, zero, zero)
         moments = [(0.0, last)]
@@ -149,6 +151,15 @@ class MomentProblem:
         last = system.view(vector).u.copy()
         vector.destroy()
         return states, last
+
+    def snapshots(self) -> list[Snapshot]:
+        """The exact states at the series outputs, with their budgets."""
+        moments = self.exact_moments()
+        budgets = self.budgets(moments)
+        return [
+            Snapshot(m, b, self.generators[sum(time > t + 1e-9 for t in self.switches)], budgets[-1].population)
+            for (time, m), b in zip(moments, budgets, strict=True)
+        ]
 
     def integrated(self, name: str, plan: StepPlan, cache: OperatorCache | None = None) -> list[Budget]:
         """Budgets at the outputs from an integrator with its steps."""

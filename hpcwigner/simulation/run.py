@@ -78,6 +78,12 @@ class _Stepper:
         self.progress = progress
         self.stopped = False
         self._observed = resumed_at
+        self._first = resumed_at or 0
+
+    @property
+    def steps_done(self) -> int:
+        """Steps done by this process."""
+        return self.progress.done - self._first
 
     def monitor(self, done: int, vector: Any) -> None:
         """Before the first and after every step."""
@@ -145,9 +151,12 @@ def run(
             LOG.warning("stopped by %s with a checkpoint at %g ps: go on with --restart", control.reason, at)
         else:
             largest = comm.allreduce(memory.peak(), MPI.MAX)
+            accounts = stepper.output.balance.accounts() if problem.not_closed else []
             if comm.rank == 0:
-                work = Work(started, stepper.progress.started, stepper.progress.steps_done, largest, needed.resident)
-                summarise(problem, equation, stepper.output, directory / "series.h5", reference, work)
+                work = Work(started, stepper.progress.started, stepper.steps_done, largest, needed.resident)
+                summarise(
+                    problem, equation, stepper.output.worst_undershoot, accounts, directory / "series.h5", reference, work
+                )
         return directory, not stepper.stopped
 
 
@@ -157,7 +166,7 @@ def plan(problem: Problem) -> tuple[list[Budget], Choice]:
     final = reference[-1].population
     if not np.isfinite(final).all() or final.sum() <= 0:
         raise RunError(
-            f"the moment equations end with {final.sum():g} excitons at {problem.config.time.end:g} ps, expected a positive number"
+            f"the moment equations end with {final.sum():g} excitons at {problem.config.time.end:g} ps, expected more than 0"
         )
     return reference, problem.choose_steps(reference)
 

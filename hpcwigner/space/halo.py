@@ -77,6 +77,12 @@ class Halo:
         """Waits for the neighbours' planes."""
         MPI.Prequest.Waitall(self._requests)
 
+    def free(self) -> None:
+        """Releases the persistent requests."""
+        for request in self._requests:
+            request.Free()
+        self._requests.clear()
+
     def _fill_wall(self, u: Array, axis: int, side: int) -> None:
         ghost, own = self.ghosts[axis][side], _edge(u, axis, side)
         if self.decomposition.grid.wall(side) == "reflecting":

@@ -23,7 +23,8 @@ from hpcwigner.simulation.control import Control, Job, Request
 from hpcwigner.simulation.ensure import ensure, put_aside, reaches, require_same_input, state
 from hpcwigner.simulation.moments_run import MOMENTS, moments_run
 from hpcwigner.simulation.progress import LOG, start_logging
-from hpcwigner.simulation.run import CHECKPOINTS, lock_directory
+from hpcwigner.simulation.checkpoints import CHECKPOINTS
+from hpcwigner.simulation.run import lock_directory
 from hpcwigner.storage.files import write_whole
 from hpcwigner.studies.sweep_report import INPUT, collect
 

@@ -13,7 +13,6 @@ from hpcwigner.momentum.angles import Angles
 from hpcwigner.momentum.harmonics import AngularTransform
 from hpcwigner.runtime.parallel import huge_zeros, readable
 from hpcwigner.space.grid import Decomposition
-from hpcwigner.space.halo import GhostedField
 from hpcwigner.terms.drift import Drift
 from hpcwigner.terms.term import LocalLinearTerm, Source, State, Term
 
@@ -35,7 +34,7 @@ class WignerEquation:
         self.orders = angles.orders
         nx, ny, rows, cells = decomposition.local_shape
         self.shape = (nx * ny, rows, cells)
-        self.sources = [term for term in terms if isinstance(term, Source)]
+        self.sources: Sequence[Source] = [term for term in terms if isinstance(term, Source)]
         self.explicit_terms = [term for term in terms if not isinstance(term, Source | LocalLinearTerm)]
         self.field_count = 0
         for term in self.terms:
@@ -44,7 +43,7 @@ class WignerEquation:
             term.distribute(decomposition)
         self._transform = AngularTransform(angles, cells)
         self._profiles = [np.ascontiguousarray(decomposition.local(s.profile())).reshape(-1) for s in self.sources]
-        self.classes = _classes(decomposition, class_of_point)
+        self.classes: Sequence[Points] = _classes(decomposition, class_of_point)
         self._densities = _densities(decomposition, self.terms)
         # The drift goes straight into harmonics; what other explicit terms give needs an array of its own.
         self._fused = self.explicit_terms[0] if self.explicit_terms and isinstance(self.explicit_terms[0], Drift) else None
@@ -143,7 +142,7 @@ def _classes(decomposition: Decomposition, class_of_point: NDArray[np.int64] | N
     """Points of this rank that belong to each class."""
     if class_of_point is None:
         return [slice(None)]
-    local = decomposition.local(class_of_point).reshape(-1)
+    local = class_of_point[decomposition.x, decomposition.y].reshape(-1)
     return [np.flatnonzero(local == number) for number in range(int(class_of_point.max()) + 1)]
 
 

@@ -23,7 +23,8 @@ class Loss(LocalLinearTerm):
         self.equilibrium, self.rate = equilibrium, rate
 
     def add(self, time: float, state: State, out: State) -> None:
-        out.u -= self.rate * state.u
+        populations = out.u
+        populations -= self.rate * state.u
 
     def entry(self, time: float, moments: SpatialMoments) -> Entry:
         valley_sum = self.equilibrium.cells.valley_sum

@@ -89,16 +89,13 @@ class Scattering(LocalLinearTerm):
         blocks = self.stages[self.stage_at(time)].blocks
         for m, to, back in zip(self.angles.orders, self.angles.to_harmonics, self.angles.from_harmonics.T, strict=True):
             harmonic = np.einsum("a,pac->pc", to, state.u) @ blocks[m].T
-            out.u += back[:, None] * harmonic[:, None, :]
+            populations = out.u
+            populations += back[:, None] * harmonic[:, None, :]
 
     def entry(self, time: float, moments: SpatialMoments) -> Entry:
         stage = self.stages[self.stage_at(time)]
         transfer = stage.valley_transfer
         return Entry(transfer @ moments.zeroth, transfer @ moments.second, float(stage.power @ moments.zeroth))
-
-    def free(self) -> None:
-        for stage in self.stages:
-            stage.shared.free()
 
 
 def _parts(rates: Rates, out: Array, intervalley: bool) -> tuple[tuple[slice, ...], ...]:

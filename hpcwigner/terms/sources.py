@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hpcwigner.momentum.equilibrium import Equilibrium
 from hpcwigner.observables.budget import Entry, SpatialMoments
-from hpcwigner.space.grid import SpaceGrid
+from hpcwigner.space.grid import Decomposition, SpaceGrid
 from hpcwigner.terms.pulse import CoherentPopulation, Intensity, Pulse
 from hpcwigner.terms.term import Source, State
 
@@ -59,13 +59,14 @@ class PulseSource(Source):
     def profile(self) -> Array:
         return self.grid.gaussian(self.width_squared)
 
-    def distribute(self, decomposition) -> None:  # type: ignore[no-untyped-def]
+    def distribute(self, decomposition: Decomposition) -> None:
         self._local_profile = np.ascontiguousarray(decomposition.local(self.profile())).reshape(-1)
 
     def add(self, time: float, state: State, out: State) -> None:
         assert self._local_profile is not None
         rate = self.strength(time) * self._spectrum_at(time)
-        out.u += self._local_profile[:, None, None] * (self.angular_share[:, None] * rate)
+        populations = out.u
+        populations += self._local_profile[:, None, None] * (self.angular_share[:, None] * rate)
 
     def entry(self, time: float, moments: SpatialMoments) -> Entry:
         rate = self.strength(time) * self._spectrum_at(time)

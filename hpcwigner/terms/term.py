@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hpcwigner.observables.budget import Entry, SpatialMoments
+from hpcwigner.space.grid import Decomposition
 
 Array = NDArray[np.float64]
 
@@ -59,11 +60,13 @@ class Term(abc.ABC):
         """Rate [1/ps] that limits explicit steps in each cell, shape (cell,); 0 where it sets no limit."""
         return 0.0
 
-    def distribute(self, decomposition: Any) -> None:
-        """Allocates what depends on the decomposition (space.grid.Decomposition). Collective."""
+    def distribute(self, decomposition: Decomposition) -> None:
+        """Allocates what depends on the decomposition. Collective."""
+        return
 
     def free(self) -> None:
-        """Releases what `distribute` allocated, and memory shared between ranks. Collective."""
+        """Releases what `distribute` allocated. Collective."""
+        return
 
 
 class LocalLinearTerm(Term):
