@@ -31,6 +31,7 @@ from hpcwigner.reference.moment_problem import MomentProblem
 from hpcwigner.reference.step_choice import Choice, NoStepsError, choose
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.runtime.parallel import on_first_rank
+from hpcwigner.space import resolution
 from hpcwigner.space.grid import Decomposition, DecompositionError, SpaceGrid, process_grid
 from hpcwigner.space.stencil import runge_kutta, stability_limit
 from hpcwigner.terms.drift import Drift
@@ -160,6 +161,13 @@ class Problem:
             return scheme.amplification(relaxation * courant / courant_rate, courant * z)
 
         return SAFETY * stability_limit(amplification) / courant_rate
+
+    def peak_loss(self, reference: list[Budget]) -> Array:
+        """Relative peak loss of each valley's profile at the end by numerical dissipation, from the exact budgets."""
+        widths = np.array([b.width_squared for b in reference[1:]])
+        return resolution.flattening(
+            self.equilibrium.mean_square_speed, widths, self.space.spacing[0], self.config.output.series_every
+        )
 
     def choose_steps(self, reference: list[Budget]) -> Choice:
         """Integrator and steps from the input, or chosen beforehand on the moment equations. Raises InputError."""

@@ -201,7 +201,7 @@ def _advance(
         stack.callback(vector.destroy)
         header = None
         if restart_from:
-            header = _load(equation, vector, directory, restart_from)
+            header = _load(equation, vector, directory, restart_from, schedule)
         elif problem.initial is not None:
             problem.initial.fill(equation.decomposition, equation.view(vector).u)
         if comm.rank == 0:
@@ -232,10 +232,15 @@ def undefined_scale(problem: Problem, reference: list[Budget]) -> Any:
     return problem.total * problem.cells.valley_sum(problem.equilibrium.population)
 
 
-def _load(equation: WignerEquation, vector: Any, directory: Path, which: str) -> Header:
+def _load(equation: WignerEquation, vector: Any, directory: Path, which: str, schedule: Schedule) -> Header:
     """Fills the state from the first good checkpoint and puts the output files as they were then. Collective."""
     store = CheckpointStore(directory / CHECKPOINTS, equation.decomposition, keep=1)
     path, header, u = restart.load(store, directory, which)
+    if not 0 <= header.step <= len(schedule.steps) or abs(schedule.time_after(header.step - 1) - header.time) > 1e-9:
+        raise InputError(
+            f"time.end, output.fields_every, output.wigner_at: found times that change the steps before the checkpoint at "
+            f"{header.time:g} ps, expected multiples of output.series_every"
+        )
     np.copyto(equation.view(vector).u, u.reshape(equation.shape))
     restart.restore_outputs(path, header, directory, equation.decomposition.comm)
     LOG.info("restarted from checkpoint %s at %g ps", path.name, header.time)

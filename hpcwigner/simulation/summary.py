@@ -58,15 +58,9 @@ def announce(problem: Problem, equation: WignerEquation, choice: Choice, directo
     if problem.not_closed:
         LOG.info("moment equations: not closed, since %s; they chose the steps for a homogeneous sample", problem.not_closed)
         return
-    loss = peak_loss(problem, reference)
+    loss = problem.peak_loss(reference)
     if loss.max() > resolution.NOTICEABLE:
         LOG.warning("%s: use more space.cells, or a shorter space.length", resolution.describe(loss))
-
-
-def peak_loss(problem: Problem, reference: list[Budget]) -> Array:
-    """Relative peak loss of each valley's profile at the end by numerical dissipation, shape (valley,)."""
-    widths = np.array([b.width_squared for b in reference])
-    return resolution.flattening(problem.equilibrium.mean_square_speed, widths, problem.moments.times, problem.space.spacing[0])
 
 
 def summarise(

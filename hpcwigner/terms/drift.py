@@ -40,6 +40,7 @@ class Drift(Term):
         angles, axes = self.angles, range(self.grid.dimensions)
         self._halo = Halo(
             decomposition,
+            decomposition.per_point,
             mirrors=tuple(angles.mirror(axis) for axis in axes),
             outward=tuple((angles.cosine, angles.sine)[axis] for axis in axes),
         )

@@ -13,8 +13,9 @@ from hpcwigner.momentum.angles import Angles
 from hpcwigner.momentum.harmonics import AngularTransform
 from hpcwigner.runtime.parallel import huge_zeros, readable
 from hpcwigner.space.grid import Decomposition
+from hpcwigner.terms.densities import GhostedDensities
 from hpcwigner.terms.drift import Drift
-from hpcwigner.terms.term import LocalLinearTerm, Source, State, Term
+from hpcwigner.terms.term import DensityTerm, LocalLinearTerm, Source, State, Term
 
 Array = NDArray[np.float64]
 Points = slice | NDArray[np.int64]
@@ -44,7 +45,8 @@ class WignerEquation:
         self._transform = AngularTransform(angles, cells)
         self._profiles = [np.ascontiguousarray(decomposition.local(s.profile())).reshape(-1) for s in self.sources]
         self.classes: Sequence[Points] = _classes(decomposition, class_of_point)
-        self._densities = _densities(decomposition, self.terms)
+        cells_of_terms = [term.cells for term in terms if isinstance(term, DensityTerm)]
+        self._densities = GhostedDensities(decomposition, cells_of_terms[0]) if cells_of_terms else None
         # The drift goes straight into harmonics; what other explicit terms give needs an array of its own.
         self._fused = self.explicit_terms[0] if self.explicit_terms and isinstance(self.explicit_terms[0], Drift) else None
         self._others = [term for term in self.explicit_terms if term is not self._fused]
@@ -144,7 +146,3 @@ def _classes(decomposition: Decomposition, class_of_point: NDArray[np.int64] | N
         return [slice(None)]
     local = class_of_point[decomposition.x, decomposition.y].reshape(-1)
     return [np.flatnonzero(local == number) for number in range(int(class_of_point.max()) + 1)]
-
-
-def _densities(decomposition: Decomposition, terms: Sequence[Term]) -> GhostedDensity | None:
-    ...

@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from hpcwigner.momentum.cells import EnergyCells
 from hpcwigner.observables.budget import Entry, SpatialMoments
 from hpcwigner.space.grid import Decomposition
 
@@ -24,7 +25,7 @@ class State:
     fields: Array
     """Auxiliary local fields of the terms that own some, shape (point, field)."""
     densities: Array | None = None
-    """N_v with ghost cells, shape (x, y, valley), three more cells on each side of a distributed axis; only where a term asks."""
+    """N_v with ghost cells, shape (x, y, valley), three more cells on each side of a distributed axis; only for a DensityTerm."""
 
 
 class Term(abc.ABC):
@@ -43,8 +44,6 @@ class Term(abc.ABC):
     """Axes whose mirror images (x → −x with θ → π − θ, y → −y with θ → −θ) map solutions to solutions."""
     field_count: int = 0
     """Number of auxiliary local fields that it owns."""
-    needs_density_ghosts: ClassVar[bool] = False
-    """Whether `State.densities` must be there when it is evaluated."""
     first_field: int = 0
     """Column of its first auxiliary field in `State.fields`; set by the equation that lists it."""
 
@@ -71,6 +70,13 @@ class Term(abc.ABC):
 
 class LocalLinearTerm(Term):
     """A term that is linear and local in space: it goes into the generator L that exponentials integrate exactly."""
+
+
+class DensityTerm(Term):
+    """An explicit term that depends on the densities N_v around a point: `State.densities` is there when it is evaluated."""
+
+    cells: EnergyCells
+    """Whose valleys the densities are of."""
 
 
 class Source(Term):
