@@ -171,4 +171,3 @@ def _square(x: dict[str, Array], s: dict[str, Array]) -> tuple[dict[str, Array],
         "20": x["20"] @ x["00"] + x["21"] @ x["10"] + x["00"] @ x["20"],
     }
     return blocks, source
-

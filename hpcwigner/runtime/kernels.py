@@ -8,8 +8,7 @@ pass over it (views are counted).
 from __future__ import annotations
 
 import numpy as np
-
-from hpcwigner.runtime.compiled import njit
+from numba import njit
 
 HALO = 3
 """Cells that the stencil reaches to either side."""

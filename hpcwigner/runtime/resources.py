@@ -14,9 +14,7 @@ class CollectiveStack(contextlib.ExitStack):
     An error of one rank alone ends the program; a collective call on the way out would wait for the other ranks for ever.
     """
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool | None:
         if kind is not None and not issubclass(kind, InputError | RunError):
             self.pop_all()
             return False

@@ -91,8 +91,7 @@ def _report(problem: Problem, choice: Choice, memory: Memory, ranks: int, refere
         f"valleys       {per_valley} energy cells of about {problem.cells.width(0):g} meV, "
         f"{problem.angles.count} angles{' (0 … π)' if problem.angles.half else ''}",
         f"offsets       {_offsets(problem)}",
-        f"coherent      ħΓ_0 = {HBAR * problem.formation_rate:.4g} meV, light cone below "
-        f"{problem.light_cone.energy:.3g} meV",
+        f"coherent      ħΓ_0 = {HBAR * problem.formation_rate:.4g} meV, light cone below {problem.light_cone.energy:.3g} meV",
         f"terms         {', '.join(term.name for term in problem.terms)}",
         f"unknowns      {_unknowns(problem):.4g} on {ranks} ranks ({px}×{py})"
         + (", folded at the axes" if problem.space.folded else ""),

@@ -9,18 +9,15 @@ import math
 import resource
 from pathlib import Path
 
-import numpy as np
 from mpi4py import MPI
 
 from hpcwigner.integrators import exponential as etd
-from hpcwigner.momentum.harmonics import AngularTransform
-from hpcwigner.observables.fields import Directions
 from hpcwigner.problem.builder import Problem
 from hpcwigner.reference.step_choice import Choice
+from hpcwigner.runtime.compile import warm_up
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.runtime.kernels import HALO
 from hpcwigner.space.grid import process_grid
-from hpcwigner.space.stencil import upwind_derivative
 from hpcwigner.storage.checkpoint import LARGEST_WRITE
 
 MIB = 2**20
@@ -82,9 +79,7 @@ def predict(problem: Problem, choice: Choice, comm: MPI.Intracomm) -> Memory:
     else:
         stages = {stage for stage, _ in sizes}  # (σ − L)⁻¹ of each step size, and L itself
         arrays, operators = IMEX_ARRAYS, (len(sizes) + len(stages)) * block
-    upwind_derivative(np.zeros(8))  # loads or compiles the kernels now: either takes memory that belongs to the program
-    AngularTransform(problem.angles, 1).backward(np.zeros((angles, 1, 1)), np.zeros((1, angles, 1)))
-    Directions(problem.angles)(np.zeros((1, angles, 1)))
+    warm_up(comm)  # the kernels take memory that belongs to the program
     give_back()
     resident, share = (size + LATER for size in footprint())
     node = comm.Split_type(MPI.COMM_TYPE_SHARED)

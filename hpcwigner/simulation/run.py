@@ -154,9 +154,7 @@ def run(
             accounts = stepper.output.balance.accounts() if problem.not_closed else []
             if comm.rank == 0:
                 work = Work(started, stepper.progress.started, stepper.steps_done, largest, needed.resident)
-                summarise(
-                    problem, equation, stepper.output.worst_undershoot, accounts, directory / "series.h5", reference, work
-                )
+                summarise(problem, equation, stepper.output.worst_undershoot, accounts, directory / "series.h5", reference, work)
         return directory, not stepper.stopped
 
 
