@@ -37,7 +37,7 @@ def cloud(problem, equation, seed=3):
     """A smooth positive state in the middle of the sample, different in every cell and direction."""
     rng = np.random.default_rng(seed)
     grid, shape = problem.space, equation.decomposition.local_shape
-    profile = grid.gaussian(2e5)[:, :, None, None]
+    profile = grid.gaussian(6e4)[:, :, None, None]
     u = profile * rng.random(shape[2:]) * (1 + 0.1 * rng.random((*shape[:2], 1, 1)) * (profile > 1e-3 * profile.max()))
     return np.ascontiguousarray(u.reshape(equation.shape))
 
