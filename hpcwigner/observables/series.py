@@ -3,17 +3,38 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hpcwigner.momentum.equilibrium import Equilibrium
 from hpcwigner.observables.budget import Budget, SpatialMoments
-from hpcwigner.terms.scattering import Scattering
 
 Array = NDArray[np.float64]
 
 UNDEFINED_BELOW = 1e-6
 """w² and D are 0/0 before the pump: NaN while a valley holds less than this part of its final population."""
+
+
+class PointRates(Protocol):
+    """What acts at a point, as far as observables need it."""
+
+    @property
+    def equilibrium(self) -> Equilibrium:
+        """Energy cells with their Boltzmann state."""
+
+    @property
+    def valley_transfer(self) -> Array:
+        """Intervalley gain minus loss of each valley per population of each cell [1/ps], shape (valley, cell)."""
+
+    @property
+    def light(self) -> Array:
+        """Radiative loss of each cell [1/ps], shape (cell,)."""
+
+    @property
+    def adiabatic_response(self) -> Array:
+        """½ Σ_{i∈v} v_i (−L_1⁻¹)_ij [nm], shape (valley, cell)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +44,7 @@ class Snapshot:
     moments: SpatialMoments
     budget: Budget
     """Of the same moments."""
-    scattering: Scattering
+    rates: PointRates
     """What acts now."""
     final: Array
     """Populations at the end of the run, shape (valley,)."""

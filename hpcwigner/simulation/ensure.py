@@ -13,8 +13,9 @@ from hpcwigner.problem.config import Config
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.runtime.parallel import on_first_rank
 from hpcwigner.simulation import restart
+from hpcwigner.simulation.checkpoints import CHECKPOINTS
 from hpcwigner.simulation.control import Job
-from hpcwigner.simulation.run import CHECKPOINTS, RUN_FILES, lock_directory, run
+from hpcwigner.simulation.run import RUN_FILES, lock_directory, run
 from hpcwigner.storage.reading import last_time
 
 OWN_BUSINESS = ("time.walltime", "output.directory", "checkpoint")

@@ -38,6 +38,12 @@ def stored_input(header: Header) -> Config:
         return loading.load(path)
 
 
+def resumed_config(config: Config, which: str) -> Config:
+    """The input to continue with from a checkpoint of the run directory, on one rank. Raises InputError."""
+    header = peek(Path(config.output.directory), which)
+    return effective_config(config, header, header.time)
+
+
 def effective_config(asked: Config, header: Header, step_of: float) -> Config:
     """The input to go on with: what was `auto` is what the first start made of it. Raises InputError by key.
 

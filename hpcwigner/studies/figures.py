@@ -14,7 +14,6 @@ from hpcwigner.plotting import style
 from hpcwigner.problem import builder, kinetics, loading
 from hpcwigner.problem.config import Config
 from hpcwigner.runtime.parallel import on_first_rank
-from hpcwigner.simulation import resolution
 from hpcwigner.simulation.ensure import ensure
 from hpcwigner.storage.files import write_whole
 from hpcwigner.studies.paper import mechanism, spreading
@@ -80,13 +79,13 @@ def _data(configs: dict[str, Config], comm: MPI.Intracomm) -> PaperData:
     bright = list(material.valleys).index(material.radiation.bright_valley)
     runs = {name: PaperRun(Path(config.output.directory), bright) for name, config in configs.items()}
     found = kinetics.load(configs["300K_off"], comm)
-    intrinsic = intrinsic_diffusion(found.energies, found.rates.intravalley)
+    intrinsic = intrinsic_diffusion(found.equilibrium, found.rates.intravalley)
     found.rates.free()
     lifetimes, flattening = {}, {}
     for name in ("300K", "77K", "20K"):
         problem, key = builder.build(configs[name], comm), name.replace("K", " K")
-        lifetimes[key] = 1 / (2 * problem.pump.dephasing)
-        flattening[key] = float(resolution.flattening(problem, on_first_rank(comm, problem.reference)).max())
+        lifetimes[key] = 1 / problem.coherent_decay
+        flattening[key] = float(problem.peak_loss(on_first_rank(comm, problem.moments.reference)).max())
         problem.free()
     angles = configs["20K"].momentum.angles
     return PaperData(

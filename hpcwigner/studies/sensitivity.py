@@ -52,7 +52,7 @@ def curves(config: Config, material: Material) -> Curves:
     found = kinetics.for_material(alone, material, kinetics.exciton_valleys(material), MPI.COMM_SELF)
     problem = builder.assemble(found, SpaceGrid(1, config.space.length, (6, 1), config.space.boundary))
     found.rates.free()
-    reference = problem.reference()
+    reference = problem.moments.reference()
     time = config.output.series_every * np.arange(len(reference))
     return Curves(time, np.array([b.diffusion for b in reference]) * registry.CM2_PER_S)
 

@@ -128,7 +128,7 @@ class PaperData:
     coherent_lifetime: dict[str, float]
     """1/(γ + Γ_0) of |p0|² [ps] by temperature."""
     flattening: dict[str, float]
-    """By how much the grid makes profiles too low in the middle, predicted (simulation/resolution.py), by temperature."""
+    """By how much the grid makes profiles too low in the middle, predicted (space/resolution.py), by temperature."""
     angles: int
     """Directions of motion of the runs."""
 
