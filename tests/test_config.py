@@ -4,7 +4,8 @@ import pytest
 import yaml
 
 from hpcwigner.exciton import materials
-from hpcwigner.problem import config
+from hpcwigner.problem import loading
+from hpcwigner.problem.config import Injection
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.runtime.schema import Quantity
 
@@ -14,69 +15,7 @@ MINIMAL = {"material": "ws2_hbn", "temperature": "20 K"}
 def load(tmp_path, overrides=(), **keys):
     path = tmp_path / "input.yaml"
     path.write_text(yaml.safe_dump({**MINIMAL, **keys}, allow_unicode=True), encoding="utf-8")
-    return config.load(path, overrides)
-
-
-@pytest.mark.parametrize(
-    ("keys", "where", "what"),
-    [
-        ({"temperature": 20}, "temperature", "expected a unit, such as '20 K'"),
-        ({"temperature": "-3 K"}, "temperature", "above 0"),
-        ({"temperature": "20 meV"}, "temperature", "meV does not convert to K"),
-        ({"temperature": "cold"}, "temperature", "a number with a unit"),
-        ({"temprature": "20 K"}, "temprature", "did you mean 'temperature'?"),
-        ({"pump": {"spot": "1 um"}}, "pump.spot", "did you mean 'spot_fwhm'?"),
-        ({"pump": {"spot_fwhm": 500}}, "pump.spot_fwhm", "expected a unit"),
-        ({"momentum": {"angles": 7}}, "momentum.angles", "multiple of 4"),
-        ({"momentum": {"energy_step": "fine"}}, "momentum.energy_step", "or 'auto'"),
-        ({"space": {"dimensions": 3}}, "space.dimensions", "1 or 2"),
-        ({"space": {"cells": [30, 30]}}, "space.cells", "one number"),
-        ({"space": 3}, "space", "expected"),
-        ({"time": {"integrator": "rk4"}}, "time.integrator", "'etd3'"),
-        ({"time": {"steps": {"pump": 3}}}, "time.steps", "expected 'auto' or a list"),
-        (
-            {"scattering": {"intervalley": {"off_at": "10.1 ps"}}},
-            "scattering.intervalley.off_at",
-            "multiple of output.series_every",
-        ),
-        ({"radiation": 1}, "radiation", "expected on or off"),
-        ({"recombination": {"lifetime": {"KK": "1 nm"}}}, "recombination.lifetime.KK", "nm does not convert to ns"),
-        ({"recombination": {"lifetime": {}}}, "recombination.lifetime", "a time for at least one valley"),
-        ({"recombination": {}}, "recombination.lifetime", "missing"),
-        ({"pump": {"energy": "resonnant"}}, "pump.energy", "'resonant'"),
-        ({"pump": {"energy": {"valley": "KK"}}}, "pump.energy.above", "missing"),
-        ({"pump": {"energy": {"valley": "KK", "abov": "3 meV"}}}, "pump.energy.abov", "did you mean 'above'?"),
-        ({"pump": False}, "pump", "found 'off', expected a pump, since initial is none"),
-        ({"pump": None}, "pump", "found None"),
-        ({"initial": 3}, "initial", "found 3"),
-        ({"scattering": {"intervalley": {"off": "1 ps"}}}, "scattering.intervalley", "off_at"),
-        ({"output": {"wigner_at": ["5 ps", 3]}}, "output.wigner_at.1", "expected a unit"),
-    ],
-)
-def test_errors_name_file_key_found_and_expected(tmp_path, keys, where, what):
-    with pytest.raises(InputError) as error:
-        load(tmp_path, **keys)
-    text = str(error.value)
-    assert text.startswith(f"{tmp_path}/input.yaml: {where}: ")
-    assert what in text
-    assert "\n" not in text
-
-
-def test_missing_key(tmp_path):
-    path = tmp_path / "input.yaml"
-    path.write_text("material: ws2_hbn\n")
-    with pytest.raises(InputError, match="temperature: missing"):
-        config.load(path)
-
-
-@pytest.mark.parametrize(
-    ("text", "what"), [("a: [1, 2", "not valid YAML at line"), ("just text", "keys and values"), ("", "keys and values")]
-)
-def test_not_yaml(tmp_path, text, what):
-    path = tmp_path / "input.yaml"
-    path.write_text(text)
-    with pytest.raises(InputError, match=what):
-        config.load(path)
+    return loading.load(path, overrides)
 
 
 def test_units_are_converted(tmp_path):
@@ -96,38 +35,35 @@ def test_the_complete_input_loads_back_to_the_same(tmp_path):
         output={"wigner_at": ["5 ps", "50 ps"]},
     )
     path = tmp_path / "again.yaml"
-    path.write_text(config.to_yaml(original), encoding="utf-8")
-    assert config.load(path) == original
+    path.write_text(loading.to_yaml(original), encoding="utf-8")
+    assert loading.load(path) == original
 
 
 @pytest.mark.parametrize(
     ("keys", "written"),
     [
+        ({}, {"radiation": True, "initial": "none"}),
         ({"radiation": False}, {"radiation": False}),
         ({"recombination": {"lifetime": "1 ns"}}, {"recombination": {"lifetime": "1.0 ns"}}),
-        (
-            {"recombination": {"lifetime": {"KK": "3 ps", "KΛ": "2 ns"}}},
-            {"recombination": {"lifetime": {"KK": "0.003 ns", "KΛ": "2.0 ns"}}},
-        ),
+        ({"recombination": {"lifetime": {"KK": "3 ps"}}}, {"recombination": {"lifetime": {"KK": "0.003 ns"}}}),
         ({"initial": "equilibrium"}, {"initial": "equilibrium", "pump": False}),
-        ({"initial": "/run/state.h5", "pump": False}, {"initial": "/run/state.h5", "pump": False}),
-        ({"radiation": "on", "initial": "none", "pump": {"energy": "resonant"}}, {}),
+        ({"initial": "/run/state.h5", "pump": {}}, {"initial": "/run/state.h5"}),
+        ({"radiation": "on", "pump": {"density": "1e11 cm^-2"}}, {"radiation": True}),
     ],
 )
-def test_blocks_are_written_only_where_they_differ_from_their_defaults(tmp_path, keys, written):
+def test_what_is_written_loads_back(tmp_path, keys, written):
     loaded = load(tmp_path, **keys)
-    data = yaml.safe_load(config.to_yaml(loaded))
+    data = yaml.safe_load(loading.to_yaml(loaded))
     assert {key: data[key] for key in written} == written
-    assert {"radiation", "recombination", "initial"} & data.keys() == {"radiation", "recombination", "initial"} & written.keys()
-    assert "energy" not in (data["pump"] or {})
-    assert config.from_data(data, [], "again", tmp_path) == loaded
+    assert ("recombination" in data) == ("recombination" in keys)
+    assert loading.from_data(data, [], "again", tmp_path) == loaded
 
 
 def test_injection(tmp_path):
     loaded = load(tmp_path, pump={"energy": {"valley": "KΛ", "above": "0.03 eV"}}, initial="equilibrium")
-    assert loaded.pump.energy == config.Injection("KΛ", 30.0, 5.0)
+    assert loaded.pump.energy == Injection("KΛ", 30.0, 5.0)
     assert loaded.initial == "equilibrium"
-    assert config.from_data(yaml.safe_load(config.to_yaml(loaded)), [], "again", tmp_path) == loaded
+    assert loading.from_data(yaml.safe_load(loading.to_yaml(loaded)), [], "again", tmp_path) == loaded
 
 
 def test_outputs_and_the_end_need_not_fall_on_the_series(tmp_path):
@@ -282,9 +218,9 @@ def test_bad_changes_are_one_clear_error(tmp_path, text, words):
 def test_paths_start_at_the_inputs_folder(tmp_path):
     path = tmp_path / "in.yaml"
     path.write_text("material: ./mine.yaml\ntemperature: 20 K\nrates: r.h5\ninitial: run/checkpoints/0001\n", encoding="utf-8")
-    loaded = config.load(path)
+    loaded = loading.load(path)
     assert loaded.material == str(tmp_path / "mine.yaml")
     assert (loaded.rates, loaded.initial) == (str(tmp_path / "r.h5"), str(tmp_path / "run/checkpoints/0001"))
     path.write_text("material: ws2_hbn\ntemperature: 20 K\n", encoding="utf-8")
-    loaded = config.load(path)
+    loaded = loading.load(path)
     assert (loaded.material, loaded.rates, loaded.initial) == ("ws2_hbn", "auto", "none")

@@ -10,7 +10,7 @@ from mpi4py import MPI
 
 from hpcwigner.observables.phases import Phases, Thermalisation, settled
 from hpcwigner.observables.transport import intrinsic_diffusion
-from hpcwigner.problem import config
+from hpcwigner.problem import loading
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.simulation.ensure import ensure
 from hpcwigner.storage.reading import read
@@ -130,7 +130,7 @@ def test_intrinsic_diffusion_with_one_rate_for_all(rates):
 @pytest.mark.parametrize("left", ["nothing", "checkpoint", "remains"])
 def test_ensure_goes_on_with_what_is_there(tmp_path, left):
     path = small_input(tmp_path)
-    settings = config.load(path)
+    settings = loading.load(path)
     if left == "checkpoint":
         (tmp_path / "run").mkdir()
         assert hpcwigner(path, "--set", "time.end=2 ps").returncode == 0
@@ -153,7 +153,7 @@ def test_ensure_refuses_a_run_of_another_input(tmp_path):
     path = small_input(tmp_path)
     assert hpcwigner(path).returncode == 0
     with pytest.raises(InputError, match="temperature"):
-        ensure(config.load(path, ["temperature=80 K"]), MPI.COMM_SELF)
+        ensure(loading.load(path, ["temperature=80 K"]), MPI.COMM_SELF)
 
 
 def test_info_says_when_it_has_thermalised(drawn):

@@ -13,7 +13,7 @@ from hpcwigner.exciton import materials
 from hpcwigner.exciton.valley import ExcitonValleys
 from hpcwigner.exciton.wavefunctions import ExponentialState
 from hpcwigner.observables.curves import negative_windows
-from hpcwigner.problem import builder, config, kinetics
+from hpcwigner.problem import builder, kinetics, loading
 from hpcwigner.reference import choice as ladder
 from hpcwigner.space.grid import SpaceGrid
 from hpcwigner.terms.scattering import Scattering
@@ -192,7 +192,7 @@ def test_scattering_changes_at_the_switch(rates, light_cone):
 
 def curves_with_exponential_states(temperature, step):
     """Time and D_v(t) [cm²/s] of the shipped input with the wave functions of the independent calculation in DESIGN §4."""
-    settings = config.load(ROOT / f"inputs/ws2_{temperature}K.yaml", [f"momentum.energy_step={step} meV", "momentum.angles=4"])
+    settings = loading.load(ROOT / f"inputs/ws2_{temperature}K.yaml", [f"momentum.energy_step={step} meV", "momentum.angles=4"])
     material = materials.load("ws2_hbn")
     landscape = ExcitonValleys.from_material(material)
     exponential = dict.fromkeys(landscape.wavefunctions, ExponentialState(1.355))

@@ -16,7 +16,7 @@ from hpcwigner.observables.budget import SpatialMoments, budget
 from hpcwigner.observables.fields import Directions, LocalState, SpatialMomentSums
 from hpcwigner.observables.series import Snapshot
 from hpcwigner.observables.wigner_cut import WignerCut
-from hpcwigner.problem import builder, config
+from hpcwigner.problem import builder, loading
 from hpcwigner.space.grid import Decomposition, SpaceGrid
 
 PLANE = "{dimensions: 2, length: 2 um, cells: [24, 20], boundary: periodic}"
@@ -169,7 +169,7 @@ def test_threshold_is_the_missing_energy_after_one_acoustic_phonon(couplings):
 @pytest.fixture(scope="module")
 def room_temperature():
     """Exact states of the shipped 300 K job, to 12 ps."""
-    settings = config.load(ROOT / "inputs/ws2_300K.yaml", ["time.end=12 ps", "momentum.energy_step=12 meV"])
+    settings = loading.load(ROOT / "inputs/ws2_300K.yaml", ["time.end=12 ps", "momentum.energy_step=12 meV"])
     problem = builder.build(settings, MPI.COMM_SELF)
     return problem.moments.snapshots()
 

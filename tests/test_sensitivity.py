@@ -15,13 +15,13 @@ from hpcwigner.momentum.cells import EnergyCells
 from hpcwigner.momentum.equilibrium import Equilibrium
 from hpcwigner.momentum.rates import Rates, generator
 from hpcwigner.observables.transport import chapman_enskog, elastic_acoustic
-from hpcwigner.problem import config
+from hpcwigner.problem import loading
 from hpcwigner.studies import sensitivity, verification
 
 
 @pytest.fixture
 def small(tmp_path):
-    return config.load(small_input(tmp_path))
+    return loading.load(small_input(tmp_path))
 
 
 def test_slopes_are_differences_of_curves(small, ws2):

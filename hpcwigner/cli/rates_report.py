@@ -8,7 +8,8 @@ from mpi4py import MPI
 
 from hpcwigner.momentum import rates_file
 from hpcwigner.problem import kinetics
-from hpcwigner.problem.config import Config, to_yaml
+from hpcwigner.problem.config import Config
+from hpcwigner.problem.loading import to_yaml
 from hpcwigner.runtime.parallel import on_first_rank
 from hpcwigner.storage import provenance
 

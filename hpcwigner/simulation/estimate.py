@@ -16,7 +16,7 @@ from hpcwigner.observables.wigner_cut import WignerCut
 from hpcwigner.problem import builder
 from hpcwigner.problem.builder import Problem
 from hpcwigner.problem.config import Config
-from hpcwigner.problem.config import points as points_of
+from hpcwigner.problem.loading import points as points_of
 from hpcwigner.reference.step_choice import Choice
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.runtime.parallel import on_first_rank

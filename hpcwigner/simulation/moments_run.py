@@ -13,7 +13,8 @@ from hpcwigner.integrators.steps import multiples
 from hpcwigner.observables import registry
 from hpcwigner.problem import builder, kinetics
 from hpcwigner.problem.builder import Problem
-from hpcwigner.problem.config import Config, to_yaml
+from hpcwigner.problem.config import Config
+from hpcwigner.problem.loading import to_yaml
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.runtime.parallel import on_first_rank
 from hpcwigner.simulation.output import write_series

@@ -12,7 +12,7 @@ from typing import Any
 
 from mpi4py import MPI
 
-from hpcwigner.problem import config as configuration
+from hpcwigner.problem import loading
 from hpcwigner.problem.config import Config
 from hpcwigner.runtime import schema
 from hpcwigner.runtime.errors import InputError
@@ -35,7 +35,7 @@ def stored_input(header: Header) -> Config:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "input.yaml"
         path.write_text(header.input, encoding="utf-8")
-        return configuration.load(path)
+        return loading.load(path)
 
 
 def resumed_config(config: Config, which: str) -> Config:

@@ -15,7 +15,8 @@ from hpcwigner.integrators.schedule import Schedule
 from hpcwigner.observables.budget import Budget
 from hpcwigner.problem import builder
 from hpcwigner.problem.builder import Problem
-from hpcwigner.problem.config import Config, to_yaml
+from hpcwigner.problem.config import Config
+from hpcwigner.problem.loading import to_yaml
 from hpcwigner.reference.step_choice import Choice
 from hpcwigner.runtime.errors import InputError, RunError
 from hpcwigner.runtime.parallel import on_first_rank

@@ -11,8 +11,7 @@ from hpcwigner import __version__
 from hpcwigner.exciton import materials
 from hpcwigner.observables.transport import intrinsic_diffusion
 from hpcwigner.plotting import style
-from hpcwigner.problem import builder, kinetics
-from hpcwigner.problem import config as configuration
+from hpcwigner.problem import builder, kinetics, loading
 from hpcwigner.problem.config import Config
 from hpcwigner.runtime.parallel import on_first_rank
 from hpcwigner.simulation.ensure import ensure
@@ -54,7 +53,7 @@ def jobs(material: str, folder: Path, plane: bool, overrides: Sequence[str] = ()
             "time": {"end": f"{end} ps"},
             "output": output,
         }
-        found[name] = configuration.from_data(data, overrides, f"figures, run {name}", Path.cwd())
+        found[name] = loading.from_data(data, overrides, f"figures, run {name}", Path.cwd())
     return found
 
 

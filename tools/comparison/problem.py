@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from hpcwigner.integrators.imex import BlockOperator
 from hpcwigner.observables.budget import Budget, SpatialMoments, budget
-from hpcwigner.problem import builder, config
+from hpcwigner.problem import builder, loading
 from hpcwigner.reference import choice as ladder
 from hpcwigner.terms.drift import UPWIND5
 
@@ -52,7 +52,7 @@ class Case:
     """A shipped input, its exact D_v(t), and its moment equations as y' = G y + q |p0(t)|²."""
 
     def __init__(self, path: Path, *settings: str) -> None:
-        self.problem = builder.build(config.load(path, list(settings)), MPI.COMM_SELF)
+        self.problem = builder.build(loading.load(path, list(settings)), MPI.COMM_SELF)
         p = self.problem
         self.scattering = p.scatterings[0]
         self.cells = p.cells.size
