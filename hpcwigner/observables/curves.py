@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-ALIKE = 1e-6
+PEAK_TOLERANCE = 1e-6
 """Values closer than this part of the largest |D| count as equal."""
 JUDGED_FROM = 1.0
-"""Extrema and windows count from here on [ps]: before, valleys are still filling."""
+"""Time from which D_v(t) counts [ps]: before, valleys are still filling."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,12 +39,12 @@ class Curves:
     def extremum(self, valley: int, sign: int) -> tuple[float, float]:
         """Time and value of the largest (`sign` = 1) or smallest (−1) D at an output; NaN without any.
 
-        A curve that creeps up to its largest value is there once it differs by less than ALIKE, not when rounding says so.
+        A curve that creeps up to its largest value has reached it within PEAK_TOLERANCE, not where rounding puts the maximum.
         """
         late = np.where(self.time >= JUDGED_FROM, sign * self.diffusion[:, valley], math.nan)
         if not np.isfinite(late).any():
             return math.nan, math.nan
-        there = late >= np.nanmax(late) - ALIKE * np.nanmax(np.abs(late))
+        there = late >= np.nanmax(late) - PEAK_TOLERANCE * np.nanmax(np.abs(late))
         return float(self.time[there.argmax()]), sign * float(np.nanmax(late))
 
 

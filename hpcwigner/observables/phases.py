@@ -12,7 +12,7 @@ Array = NDArray[np.float64]
 
 RISEN = 0.95
 """Phase I ends when every valley's D_v has once reached this part of its largest value."""
-ALIKE = 0.1
+COMMON_WITHIN = 0.1
 """Phase III begins when the D_v stay within this of each other, by the mean of their magnitudes."""
 THERMAL = 0.05
 """Thermalised: at most this part away from equilibrium from then on."""
@@ -43,7 +43,7 @@ class Phases:
         risen = (diffusion >= RISEN * diffusion.max(axis=0)).argmax(axis=0)
         spread = np.ptp(diffusion, axis=1) / np.abs(diffusion).mean(axis=1)
         rise_end = float(time[risen].max())
-        alike = settled(time, spread, ALIKE)
+        alike = settled(time, spread, COMMON_WITHIN)
         return cls(rise_end, max(rise_end, alike) if np.isfinite(alike) else np.nan)
 
 

@@ -9,11 +9,10 @@ import dataclasses
 from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
+from hpcwigner.exciton.constants import CM2_PER_S, UM
 from hpcwigner.observables import fields, thermal
 from hpcwigner.observables.wigner_cut import WignerCut
 
-UM = 1e-3
-CM2_PER_S = 0.01  # 1 nm²/ps = 0.01 cm²/s
 PAPER = "Rosati et al., Nanoscale 12, 356 (2020)"
 
 

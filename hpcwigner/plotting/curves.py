@@ -9,14 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcwigner.observables.budget import PARTS
-from hpcwigner.observables.curves import negative_windows
+from hpcwigner.observables.curves import JUDGED_FROM, negative_windows
 from hpcwigner.plotting import style
 from hpcwigner.storage.reading import Variables, read
 
 Array = NDArray[np.float64]
 
-JUDGED_FROM = 1.0
-"""[ps] Before, while valleys still fill, curves are drawn but do not set the scale."""
 SYMLOG_FROM = 30.0
 """A budget whose largest part is this many times the second largest is drawn on a logarithmic scale."""
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from hpcwigner.observables.curves import JUDGED_FROM
 from hpcwigner.plotting import style
-from hpcwigner.plotting.curves import JUDGED_FROM, valleys_against_time
+from hpcwigner.plotting.curves import valleys_against_time
 from hpcwigner.plotting.maps import space_time_map
 from hpcwigner.storage.reading import Variables, read
 

@@ -19,6 +19,7 @@ from hpcwigner.integrators import exponential as etd
 from hpcwigner.integrators.petsc import Schedule, integrate
 from hpcwigner.integrators.steps import LONGEST_PUMP_STEP, StepPlan
 from hpcwigner.observables.budget import Budget, SpatialMoments
+from hpcwigner.observables.curves import JUDGED_FROM
 from hpcwigner.observables.series import Snapshot
 from hpcwigner.reference.moments import ExactMoments, MomentSystem, budgets
 from hpcwigner.terms.pump import Pump
@@ -26,8 +27,6 @@ from hpcwigner.terms.scattering import Scattering
 
 Array = NDArray[np.float64]
 
-JUDGED_FROM = 1.0
-"""D_v(t) counts from here on [ps]."""
 REFERENCE_STEP = 0.0025
 """Step of ETD3 during the pulse in the reference [ps]; its error there is below 1e-8."""
 PHASES = (2.0, 3.0, 5.0)

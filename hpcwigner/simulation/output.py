@@ -8,16 +8,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from hpcwigner.exciton.constants import UM
 from hpcwigner.exciton.phonons import Couplings, absorption_threshold
 from hpcwigner.integrators.steps import StepPlan
 from hpcwigner.observables import registry
 from hpcwigner.observables.budget import budget
+from hpcwigner.observables.curves import JUDGED_FROM
 from hpcwigner.observables.fields import Directions, LocalState, SpatialMomentSums, undershoot
 from hpcwigner.observables.registry import Observable
 from hpcwigner.observables.series import Snapshot
 from hpcwigner.observables.wigner_cut import WignerCut
 from hpcwigner.problem.builder import Problem
-from hpcwigner.reference import choice as ladder
 from hpcwigner.runtime.errors import RunError
 from hpcwigner.runtime.parallel import on_first_rank
 from hpcwigner.storage import provenance
@@ -61,7 +62,7 @@ class RunOutput:
         attributes = on_first_rank(self.comm, lambda: provenance.attributes(input_text, self.comm.size))
         valleys = [v.name for v in self.problem.energies.valleys]
         axes = "xy"[: self.problem.space.dimensions]
-        places = {axis: self.problem.space.whole.centers(i) * registry.UM for i, axis in enumerate(axes)}
+        places = {axis: self.problem.space.whole.centers(i) * UM for i, axis in enumerate(axes)}
         rows = resume.rows if resume else {}
 
         def file(
@@ -118,7 +119,7 @@ class RunOutput:
                 self._write_images(self.wigner_file, row, observable, values if self.cut.writes else None)
 
     def _write_fields(self, now: float, local: LocalState) -> None:
-        if now >= ladder.JUDGED_FROM:
+        if now >= JUDGED_FROM:
             self.worst_undershoot = np.minimum(self.worst_undershoot, undershoot(local.density, self.comm))
         if self.fields is not None:
             row = self.fields.append(now)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from hpcwigner.integrators.steps import StepPlan
 from hpcwigner.observables import registry
 from hpcwigner.observables.budget import Budget
+from hpcwigner.observables.curves import JUDGED_FROM
 from hpcwigner.problem.builder import Problem
 from hpcwigner.reference import choice as ladder
 from hpcwigner.simulation import resolution
@@ -95,8 +96,8 @@ def _compare(problem: Problem, plan: StepPlan, found: Variables, reference: list
         LOG.info("moment equations: not compared, since output.observables leaves out %s", ", ".join(sorted(missing)))
         return
     times = np.array([plan.output_time(i) for i in range(plan.outputs)])
-    if times[-1] < ladder.JUDGED_FROM:
-        LOG.info("moment equations: not compared, the run ends before %g ps", ladder.JUDGED_FROM)
+    if times[-1] < JUDGED_FROM:
+        LOG.info("moment equations: not compared, the run ends before %g ps", JUDGED_FROM)
         return
     leak = abs(found.data["population_total"][-1] / reference[-1].population.sum() - 1)
     if problem.space.boundary != "periodic" and leak > LEAK_WARNING:
@@ -108,7 +109,7 @@ def _compare(problem: Problem, plan: StepPlan, found: Variables, reference: list
         worst = np.nanmax(ladder.relative_deviation(found.data[name] / scales[name], exact, times), axis=0)
         LOG.info(
             "largest deviation of %s from the exact moment equations (t ≥ %g ps, relative to its largest value): %s",
-            symbol, ladder.JUDGED_FROM,
+            symbol, JUDGED_FROM,
             ", ".join(f"{v.name} {w:.1e}" for v, w in zip(problem.energies.valleys, worst, strict=True)),
         )  # fmt: skip
     if np.nanmax(worst) > 0.05:  # of w_v²

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hpcwigner.observables.curves import JUDGED_FROM
 from hpcwigner.plotting import style
 from hpcwigner.studies.paper.data import PaperData, PaperRun
 
@@ -41,7 +42,7 @@ def _diffusion(axis: Any, run: PaperRun) -> None:
     shown = np.concatenate([values[late, run.bright] for values in curves.values()])
     inset.set(xlim=(30, run.time[-1]), ylim=(1.1 * min(shown.min(), 0), max(40.0, -0.4 * shown.min())))
     inset.tick_params(labelsize=7)
-    shown = np.concatenate([values[run.time >= 1, run.bright] for values in curves.values()])
+    shown = np.concatenate([values[run.time >= JUDGED_FROM, run.bright] for values in curves.values()])
     axis.set(xlim=(0, run.time[-1]), ylim=(1.2 * min(shown.min(), 0), 1.15 * shown.max()), xlabel="time (ps)")
     axis.set_ylabel(style.label("$D$", run.series.units["diffusion"]))
     axis.legend(frameon=False, fontsize=8)
@@ -87,7 +88,7 @@ def figure_s1(data: PaperData) -> Any:
     values = exchange(run)
     for v, valley in enumerate(run.valleys):
         axis.plot(run.time, np.abs(values[:, v]), label=valley, **style.curve(v))
-    shown = np.abs(values[run.time >= 1])
+    shown = np.abs(values[run.time >= JUDGED_FROM])
     axis.set(xscale="log", yscale="log", xlim=(1, run.time[-1]), ylim=(0.5 * np.nanmin(shown[shown > 0]), 2 * np.nanmax(shown)))
     axis.set(xlabel="time (ps)", ylabel="$|n_v D_v^{interv}|$ (cm²/s)")
     axis.legend(frameon=False)

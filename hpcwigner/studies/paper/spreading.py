@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hpcwigner.exciton.constants import CM2_PER_S
+from hpcwigner.observables.curves import JUDGED_FROM
 from hpcwigner.observables.phases import Phases
-from hpcwigner.observables.registry import CM2_PER_S
 from hpcwigner.plotting import style
 from hpcwigner.studies.paper.data import PaperData, PaperRun
 
@@ -93,7 +94,7 @@ def _negative(axis: Any, run: PaperRun) -> None:
     """Enlarges the stretch in which some D_v is negative."""
     diffusion = run.series.need("diffusion")
     with np.errstate(invalid="ignore"):
-        negative = (diffusion < 0).any(axis=1) & (run.time >= 1)
+        negative = (diffusion < 0).any(axis=1) & (run.time >= JUDGED_FROM)
     if negative.sum() < 3:
         return
     inset = axis.inset_axes((0.57, 0.5, 0.41, 0.42))

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcwigner.observables.curves import negative_windows
+from hpcwigner.exciton.constants import CM2_PER_S
+from hpcwigner.observables.curves import JUDGED_FROM, negative_windows
 from hpcwigner.observables.phases import Phases, Thermalisation
 from hpcwigner.studies.paper.data import PaperData, PaperRun
 from hpcwigner.studies.paper.mechanism import exchange, shape_at_width
@@ -44,7 +45,7 @@ def _formation(data: PaperData) -> Iterator[Statement]:
 def _light(data: PaperData) -> Iterator[Statement]:
     run = data.cold
     width = run.series.need("pl_width_squared")
-    largest = int(np.nanargmax(np.where(run.time >= 1, width, np.nan)))
+    largest = int(np.nanargmax(np.where(run.time >= JUDGED_FROM, width, np.nan)))
     smallest = largest + int(width[largest:].argmin())
     yield Statement(
         "at 20 K the PL spreads, then goes back towards the centre",
@@ -117,7 +118,7 @@ def _phases(data: PaperData) -> Iterator[Statement]:
 def _peak(data: PaperData) -> Iterator[Statement]:
     run = data.cold
     d = run.series.need("diffusion")[:, run.bright]
-    late = run.time >= 1
+    late = run.time >= JUDGED_FROM
     peak = float(run.time[late][np.nanargmax(d[late])])
     first = _bright(run, "diffusion", 1.0)
     yield Statement(
@@ -139,7 +140,7 @@ def _negative(data: PaperData) -> Iterator[Statement]:
     diffusion = run.series.need("diffusion")
     windows = {name: negative_windows(run.time, diffusion[:, v]) for v, name in enumerate(run.valleys)}
     first, last = (windows[run.valleys[run.bright]] or [(np.nan, np.nan)])[0]
-    lowest = np.nanmin(diffusion[run.time >= 1, run.bright])
+    lowest = np.nanmin(diffusion[run.time >= JUDGED_FROM, run.bright])
     overlap = (min(last, 100) - max(first, 30)) / (max(last, 100) - min(first, 30))
     yield Statement(
         "D of KK is negative at around 30–100 ps", f"{first:g}–{last:g} ps, down to {lowest:.0f} cm²/s",
@@ -157,7 +158,7 @@ def _negative(data: PaperData) -> Iterator[Statement]:
 def _switched(data: PaperData) -> Iterator[Statement]:
     run = data.switched
     last = run.at("diffusion", run.time[-1])
-    exact = np.array([i.exact for i in data.intrinsic]) / 100
+    exact = CM2_PER_S * np.array([i.exact for i in data.intrinsic])
     yield Statement(
         "without intervalley scattering (300 K, from 10 ps on) each valley has a D_v of its own",
         ", ".join(f"{n} {d:.2f} (Chapman–Enskog {e:.2f})" for n, d, e in zip(run.valleys, last, exact, strict=True)),
@@ -169,7 +170,7 @@ def _switched(data: PaperData) -> Iterator[Statement]:
 def _intervalley(data: PaperData) -> Iterator[Statement]:
     run = data.cold
     part, whole = run.series.need("diffusion_interv"), run.series.need("diffusion")
-    late = run.time >= 1
+    late = run.time >= JUDGED_FROM
     ratio = float(np.abs(part[late, run.dark]).max() / np.abs(whole[late, run.dark]).max())
     yield Statement("D^interv of KK' is negligible", f"at most {100 * ratio:.1f} % of its largest D", "below 5 %", ratio < 0.05)
     similar = float(np.corrcoef(part[late, run.bright], whole[late, run.bright])[0, 1])

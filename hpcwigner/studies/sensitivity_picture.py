@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from hpcwigner.observables.curves import JUDGED_FROM
 from hpcwigner.plotting import style
 
 Array = NDArray[np.float64]
@@ -19,7 +20,7 @@ def plot_sensitivity(path: Path, time: Array, base: Array, changes: Mapping[str,
     `base` and each of `changes` are D of one valley [cm²/s], shape (time,).
     """
     plt = style.pyplot()
-    late = time >= 1
+    late = time >= JUDGED_FROM
     scale = np.nanmax(np.abs(base[late]))
     ranked = sorted(changes, key=lambda name: -float(np.nanmax(np.abs(changes[name][late]))))[:most]
     figure, (above, below) = plt.subplots(
