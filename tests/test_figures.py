@@ -115,16 +115,16 @@ def test_a_valley_alone_diffuses_as_chapman_enskog(drawn, tmp_path):
 
 def test_intrinsic_diffusion_with_one_rate_for_all(rates):
     """Isotropic scattering with one rate 1/τ: all three formulas give τ kT/M."""
-    grid, rate = rates.grid, 5.0
+    equilibrium, cells, rate = rates.equilibrium, rates.cells, 5.0
     one = np.zeros_like(rates.intravalley)
-    for cells in grid.slices:
-        p = grid.equilibrium[cells]
-        one[0, cells, cells] = rate * np.outer(p / p.sum(), np.ones(len(p)))
-    found = intrinsic_diffusion(grid, one)
-    for valley, d in zip(grid.valleys, found, strict=True):
-        expected = grid.thermal_energy * 76.1996 / 0.6582119569**2 / valley.mass / rate
+    for own in cells.slices:
+        p = equilibrium.population[own]
+        one[0, own, own] = rate * np.outer(p / p.sum(), np.ones(len(p)))
+    found = intrinsic_diffusion(equilibrium, one)
+    for valley, d in zip(cells.valleys, found, strict=True):
+        expected = equilibrium.thermal_energy * 76.1996 / 0.6582119569**2 / valley.mass / rate
         for value in (d.exact, d.relaxation_time, d.constant_time):
-            assert value == pytest.approx(expected, rel=20 * grid.discarded_weight + 1e-9)
+            assert value == pytest.approx(expected, rel=20 * equilibrium.discarded_weight + 1e-9)
 
 
 @pytest.mark.parametrize("left", ["nothing", "checkpoint", "remains"])

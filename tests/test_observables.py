@@ -96,28 +96,28 @@ def test_the_verb_lists_every_observable():
 
 
 def test_a_boltzmann_state_is_in_equilibrium(scattering):
-    grid = scattering.grid
-    p = grid.equilibrium
+    equilibrium, cells = scattering.equilibrium, scattering.cells
+    p = equilibrium.population
     moments = SpatialMoments(p, np.zeros_like(p), 2.0 * p)
     found = {
-        o.name: o.compute(Snapshot(moments, budget(moments, scattering, 0.0, 1.0), scattering, grid.valley_sum(p)))
+        o.name: o.compute(Snapshot(moments, budget(moments, scattering, 0.0, 1.0), scattering, cells.valley_sum(p)))
         for o in registry.select(["all"], 1).series
     }
-    discarded = 20 * grid.discarded_weight  # the missing tail has many kT
-    assert found["kinetic_energy"] == pytest.approx(grid.thermal_energy, rel=discarded + 1e-12)
+    discarded = 20 * equilibrium.discarded_weight  # the missing tail has many kT
+    assert found["kinetic_energy"] == pytest.approx(equilibrium.thermal_energy, rel=discarded + 1e-12)
     assert found["temperature"] * BOLTZMANN == pytest.approx(found["kinetic_energy"])
     assert np.abs(found["energy_distance"]).max() < 1e-13
     assert found["relative_population"] == pytest.approx(1, rel=1e-12)
     assert found["pl_width_squared"] == pytest.approx(2.0)
     gains = np.maximum(scattering.valley_transfer, 0) @ p
-    assert np.abs(found["growth"] * grid.valley_sum(p)).max() < 1e-9 * gains.max()
+    assert np.abs(found["growth"] * cells.valley_sum(p)).max() < 1e-9 * gains.max()
 
 
 def test_distance_is_one_far_from_equilibrium(scattering):
-    grid = scattering.grid
-    everything_hot = np.zeros(grid.size)
-    everything_hot[[s.stop - 1 for s in grid.slices]] = 1.0
-    moments = SpatialMoments(everything_hot, np.zeros(grid.size), everything_hot)
+    cells = scattering.cells
+    everything_hot = np.zeros(cells.size)
+    everything_hot[[s.stop - 1 for s in cells.slices]] = 1.0
+    moments = SpatialMoments(everything_hot, np.zeros(cells.size), everything_hot)
     snapshot = Snapshot(moments, budget(moments, scattering, 0.0, 1.0), scattering, np.ones(3))
     found = next(o for o in registry.SERIES if o.name == "energy_distance").compute(snapshot)
     assert found == pytest.approx(1, abs=0.02)
@@ -126,7 +126,7 @@ def test_distance_is_one_far_from_equilibrium(scattering):
 def test_fields_of_a_directed_boltzmann_state(place, rates, scattering):  # noqa: F811
     """u ∝ (1 + r·Q̂/R) p: ⟨cos θ⟩ = x/2R, kinetic energies of equilibrium everywhere."""
     grid, decomposition, angles = place
-    u = state(grid, angles, rates.grid, 3e5)
+    u = state(grid, angles, rates.equilibrium, 3e5)
     directions = Directions(angles)(u)
     local = LocalState(directions, decomposition, scattering, SpatialMomentSums(decomposition)(directions))
     chosen = registry.select(["all"], grid.dimensions).fields
@@ -138,22 +138,23 @@ def test_fields_of_a_directed_boltzmann_state(place, rates, scattering):  # noqa
         if name in found:
             difference = np.where(bright, found[name] - expected, 0)
             assert np.abs(difference).max() < 1e-12
-    assert np.nanmax(np.abs(found["local_temperature"] / rates.grid.temperature - 1)) < 20 * rates.grid.discarded_weight + 1e-12
+    equilibrium = rates.equilibrium
+    assert np.nanmax(np.abs(found["local_temperature"] / equilibrium.temperature - 1)) < 20 * equilibrium.discarded_weight + 1e-12
     assert local.at_centre(found["pl_normalized"]) == pytest.approx(1)
     assert np.abs(found["shape_variation_normalized"]).max() < 1e-9
 
 
 def test_every_direction_of_a_slab(rates):
     """Along ±x `wigner_angles` is `wigner`, and all directions together are the density."""
-    grid, angles, energies = SpaceGrid(1, 4000.0, (12, 1), "periodic"), Angles(8, half=True), rates.grid
-    decomposition = Decomposition(grid, MPI.COMM_SELF, (angles.count, energies.size))
-    u = state(grid, angles, energies, 500.0**2) * np.random.default_rng(3).random((12, angles.count, energies.size))
-    cut = WignerCut(decomposition, angles, energies)
+    grid, angles, cells = SpaceGrid(1, 4000.0, (12, 1), "periodic"), Angles(8, half=True), rates.cells
+    decomposition = Decomposition(grid, MPI.COMM_SELF, (angles.count, cells.size))
+    u = state(grid, angles, rates.equilibrium, 500.0**2) * np.random.default_rng(3).random((12, angles.count, cells.size))
+    cut = WignerCut(decomposition, angles, cells)
     along, every = cut.along_x(u), cut.by_angle(u)
     assert np.array_equal(every[:, :, 0, 1:], along[:, :, cut.k > 0], equal_nan=True)
     assert np.array_equal(every[:, :, -1, 1:], along[:, :, cut.k < 0][..., ::-1], equal_nan=True)
-    first = [s.start for s in energies.slices]
-    states = energies.states[first] / angles.number
+    first = [s.start for s in cells.slices]
+    states = cells.states[first] / angles.number
     assert every[:, :, :, 0] == pytest.approx((u[:, :, first] / angles.multiplicity[:, None] / states).transpose(2, 0, 1))
 
 
@@ -191,5 +192,5 @@ def test_growth_makes_the_intervalley_terms_cancel(room_temperature):
     before, now, after = room_temperature[20:23]
     rate = (after.budget.population - before.budget.population) / 0.5
     b = now.budget
-    loss = now.scattering.grid.valley_sum(now.scattering.loss * now.moments.zeroth)
+    loss = now.scattering.cells.valley_sum(now.scattering.loss * now.moments.zeroth)
     assert growth.compute(now) * b.population - loss == pytest.approx(rate, rel=2e-2, abs=1e-9)

@@ -23,7 +23,7 @@ def write_rates(config: Config, comm: MPI.Intracomm, path: Path) -> str:
         )
         out = found.rates.intravalley_out + found.rates.intervalley_out
         harmonics, cells = found.rates.intravalley.shape[:2]
-        return f"{path}: {harmonics} harmonics of {cells} cells at {found.energies.temperature:g} K, rates out of a cell " \
+        return f"{path}: {harmonics} harmonics of {cells} cells at {found.equilibrium.temperature:g} K, rates out of a cell " \
                f"{out.min():.4g} to {out.max():.4g} /ps"  # fmt: skip
 
     return on_first_rank(comm, write)

@@ -30,7 +30,7 @@ class StepOperators:
         self, scheme: type[ExponentialIntegrator], scattering: Scattering, size: float, orders: Sequence[int], comm: MPI.Intracomm
     ) -> None:
         self.size = size
-        cells = scattering.grid.size
+        cells = scattering.cells.size
         slots = scheme.slots_per_stage
         harmonics = max(orders) + 1
         self._shared = NodeShared(comm, (harmonics, sum(slots) * cells, cells))
@@ -39,7 +39,7 @@ class StepOperators:
         def compute(m: int) -> None:
             phi = phi_functions(scattering.blocks[m], size)  # keeps parts that do not couple apart, to the last bit
             if m == 0:
-                phi = conserve(phi, size, scattering.grid.equilibrium, scattering.loss)
+                phi = conserve(phi, size, scattering.equilibrium.population, scattering.loss)
                 self._source.array[...] = _source_vectors(phi, size, scattering.formation)
             row = 0
             for matrix in scheme.matrices(phi, size):

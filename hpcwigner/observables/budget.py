@@ -53,19 +53,19 @@ def budget(moments: SpatialMoments, scattering: Scattering, coherent: float, sou
 
     `coherent` is |p0|² now (times the generated population), `source_width_squared` is w0² [nm²].
     """
-    grid = scattering.grid
-    population = grid.valley_sum(moments.zeroth)
+    cells = scattering.cells
+    population = cells.valley_sum(moments.zeroth)
     with np.errstate(divide="ignore", invalid="ignore"):
-        width = np.where(population > 0, grid.valley_sum(moments.second) / population, np.nan)
+        width = np.where(population > 0, cells.valley_sum(moments.second) / population, np.nan)
 
         def part(second: Array, zeroth: Array) -> Array:
             return np.asarray(0.25 * (second - width * zeroth) / population)
 
-        formed = coherent * grid.valley_sum(scattering.formation)
-        lost = [-grid.valley_sum(scattering.loss * m) for m in (moments.second, moments.zeroth)]
+        formed = coherent * cells.valley_sum(scattering.formation)
+        lost = [-cells.valley_sum(scattering.loss * m) for m in (moments.second, moments.zeroth)]
         transfer = scattering.valley_transfer
         parts = {
-            "drift": part(2 * grid.valley_sum(grid.velocity * moments.first), np.zeros_like(population)),
+            "drift": part(2 * cells.valley_sum(scattering.equilibrium.velocity * moments.first), np.zeros_like(population)),
             "interv": part(transfer @ moments.second, transfer @ moments.zeroth),
             "source": part(formed * source_width_squared, formed),
             "radiative": part(*lost),

@@ -89,7 +89,7 @@ class LocalState:
     @functools.cached_property
     def density(self) -> Array:
         """N_v [1/nm²; slab 1/nm], shape (valley, x, y)."""
-        return self.shaped(self.scattering.grid.valley_sum(self.isotropic))
+        return self.shaped(self.scattering.cells.valley_sum(self.isotropic))
 
     @functools.cached_property
     def pl(self) -> Array:
@@ -100,7 +100,7 @@ class LocalState:
     def shape_variation(self) -> Array:
         """η_v = ∂tN_v|scat − c_v N_v [as pl], shape (valley, x, y)."""
         transfer, zeroth = self.scattering.valley_transfer, self._moments.zeroth
-        population = self.scattering.grid.valley_sum(zeroth)
+        population = self.scattering.cells.valley_sum(zeroth)
         with np.errstate(divide="ignore", invalid="ignore"):
             growth = np.where(population > 0, transfer @ zeroth / population, 0.0)
         return self.shaped(self.isotropic @ transfer.T) - growth[:, None, None] * self.density
@@ -152,8 +152,8 @@ def shape_variation_normalized(state: LocalState) -> Array:
 
 def kinetic_energy(state: LocalState) -> Array:
     """Mean kinetic energy [meV] at each place, shape (valley, x, y). Collective."""
-    grid = state.scattering.grid
-    return state.per_exciton(state.shaped(grid.valley_sum(state.isotropic * grid.kinetic_energy)))
+    equilibrium = state.scattering.equilibrium
+    return state.per_exciton(state.shaped(equilibrium.cells.valley_sum(state.isotropic * equilibrium.kinetic_energy)))
 
 
 def temperature(state: LocalState) -> Array:
@@ -172,7 +172,7 @@ def anisotropy_y(state: LocalState) -> Array:
 
 
 def _mean_direction(state: LocalState, axis: int) -> Array:
-    return state.per_exciton(state.shaped(state.scattering.grid.valley_sum(state.directed[axis])))
+    return state.per_exciton(state.shaped(state.scattering.cells.valley_sum(state.directed[axis])))
 
 
 def undershoot(density: Array, comm: MPI.Intracomm) -> Array:

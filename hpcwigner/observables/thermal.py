@@ -31,8 +31,8 @@ def pl_width_squared(state: Snapshot) -> float:
 
 def kinetic_energy(state: Snapshot) -> Array:
     """Mean kinetic energy [meV], shape (valley,): kT in equilibrium."""
-    grid = state.scattering.grid
-    return _per_exciton(state, grid.valley_sum(grid.kinetic_energy * state.moments.zeroth))
+    equilibrium = state.scattering.equilibrium
+    return _per_exciton(state, equilibrium.cells.valley_sum(equilibrium.kinetic_energy * state.moments.zeroth))
 
 
 def temperature(state: Snapshot) -> Array:
@@ -42,21 +42,21 @@ def temperature(state: Snapshot) -> Array:
 
 def energy_distance(state: Snapshot) -> Array:
     """Total variation distance of each valley's energy distribution from Boltzmann, 0 to 1, shape (valley,)."""
-    grid = state.scattering.grid
-    share = grid.equilibrium / grid.valley_sum(grid.equilibrium)[grid.valley_of_cell]
-    expected = state.budget.population[grid.valley_of_cell] * share
-    return _per_exciton(state, 0.5 * grid.valley_sum(np.abs(state.moments.zeroth - expected)))
+    equilibrium, cells = state.scattering.equilibrium, state.scattering.cells
+    share = equilibrium.population / cells.valley_sum(equilibrium.population)[cells.valley_of_cell]
+    expected = state.budget.population[cells.valley_of_cell] * share
+    return _per_exciton(state, 0.5 * cells.valley_sum(np.abs(state.moments.zeroth - expected)))
 
 
 def relative_population(state: Snapshot) -> Array:
     """Share of each valley in all excitons over its share in equilibrium, shape (valley,)."""
-    grid, population = state.scattering.grid, state.budget.population
-    expected = population.sum() * grid.valley_sum(grid.equilibrium)
+    equilibrium, population = state.scattering.equilibrium, state.budget.population
+    expected = population.sum() * equilibrium.cells.valley_sum(equilibrium.population)
     with np.errstate(divide="ignore", invalid="ignore"):
         return state.where_defined(population / expected)
 
 
 def diffusion_adiabatic(state: Snapshot) -> Array:
     """Drift part of D_v [nm²/ps] with M1 = −L_1⁻¹ v M0 instead of the actual first harmonic, shape (valley,)."""
-    source = state.scattering.grid.velocity * state.moments.zeroth
+    source = state.scattering.equilibrium.velocity * state.moments.zeroth
     return _per_exciton(state, state.scattering.adiabatic_response @ source)

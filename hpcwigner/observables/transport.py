@@ -9,19 +9,19 @@ from numpy.typing import NDArray
 
 from hpcwigner.exciton.constants import HBAR, HBAR2_OVER_M0
 from hpcwigner.exciton.phonons import AcousticPhonon
-from hpcwigner.momentum.cells import EnergyGrid
+from hpcwigner.momentum.equilibrium import Equilibrium
 from hpcwigner.momentum.rates import generator
 
 Array = NDArray[np.float64]
 
 
-def chapman_enskog(grid: EnergyGrid, momentum_relaxation: Array) -> float:
+def chapman_enskog(equilibrium: Equilibrium, momentum_relaxation: Array) -> float:
     """D = −½⟨v·L_1⁻¹v⟩ [nm²/ps], exact for slow spatial variation (DESIGN §6).
 
     `momentum_relaxation` is L_1 without radiative loss, shape (cell, cell) [1/ps].
     """
-    velocity = grid.velocity
-    return float(-0.5 * velocity @ np.linalg.solve(momentum_relaxation, velocity * grid.equilibrium))
+    velocity = equilibrium.velocity
+    return float(-0.5 * velocity @ np.linalg.solve(momentum_relaxation, velocity * equilibrium.population))
 
 
 def without_loss(block: Array, loss: Array) -> Array:
@@ -51,13 +51,13 @@ class IntrinsicDiffusion:
     """Chapman–Enskog, −½⟨v·L_1⁻¹v⟩: in-scattering included."""
 
 
-def intrinsic_diffusion(grid: EnergyGrid, intravalley: Array) -> tuple[IntrinsicDiffusion, ...]:
+def intrinsic_diffusion(equilibrium: Equilibrium, intravalley: Array) -> tuple[IntrinsicDiffusion, ...]:
     """Of every valley alone; `intravalley` is the in-scattering of orders m = 0, 1, shape (m, cell, cell) [1/ps]."""
     momentum_relaxation = generator(intravalley[:2])[1]
     out = intravalley[0].sum(axis=0)
     found = []
-    for cells, mean_square in zip(grid.slices, grid.mean_square_speed, strict=True):
-        p, v = grid.equilibrium[cells], grid.velocity[cells]
+    for cells, mean_square in zip(equilibrium.cells.slices, equilibrium.mean_square_speed, strict=True):
+        p, v = equilibrium.population[cells], equilibrium.velocity[cells]
         p = p / p.sum()
         time = 1 / out[cells]
         exact = -0.5 * v @ np.linalg.solve(momentum_relaxation[cells, cells], v * p)

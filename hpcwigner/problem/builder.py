@@ -17,7 +17,8 @@ from hpcwigner.exciton.valley import ExcitonValleys
 from hpcwigner.integrators import exponential as etd
 from hpcwigner.integrators.steps import plan
 from hpcwigner.momentum.angles import Angles
-from hpcwigner.momentum.cells import EnergyGrid
+from hpcwigner.momentum.cells import EnergyCells
+from hpcwigner.momentum.equilibrium import Equilibrium
 from hpcwigner.momentum.rates import Rates
 from hpcwigner.observables.budget import Budget
 from hpcwigner.problem import kinetics
@@ -45,7 +46,7 @@ class Problem:
     """With `auto` values of the momentum grid filled in."""
     material: Material
     landscape: ExcitonValleys
-    energies: EnergyGrid
+    equilibrium: Equilibrium
     angles: Angles
     space: SpaceGrid
     light_cone: LightCone
@@ -56,6 +57,11 @@ class Problem:
     pump: Pump
     amplitude: float
     """Total generated population."""
+
+    @property
+    def cells(self) -> EnergyCells:
+        """The energy cells."""
+        return self.equilibrium.cells
 
     @property
     def bright(self) -> str:
@@ -74,7 +80,7 @@ class Problem:
         dx, dy = (*rates, 0.0)[:2]
         # |cos θ|/Δx + |sin θ|/Δy is largest at one of the angle cells
         per_speed = float((np.abs(self.angles.cosine) * dx + np.abs(self.angles.sine) * dy).max())
-        courant_rate = per_speed * float(self.energies.velocity.max())
+        courant_rate = per_speed * float(self.equilibrium.velocity.max())
         if integrator not in etd.SCHEMES:
             return SAFETY * stability_limit(runge_kutta(3)) / courant_rate
         scheme = etd.SCHEMES[integrator]
@@ -116,8 +122,8 @@ class Problem:
 
     def wigner_system(self, comm: MPI.Intracomm) -> WignerSystem:
         """The Wigner equation on the spatial grid, decomposed over `comm`."""
-        decomposition = Decomposition(self.space, comm, (self.angles.count, self.energies.size))
-        return WignerSystem(decomposition, self.angles, self.energies, self.space.gaussian(self.pump.width_squared))
+        decomposition = Decomposition(self.space, comm, (self.angles.count, self.cells.size))
+        return WignerSystem(decomposition, self.angles, self.equilibrium, self.space.gaussian(self.pump.width_squared))
 
 
 def build(config: Config, comm: MPI.Intracomm) -> Problem:
@@ -148,7 +154,7 @@ def assemble(found: kinetics.Kinetics, space: SpaceGrid) -> Problem:
         config=config,
         material=found.material,
         landscape=found.landscape,
-        energies=found.energies,
+        equilibrium=found.equilibrium,
         angles=Angles(config.momentum.angles, half=space.dimensions == 1),
         space=space,
         light_cone=light_cone,
@@ -164,7 +170,7 @@ def _check_size(found: kinetics.Kinetics, space: SpaceGrid) -> None:
     from petsc4py import PETSc
 
     angles = Angles(found.config.momentum.angles, half=space.dimensions == 1).count
-    unknowns, largest = math.prod(space.shape) * angles * found.energies.size, np.iinfo(PETSc.IntType).max
+    unknowns, largest = math.prod(space.shape) * angles * found.equilibrium.cells.size, np.iinfo(PETSc.IntType).max
     if unknowns > largest:
         raise InputError(
             f"space.cells: found {unknowns:.4g} unknowns in all, expected at most {largest:.4g}, which this PETSc can number: "

@@ -56,7 +56,7 @@ class MomentProblem:
     @property
     def system(self) -> MomentSystem:
         """The moment equations of this problem."""
-        return MomentSystem(self.scatterings[0].grid.velocity, self.pump.width_squared)
+        return MomentSystem(self.scatterings[0].equilibrium.velocity, self.pump.width_squared)
 
     def coherent(self, time: float) -> float:
         """|p0(t)|² times the generated population."""

@@ -81,9 +81,9 @@ class ExactMoments:
 
     def __init__(self, scattering: Scattering, step: float, source_decay: float, source_width_squared: float) -> None:
         self.step = step
-        n = scattering.grid.size
+        n = scattering.cells.size
         l0, l1 = scattering.blocks[0], scattering.blocks[1]
-        v = scattering.grid.velocity[:, None]
+        v = scattering.equilibrium.velocity[:, None]
         fastest = max(scattering.fastest_rate, source_decay)
         squarings = max(0, math.ceil(math.log2(step * fastest / 0.25)))
         h = step / 2**squarings

@@ -74,22 +74,22 @@ def _by_moments(config: Config) -> tuple[str, float]:
     problem = builder.build(config, MPI.COMM_SELF)
     chosen = registry.select(config.output.observables, 1).series
     rows = round(config.time.end / config.output.series_every) + 1
-    size = 8.0 * rows * sum(len(problem.energies.valleys) if "valley" in o.dimensions else 1 for o in chosen)
+    size = 8.0 * rows * sum(len(problem.cells.valleys) if "valley" in o.dimensions else 1 for o in chosen)
     problem.free()
-    return f"{3 * problem.energies.size} unknowns, {rows} outputs, output {size / MIB:.1f} MiB", size
+    return f"{3 * problem.cells.size} unknowns, {rows} outputs, output {size / MIB:.1f} MiB", size
 
 
 def _unknowns(problem: Problem) -> int:
-    return math.prod(problem.space.shape) * problem.angles.count * problem.energies.size
+    return math.prod(problem.space.shape) * problem.angles.count * problem.cells.size
 
 
 def _report(problem: Problem, choice: Choice, memory: Memory, ranks: int, reference: list[Budget]) -> str:
     plan = choice.plan
     px, py = process_grid(problem.space.shape, problem.space.dimensions, ranks)
-    per_valley = ", ".join(f"{v.name} {n}" for v, n in zip(problem.energies.valleys, problem.energies.counts, strict=True))
+    per_valley = ", ".join(f"{v.name} {n}" for v, n in zip(problem.cells.valleys, problem.cells.counts, strict=True))
     lines = [
-        f"material      {problem.material.name}, {problem.energies.temperature:g} K",
-        f"valleys       {per_valley} energy cells of about {problem.energies.width(0):g} meV, "
+        f"material      {problem.material.name}, {problem.equilibrium.temperature:g} K",
+        f"valleys       {per_valley} energy cells of about {problem.cells.width(0):g} meV, "
         f"{problem.angles.count} angles{' (0 … π)' if problem.angles.half else ''}",
         f"offsets       {_offsets(problem)}",
         f"coherent      ħΓ_0 = {HBAR * problem.pump.formation_rate:.4g} meV, light cone below "
@@ -119,11 +119,11 @@ def _offsets(problem: Problem) -> str:
 
 def output_bytes(problem: Problem, plan: StepPlan) -> float:
     """Bytes of all output files at the end."""
-    output, energies = problem.config.output, problem.energies
+    output = problem.config.output
     chosen = registry.select(output.observables, problem.space.dimensions)
     sizes = dict(zip("xy", problem.space.whole.shape, strict=True))
     sizes |= {
-        "valley": len(energies.valleys),
+        "valley": len(problem.cells.valleys),
         "k": WignerCut.POINTS,
         "q": WignerCut.POINTS // 2 + 1,
         "angle": problem.angles.count,

@@ -72,7 +72,7 @@ def predict(problem: Problem, choice: Choice, comm: MPI.Intracomm) -> Memory:
     """Memory of a run on `comm`, to be called once the problem is built and its steps are chosen. Collective."""
     px, py = process_grid(problem.space.shape, problem.space.dimensions, comm.size)
     nx, ny = (math.ceil(n / p) for n, p in zip(problem.space.shape, (px, py), strict=True))
-    cells, angles = problem.energies.size, problem.angles.count
+    cells, angles = problem.cells.size, problem.angles.count
     per_point = 8 * angles * cells
     sizes = {(step.stage, step.size) for step in choice.plan.steps()}
     block = 8 * (max(problem.angles.orders) + 1) * cells**2

@@ -45,7 +45,7 @@ def _report(problem: Problem, output: str | None) -> str:
     reference = problem.reference()
     times = np.arange(len(reference)) * problem.config.output.series_every
     stride = round(problem.config.output.fields_every / problem.config.output.series_every)
-    names = [v.name for v in problem.energies.valleys]
+    names = [v.name for v in problem.cells.valleys]
     header = ["t [ps]", *(f"n {n}" for n in names), *(f"w² {n} [µm²]" for n in names), *(f"D {n} [cm²/s]" for n in names)]
     lines = ["  ".join(f"{title:>14}" for title in header)]
     for i in range(0, len(reference), stride):
@@ -62,7 +62,7 @@ def _write(problem: Problem, directory: Path) -> None:
     path = directory / MOMENTS
     if path.exists():
         raise InputError(f"--output: '{path}' is there already, expected a new one")
-    valleys = [v.name for v in problem.energies.valleys]
+    valleys = [v.name for v in problem.cells.valleys]
     attributes = provenance.attributes(to_yaml(problem.config), 1)
     observables = registry.select(problem.config.output.observables, 1).series
     with whole(path) as part:

@@ -60,7 +60,7 @@ class RunOutput:
 
     def _open(self, directory: Path, input_text: str, resume: Header | None) -> None:
         attributes = on_first_rank(self.comm, lambda: provenance.attributes(input_text, self.comm.size))
-        valleys = [v.name for v in self.problem.energies.valleys]
+        valleys = [v.name for v in self.problem.cells.valleys]
         axes = "xy"[: self.problem.space.dimensions]
         places = {axis: self.problem.space.whole.centers(i) * UM for i, axis in enumerate(axes)}
         rows = resume.rows if resume else {}
@@ -79,7 +79,7 @@ class RunOutput:
         self.wigner_file, self.cut = None, None
         if self._wigner_due or "wigner.h5" in rows:
             angles = self.problem.angles
-            self.cut = cut = WignerCut(self.wigner.decomposition, angles, self.problem.energies)
+            self.cut = cut = WignerCut(self.wigner.decomposition, angles, self.problem.cells)
             momenta = {"k": cut.k, "q": cut.q, "angle": angles.theta}
             threshold = Constant(
                 "threshold", ("valley",), "nm-1", "smallest momentum from which an acoustic phonon lifts into the bright valley",

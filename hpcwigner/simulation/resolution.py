@@ -24,10 +24,10 @@ def flattening(problem: Problem, reference: Sequence[Budget]) -> Array:
     The upwind stencil damps a wave k at ⟨|v_x|⟩ Re(symbol(kΔx))/Δx ≈ ⟨|v_x|⟩ Δx⁵k⁶/60, with the thermal speed along an axis
     √(2kT/πM). Followed is the wave of the cloud's own size, k = 2/w_v(t). `reference` are the budgets at the series outputs.
     """
-    energies, spacing = problem.energies, problem.space.spacing[0]
+    spacing = problem.space.spacing[0]
     width_squared = np.array([b.width_squared for b in reference[1:]])
     phase = np.minimum(2 * spacing / np.sqrt(width_squared), math.pi)
-    speed = np.sqrt(energies.mean_square_speed / math.pi)
+    speed = np.sqrt(problem.equilibrium.mean_square_speed / math.pi)
     rate = speed * np.real(symbol(phase)) / spacing
     return np.asarray(-np.expm1(-np.nansum(rate, axis=0) * problem.config.output.series_every))
 

@@ -39,9 +39,9 @@ class Work:
 
 def announce(problem: Problem, wigner: WignerSystem, choice: ladder.Choice, directory: Path, reference: list[Budget]) -> None:
     """Opening lines of a run; `reference` are the exact budgets at its series outputs."""
-    energies, decomposition = problem.energies, wigner.decomposition
+    energies, decomposition = problem.cells, wigner.decomposition
     cells = "×".join(str(n) for n in problem.space.whole.shape[: problem.space.dimensions])
-    LOG.info("%s at %g K, output in %s", problem.material.name, energies.temperature, directory)
+    LOG.info("%s at %g K, output in %s", problem.material.name, problem.equilibrium.temperature, directory)
     LOG.info(
         "%s cells%s × %d angles × %d energies (%s) = %.4g unknowns on %d ranks (%d×%d)",
         cells, " (folded)" if problem.space.folded else "", problem.angles.count, energies.size,
@@ -69,7 +69,7 @@ def summarise(
     )  # fmt: skip
     found = read(series)
     _balance(problem, plan, found, reference)
-    worst = ", ".join(f"{v.name} {value:.1e}" for v, value in zip(problem.energies.valleys, undershoot, strict=True))
+    worst = ", ".join(f"{v.name} {value:.1e}" for v, value in zip(problem.cells.valleys, undershoot, strict=True))
     if undershoot.min() < UNDERSHOOT_WARNING:
         LOG.warning("densities undershoot: min N/max N = %s; use more cells (space.cells)", worst)
     else:
@@ -110,7 +110,7 @@ def _compare(problem: Problem, plan: StepPlan, found: Variables, reference: list
         LOG.info(
             "largest deviation of %s from the exact moment equations (t ≥ %g ps, relative to its largest value): %s",
             symbol, JUDGED_FROM,
-            ", ".join(f"{v.name} {w:.1e}" for v, w in zip(problem.energies.valleys, worst, strict=True)),
+            ", ".join(f"{v.name} {w:.1e}" for v, w in zip(problem.cells.valleys, worst, strict=True)),
         )  # fmt: skip
     if np.nanmax(worst) > 0.05:  # of w_v²
         LOG.warning(

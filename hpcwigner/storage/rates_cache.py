@@ -12,7 +12,7 @@ import numpy as np
 from mpi4py import MPI
 
 from hpcwigner import __version__
-from hpcwigner.momentum.cells import EnergyGrid
+from hpcwigner.momentum.equilibrium import Equilibrium
 from hpcwigner.momentum.rates import Rates
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.runtime.parallel import NodeShared
@@ -22,16 +22,16 @@ LAYOUT = 1
 
 
 def cached(
-    directory: Path, ingredients: str, grid: EnergyGrid, orders: int, comm: MPI.Intracomm, build: Callable[[], Rates]
+    directory: Path, ingredients: str, equilibrium: Equilibrium, orders: int, comm: MPI.Intracomm, build: Callable[[], Rates]
 ) -> Rates:
     """Rates from `directory`, or built and put there. `ingredients` is everything that they follow from. Collective.
 
     Cached rates are equal to built ones to the last bit. Files appear whole or not at all, so that runs may share a directory.
     """
-    content = _content(ingredients, grid, orders)
-    path = path_of(directory, ingredients, grid, orders)
+    content = _content(ingredients, equilibrium, orders)
+    path = path_of(directory, ingredients, equilibrium, orders)
     if comm.bcast(path.exists() if comm.rank == 0 else None):
-        return _read(path, content, grid, orders, comm)
+        return _read(path, content, equilibrium, orders, comm)
     rates = build()
     problem = None
     if comm.rank == 0:
@@ -44,14 +44,15 @@ def cached(
     return rates
 
 
-def _content(ingredients: str, grid: EnergyGrid, orders: int) -> str:
-    numbers = f"{orders}|{grid.counts}|{grid.energy_max!r}|{grid.temperature!r}"
+def _content(ingredients: str, equilibrium: Equilibrium, orders: int) -> str:
+    cells = equilibrium.cells
+    numbers = f"{orders}|{cells.counts}|{cells.tops!r}|{equilibrium.temperature!r}"
     return f"{__version__}|{LAYOUT}|{np.__version__}|{numbers}|{ingredients}"
 
 
-def path_of(directory: Path, ingredients: str, grid: EnergyGrid, orders: int) -> Path:
+def path_of(directory: Path, ingredients: str, equilibrium: Equilibrium, orders: int) -> Path:
     """The file that holds, or will hold, the rates of these ingredients."""
-    return directory / f"rates-{hashlib.sha256(_content(ingredients, grid, orders).encode()).hexdigest()[:24]}.h5"
+    return directory / f"rates-{hashlib.sha256(_content(ingredients, equilibrium, orders).encode()).hexdigest()[:24]}.h5"
 
 
 def _write(path: Path, content: str, rates: Rates) -> None:
@@ -64,9 +65,9 @@ def _write(path: Path, content: str, rates: Rates) -> None:
     unfinished.rename(path)
 
 
-def _read(path: Path, content: str, grid: EnergyGrid, orders: int, comm: MPI.Intracomm) -> Rates:
-    shared = NodeShared(comm, (2, orders + 1, grid.size, grid.size))
-    formation, problem = np.empty((2, grid.size)), None
+def _read(path: Path, content: str, equilibrium: Equilibrium, orders: int, comm: MPI.Intracomm) -> Rates:
+    shared = NodeShared(comm, (2, orders + 1, equilibrium.cells.size, equilibrium.cells.size))
+    formation, problem = np.empty((2, equilibrium.cells.size)), None
 
     def fill(_part: int) -> None:
         nonlocal problem
@@ -82,4 +83,4 @@ def _read(path: Path, content: str, grid: EnergyGrid, orders: int, comm: MPI.Int
     shared.fill(1, fill)
     if found := next((p for p in comm.allgather(problem) if p is not None), None):
         raise found
-    return Rates(grid, shared, shared.comm.bcast(formation), comm)
+    return Rates(equilibrium, shared, shared.comm.bcast(formation), comm)

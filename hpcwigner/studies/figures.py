@@ -81,7 +81,7 @@ def _data(configs: dict[str, Config], comm: MPI.Intracomm) -> PaperData:
     bright = list(material.valleys).index(material.radiation.bright_valley)
     runs = {name: PaperRun(Path(config.output.directory), bright) for name, config in configs.items()}
     found = kinetics.load(configs["300K_off"], comm)
-    intrinsic = intrinsic_diffusion(found.energies, found.rates.intravalley)
+    intrinsic = intrinsic_diffusion(found.equilibrium, found.rates.intravalley)
     found.rates.free()
     lifetimes, flattening = {}, {}
     for name in ("300K", "77K", "20K"):

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcwigner.momentum.angles import Angles
-from hpcwigner.momentum.cells import EnergyGrid
+from hpcwigner.momentum.equilibrium import Equilibrium
 from hpcwigner.momentum.harmonics import AngularTransform, flat, scaled, slot_rows
 from hpcwigner.runtime import kernels
 from hpcwigner.runtime.parallel import readable
@@ -23,7 +23,7 @@ Array = NDArray[np.float64]
 class WignerSystem:
     """u[x, y, angle, cell], excitons per area (slab: per length) in a momentum cell; rows are angles."""
 
-    def __init__(self, decomposition: Decomposition, angles: Angles, energies: EnergyGrid, source_profile: Array) -> None:
+    def __init__(self, decomposition: Decomposition, angles: Angles, equilibrium: Equilibrium, source_profile: Array) -> None:
         """`source_profile` is the normalised |A(r)|² on the whole grid [1/nm or 1/nm²], shape (x, y)."""
         self.decomposition = decomposition
         self.orders = angles.orders
@@ -37,7 +37,7 @@ class WignerSystem:
             mirrors=tuple(angles.mirror(axis) for axis in axes),
             outward=tuple((angles.cosine, angles.sine)[axis] for axis in axes),
         )
-        self.drift = Drift(decomposition, halo, energies.velocity, angles.cosine, angles.sine)
+        self.drift = Drift(decomposition, halo, equilibrium.velocity, angles.cosine, angles.sine)
         self._drifted = np.zeros((self._transform.few, rows, cells))
 
     def create_vector(self) -> Any:

@@ -1,6 +1,6 @@
 """The generator of scattering and radiative loss at one point in space: one block per angular harmonic.
 
-In the harmonics of angle (momentum/grid.py) scattering is block-diagonal: ∂t û_m = L_m û_m with
+In the harmonics of angle (momentum/cells.py) scattering is block-diagonal: ∂t û_m = L_m û_m with
 L_m[j, i] = Γ_m[j, i] − δ_ij (Σ_k Γ_0[k, i] + ℓ_i), ℓ the radiative loss, the same in every harmonic.
 """
 
@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcwigner.exciton.radiation import LightCone
-from hpcwigner.momentum.cells import EnergyGrid
+from hpcwigner.momentum.cells import EnergyCells
+from hpcwigner.momentum.equilibrium import Equilibrium
 from hpcwigner.momentum.rates import Rates
 from hpcwigner.runtime.parallel import NodeShared
 
@@ -27,7 +28,7 @@ NEGLIGIBLE = 1e-4
 class Scattering:
     """What acts at one point in space while the same processes are switched on."""
 
-    grid: EnergyGrid
+    equilibrium: Equilibrium
     blocks: Array
     """L_m [1/ps], shape (m, cell, cell), radiative loss included."""
     loss: Array
@@ -44,25 +45,30 @@ class Scattering:
     @classmethod
     def build(cls, rates: Rates, light_cone: LightCone, *, intravalley: bool = True, intervalley: bool = True) -> Scattering:
         """Generator of the processes that are on, from the rates of all of them. Collective over the rates' ranks."""
-        grid = rates.grid
-        loss = radiative_loss(grid, light_cone)
+        cells = rates.cells
+        loss = radiative_loss(rates.equilibrium, light_cone)
         out = loss + intravalley * rates.intravalley_out + intervalley * rates.intervalley_out
         parts = _parts(rates, out, intervalley)
         shared = NodeShared(rates.comm, rates.intravalley.shape)
-        diagonal = np.arange(grid.size)
+        diagonal = np.arange(cells.size)
 
         def compute(m: int) -> None:
             block = shared.array[m]
             np.multiply(rates.intravalley[m], float(intravalley), out=block)
             block += float(intervalley) * rates.intervalley[m]
             if len(parts[m]) > 1:
-                block[np.not_equal.outer(grid.valley_of_cell, grid.valley_of_cell)] = 0.0
+                block[np.not_equal.outer(cells.valley_of_cell, cells.valley_of_cell)] = 0.0
             block[diagonal, diagonal] -= out
 
         shared.fill(len(shared.array), compute)
         formation = intravalley * rates.formation[0] + intervalley * rates.formation[1]
-        transfer = _valley_transfer(rates) if intervalley else np.zeros((len(grid.valleys), grid.size))
-        return cls(grid, shared.array, loss, transfer, formation, parts, shared)
+        transfer = _valley_transfer(rates) if intervalley else np.zeros((len(cells.valleys), cells.size))
+        return cls(rates.equilibrium, shared.array, loss, transfer, formation, parts, shared)
+
+    @property
+    def cells(self) -> EnergyCells:
+        """The energy cells."""
+        return self.equilibrium.cells
 
     @property
     def fastest_rate(self) -> float:
@@ -75,9 +81,9 @@ class Scattering:
 
         NaN where momentum does not relax (all scattering off).
         """
-        own = np.equal.outer(np.arange(len(self.grid.valleys)), self.grid.valley_of_cell)
+        own = np.equal.outer(np.arange(len(self.cells.valleys)), self.cells.valley_of_cell)
         try:
-            return np.asarray(-0.5 * np.linalg.solve(self.blocks[1].T, (own * self.grid.velocity).T).T)
+            return np.asarray(-0.5 * np.linalg.solve(self.blocks[1].T, (own * self.equilibrium.velocity).T).T)
         except np.linalg.LinAlgError:
             return np.full(own.shape, np.nan)
 
@@ -88,30 +94,31 @@ def _parts(rates: Rates, out: Array, intervalley: bool) -> tuple[tuple[slice, ..
     Judged in the symmetric scaling by √p_eq, where the row sums of what is left out bound the change of every eigenvalue of
     L_m (Weyl, Gershgorin). Orders 0 and 1, which make D_v, are never cut.
     """
-    grid = rates.grid
-    root = np.sqrt(grid.equilibrium)
-    other = np.not_equal.outer(grid.valley_of_cell, grid.valley_of_cell)
-    together: tuple[slice, ...] = (slice(0, grid.size),)
+    cells = rates.cells
+    root = np.sqrt(rates.equilibrium.population)
+    other = np.not_equal.outer(cells.valley_of_cell, cells.valley_of_cell)
+    together: tuple[slice, ...] = (slice(0, cells.size),)
     found = [together, together][: len(rates.intervalley)]
     for block in rates.intervalley[2:]:
-        arriving = (np.abs(block) * other * (root / root[:, None])).sum(axis=0) if intervalley else np.zeros(grid.size)
-        found.append(grid.slices if (arriving <= NEGLIGIBLE * out).all() else together)
+        arriving = (np.abs(block) * other * (root / root[:, None])).sum(axis=0) if intervalley else np.zeros(cells.size)
+        found.append(cells.slices if (arriving <= NEGLIGIBLE * out).all() else together)
     return tuple(found)
 
 
-def radiative_loss(grid: EnergyGrid, light_cone: LightCone) -> Array:
+def radiative_loss(equilibrium: Equilibrium, light_cone: LightCone) -> Array:
     """γ times the light-cone fraction in the bright valley's first cell [1/ps], shape (cell,)."""
-    loss = np.zeros(grid.size)
-    width = grid.width(light_cone.bright_valley)
-    loss[grid.slices[light_cone.bright_valley].start] = light_cone.rate * light_cone.fraction(width, grid.temperature)
+    cells = equilibrium.cells
+    loss = np.zeros(cells.size)
+    width = cells.width(light_cone.bright_valley)
+    loss[cells.slices[light_cone.bright_valley].start] = light_cone.rate * light_cone.fraction(width, equilibrium.temperature)
     return loss
 
 
 def _valley_transfer(rates: Rates) -> Array:
     """Column sums of the intervalley rates by final valley; what stays in a valley group cancels and is left out."""
-    grid = rates.grid
-    inflow = np.stack([rates.intervalley[0][s].sum(axis=0) for s in grid.slices])
-    own = grid.valley_of_cell, np.arange(grid.size)
+    cells = rates.cells
+    inflow = np.stack([rates.intervalley[0][s].sum(axis=0) for s in cells.slices])
+    own = cells.valley_of_cell, np.arange(cells.size)
     inflow[own] = 0.0
     inflow[own] = -inflow.sum(axis=0)
     return inflow
