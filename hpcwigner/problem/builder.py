@@ -25,6 +25,7 @@ from hpcwigner.problem import kinetics
 from hpcwigner.problem.config import Config, StepPhase
 from hpcwigner.reference import choice as ladder
 from hpcwigner.runtime.errors import InputError
+from hpcwigner.space import resolution
 from hpcwigner.space.grid import Decomposition, DecompositionError, SpaceGrid, process_grid
 from hpcwigner.space.stencil import runge_kutta, stability_limit
 from hpcwigner.terms.equation import WignerSystem
@@ -99,6 +100,13 @@ class Problem:
     def reference(self) -> list[Budget]:
         """Exact budgets at the series outputs, from the moment equations."""
         return self.moments.reference()
+
+    def flattening(self, reference: list[Budget]) -> Array:
+        """Relative peak loss of each valley at the end by numerical dissipation, estimated from the exact budgets."""
+        widths = np.array([budget.width_squared for budget in reference[1:]])
+        return resolution.flattening(
+            self.equilibrium.mean_square_speed, widths, self.space.spacing[0], self.config.output.series_every
+        )
 
     def choose_steps(self, reference: list[Budget]) -> ladder.Choice:
         """Integrator and steps from the input, or chosen beforehand on the moment equations. Raises InputError."""

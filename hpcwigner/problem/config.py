@@ -197,7 +197,7 @@ class Config:
     material: str
     temperature: Annotated[float, Quantity("K", positive=True, maximum=1000)]
     rates: str = "auto"
-    """`auto`: from the material; else a file that the verb `rates` wrote, or that is laid out like it."""
+    """`auto`: from the material; else a file of rates on the same cells, as the verb `rates` writes (momentum/README.md)."""
     rates_cache: str | None = None
     """Directory in which rates are kept between runs."""
     pump: Pump = Pump()

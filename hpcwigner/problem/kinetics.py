@@ -73,7 +73,7 @@ def for_material(config: Config, material: Material, landscape: ExcitonValleys, 
         rates = rates_cache.cached(Path(config.rates_cache), ingredients, equilibrium, orders, comm, build)
     else:
         rates = build()
-    return Kinetics(config, material, landscape, equilibrium, light_cone, rates)
+    return Kinetics(config, material, landscape, rates.equilibrium, light_cone, rates)
 
 
 def momentum_grid(config: Config, couplings: Couplings) -> tuple[Equilibrium, Config]:

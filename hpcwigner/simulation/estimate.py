@@ -20,8 +20,8 @@ from hpcwigner.problem.config import points as points_of
 from hpcwigner.reference.choice import Choice
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.runtime.parallel import on_first_rank
-from hpcwigner.simulation import resolution
 from hpcwigner.simulation.memory import MIB, Memory, predict, require_room
+from hpcwigner.space import resolution
 from hpcwigner.space.grid import process_grid
 
 
@@ -97,7 +97,7 @@ def _report(problem: Problem, choice: Choice, memory: Memory, ranks: int, refere
         f"unknowns      {_unknowns(problem):.4g} on {ranks} ranks ({px}×{py})"
         + (", folded at the axes" if problem.space.folded else ""),
         f"steps         {len(plan.steps())} of {choice.integrator}: " + plan.describe(),
-        f"resolution    {resolution.describe(resolution.flattening(problem, reference))}",
+        f"resolution    {resolution.describe(problem.flattening(reference))}",
         f"memory        {memory.describe()}",
         f"output        {output_bytes(problem, plan) / MIB:.1f} MiB in {problem.config.output.directory}",
     ]

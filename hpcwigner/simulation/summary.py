@@ -15,8 +15,8 @@ from hpcwigner.observables.budget import Budget
 from hpcwigner.observables.curves import JUDGED_FROM
 from hpcwigner.problem.builder import Problem
 from hpcwigner.reference import choice as ladder
-from hpcwigner.simulation import resolution
 from hpcwigner.simulation.progress import LOG
+from hpcwigner.space import resolution
 from hpcwigner.storage.reading import Variables, read
 from hpcwigner.terms.equation import WignerSystem
 
@@ -49,7 +49,7 @@ def announce(problem: Problem, wigner: WignerSystem, choice: ladder.Choice, dire
         wigner.unknowns, decomposition.comm.size, *decomposition.processes,
     )  # fmt: skip
     LOG.info("%s, %d steps: %s", choice.integrator, len(choice.plan.steps()), choice.plan.describe())
-    flattened = resolution.flattening(problem, reference)
+    flattened = problem.flattening(reference)
     if flattened.max() > resolution.NOTICEABLE:
         LOG.warning("%s: use more space.cells, or a shorter space.length", resolution.describe(flattened))
 

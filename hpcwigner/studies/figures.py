@@ -15,7 +15,6 @@ from hpcwigner.problem import builder, kinetics
 from hpcwigner.problem import config as configuration
 from hpcwigner.problem.config import Config
 from hpcwigner.runtime.parallel import on_first_rank
-from hpcwigner.simulation import resolution
 from hpcwigner.simulation.ensure import ensure
 from hpcwigner.storage.files import write_whole
 from hpcwigner.studies.paper import mechanism, spreading
@@ -87,7 +86,7 @@ def _data(configs: dict[str, Config], comm: MPI.Intracomm) -> PaperData:
     for name in ("300K", "77K", "20K"):
         problem, key = builder.build(configs[name], comm), name.replace("K", " K")
         lifetimes[key] = 1 / (2 * problem.pump.dephasing)
-        flattening[key] = float(resolution.flattening(problem, on_first_rank(comm, problem.reference)).max())
+        flattening[key] = float(problem.flattening(on_first_rank(comm, problem.reference)).max())
         problem.free()
     angles = configs["20K"].momentum.angles
     return PaperData(

@@ -34,6 +34,7 @@ class WignerSystem:
         axes = range(decomposition.grid.dimensions)
         halo = Halo(
             decomposition,
+            (rows, cells),
             mirrors=tuple(angles.mirror(axis) for axis in axes),
             outward=tuple((angles.cosine, angles.sine)[axis] for axis in axes),
         )
