@@ -23,7 +23,9 @@ def balances(printed):
 
 
 def test_equilibrium_is_stationary(tmp_path):
-    series, printed = run(tmp_path, "run", "initial=equilibrium", "pump=off", "radiation=off", "output.wigner_at=[]", steps="auto")
+    series, printed = run(
+        tmp_path, "run", "initial=equilibrium", "pump=off", "radiation=off", "output.wigner_at=[]", steps="auto"
+    )
     population = series.population.values
     assert population[0].sum() == pytest.approx(1, abs=1e-12)
     assert population == pytest.approx(np.broadcast_to(population[0], population.shape), rel=1e-12)
@@ -52,7 +54,8 @@ def test_losses_and_phonons_balance_a_state_that_is_not_stationary(tmp_path):
     assert account["scattering"][0] == 0
     assert abs(account["not accounted for"][0]) < 1e-4 * present
     assert abs(account["not accounted for"][1]) < 2e-3 * max(abs(e) for _, e in account.values())
-    assert energy == pytest.approx(sum(e for cause, (_, e) in account.items() if cause not in ("present", "not accounted for")), rel=1e-2)
+    booked = sum(e for cause, (_, e) in account.items() if cause not in ("present", "not accounted for"))
+    assert energy == pytest.approx(booked, rel=1e-2)
 
 
 def test_a_checkpoint_is_continued_as_an_initial_state(tmp_path):

@@ -10,8 +10,7 @@ from helpers import hpcwigner, small_input
 from mpi4py import MPI
 
 from hpcwigner.observables.budget import SpatialMoments
-from hpcwigner.problem import builder
-from hpcwigner.problem import config as loading
+from hpcwigner.problem import builder, loading
 from hpcwigner.reference.step_choice import choose, pulse_windows
 from hpcwigner.terms.sources import injection_spectrum
 
@@ -146,7 +145,9 @@ def test_two_pulses_are_the_sum_of_their_own(tmp_path):
     inside = [step.size for step in chosen.plan.steps() if 2.75 < step.start < 3.4]
     between = [step.size for step in chosen.plan.steps() if 1.6 < step.start < 2.4]
     assert max(inside) <= 0.01 < min(between)
-    error = [abs(b.diffusion / r.diffusion - 1).max() for b, r in zip(both.integrated("etd2", chosen.plan), reference, strict=True)]
+    error = [
+        abs(b.diffusion / r.diffusion - 1).max() for b, r in zip(both.integrated("etd2", chosen.plan), reference, strict=True)
+    ]
     assert max(error[8:]) < 0.1
     problem.free()
 

@@ -12,8 +12,7 @@ from hpcwigner.integrators.exponential import ETD2, ETD3
 from hpcwigner.integrators.operators import StepOperators
 from hpcwigner.observables.budget import Entry
 from hpcwigner.observables.fields import Directions, SpatialMomentSums
-from hpcwigner.problem import builder
-from hpcwigner.problem import config as loading
+from hpcwigner.problem import builder, loading
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.space.grid import Decomposition
 from hpcwigner.terms.equation import WignerEquation

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from mpi4py import MPI
 
+from hpcwigner.exciton.constants import CM2_PER_S, UM
 from hpcwigner.exciton.materials import Material
 from hpcwigner.exciton.valley import ExcitonValleys
 from hpcwigner.integrators.steps import multiples
@@ -52,7 +53,7 @@ def _report(problem: Problem, output: str | None) -> str:
     lines = ["  ".join(f"{title:>14}" for title in header)]
     for i in np.unique(shown):
         b = reference[i]
-        numbers = [*b.population, *(b.width_squared * registry.UM**2), *(b.diffusion * registry.CM2_PER_S)]
+        numbers = [*b.population, *(b.width_squared * UM**2), *(b.diffusion * CM2_PER_S)]
         lines.append("  ".join([f"{times[i]:14.6g}", *(f"{x:14.6g}" for x in numbers)]))
     if output:
         _write(problem, Path(output))

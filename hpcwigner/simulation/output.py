@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from hpcwigner.exciton.constants import UM
 from hpcwigner.exciton.phonons import Couplings, absorption_threshold
 from hpcwigner.integrators.steps import StepPlan, multiples
 from hpcwigner.observables import registry
@@ -63,7 +64,7 @@ class RunOutput:
         attributes = on_first_rank(self.comm, lambda: provenance.attributes(input_text, self.comm.size))
         valleys = [v.name for v in self.problem.cells.valleys]
         axes = "xy"[: self.problem.space.dimensions]
-        places = {axis: self.problem.space.whole.centers(i) * registry.UM for i, axis in enumerate(axes)}
+        places = {axis: self.problem.space.whole.centers(i) * UM for i, axis in enumerate(axes)}
         rows = resume.rows if resume else {}
 
         def file(
