@@ -1,27 +1,26 @@
-"""`python -m hpcwigner`: one thread per rank unless asked otherwise; libraries read this when they are loaded."""
+"""`python -m hpcwigner`: the command line, on one thread per rank unless the environment asks for more."""
 
 import os
 import sys
 
-from hpcwigner.runtime import imports
-
-for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
-    os.environ.setdefault(variable, "1")
-os.environ.setdefault("H5PY_ALWAYS_USE_MPI", "1")
-os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")  # else it looks for some in the metadata of every package installed
+ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "NUMBA_NUM_THREADS": "1",
+    "H5PY_ALWAYS_USE_MPI": "1",  # Debian's h5py loads its serial build otherwise
+    "PYDANTIC_DISABLE_PLUGINS": "1",  # else pydantic reads the metadata of every installed package
+}
+"""Defaults of this process. Libraries read them when they are loaded."""
 
 
 def run() -> int:
-    """The program; returns its exit code."""
-    imports.install()
+    """Set the defaults, then run the command line; returns the exit code."""
+    for variable, value in ENVIRONMENT.items():
+        os.environ.setdefault(variable, value)
     from hpcwigner.cli.main import main
 
-    code = main()
-    from mpi4py import MPI
-
-    if MPI.COMM_WORLD.rank == 0:
-        imports.save()
-    return code
+    return main()
 
 
 if __name__ == "__main__":

@@ -1,38 +1,105 @@
-"""The verb `doctor`: is this stack of MPI, HDF5, PETSc and BLAS consistent, and how fast is it?"""
+"""The verb `doctor`: is this stack of MPI, HDF5, PETSc and BLAS consistent on all ranks, and how fast is it?"""
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from mpi4py import MPI
 
 import hpcwigner
-from hpcwigner.runtime import imports
+from hpcwigner.runtime.compile import warm_up
 from hpcwigner.storage.provenance import library_versions
 
 LAUNCHERS = {"OMPI_COMM_WORLD_SIZE": "Open MPI's mpirun", "PMI_SIZE": "MPICH's or Intel's mpirun", "SLURM_STEP_NUM_TASKS": "srun"}
 
 
+class _FaultError(Exception):
+    """Faults of all ranks; raised on every rank at once."""
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__(faults)
+        self.faults = faults
+
+
+@dataclasses.dataclass
+class Report:
+    """What the checks have measured on this rank, and how they agree over ranks.
+
+    A check first does what may fail on one rank alone, then calls `agree` or `step`, and only then enters a collective
+    operation: an exception on one rank stops the check on all of them instead of leaving the others waiting.
+    """
+
+    comm: MPI.Intracomm
+    facts: list[tuple[str, str]] = dataclasses.field(default_factory=list)
+    hints: list[str] = dataclasses.field(default_factory=list)
+    faults: list[str] = dataclasses.field(default_factory=list)
+
+    def agree(self, faults: list[str]) -> None:
+        """Raise _FaultError on all ranks if any of them has a fault. Collective."""
+        ranks: dict[str, list[int]] = {}
+        for rank, texts in enumerate(self.comm.allgather(faults)):
+            for text in texts:
+                ranks.setdefault(text, []).append(rank)
+        if ranks:
+            raise _FaultError([text + _where(affected, self.comm.size) for text, affected in ranks.items()])
+
+    def step(self, what: str, action: Callable[[], Any]) -> Any:
+        """Result of `action`; its exception on any rank becomes a fault of all. Collective."""
+        result, faults = None, []
+        try:
+            result = action()
+        except Exception as error:
+            faults.append(f"{what} failed: {error}")
+        self.agree(faults)
+        return result
+
+    def run(self, check: Callable[[Report], list[str]]) -> None:
+        """Run a check and add its facts, hints and faults. Collective."""
+        try:
+            try:
+                faults = check(self)
+            except _FaultError:
+                raise
+            except Exception as error:
+                faults = [f"{check.__name__.removeprefix('_check_')} failed: {error}"]
+            self.agree(faults)
+        except _FaultError as error:
+            self.faults += error.faults
+
+
+def _where(affected: list[int], size: int) -> str:
+    """' (ranks 2, 3)', or nothing where all ranks are meant."""
+    if len(affected) == size:
+        return ""
+    shown = ", ".join(map(str, affected[:8])) + (", …" if len(affected) > 8 else "")
+    return f" (rank{'s' if len(affected) > 1 else ''} {shown} of {size})"
+
+
 def examine(comm: MPI.Intracomm) -> tuple[str, bool]:
-    """Report and whether all is well. Collective."""
-    facts = [("hpcwigner", hpcwigner.__version__), *library_versions().items()]
-    faults: list[str] = []
-    hints: list[str] = []
-    _check_mpi(comm, facts, faults)
-    _check_hdf5(comm, facts, faults)
-    _check_petsc(comm, facts, faults)
-    _check_blas(facts, hints)
-    _check_numba(facts, faults)
-    facts.append(("imports", imports.describe()))
-    lines = [f"{name:<12}{value}" for name, value in facts]
-    lines += [f"hint: {text}" for text in hints]
-    lines += [f"WRONG: {text}" for text in faults] or ["all is well"]
-    return "\n".join(lines), not faults
+    """Report and whether all is well, the same on every rank. Collective.
+
+    Writes a small file into the current directory and removes it.
+    """
+    report = Report(comm)
+    for check in (_check_versions, _check_mpi, _check_hdf5, _check_petsc, _check_blas, _check_numba):
+        report.run(check)
+    lines = [f"{name:<12}{value}" for name, value in report.facts]
+    lines += [f"hint: {text}" for text in report.hints]
+    lines += [f"WRONG: {text}" for text in report.faults] or ["all is well"]
+    return "\n".join(lines), not report.faults
+
+
+def _check_versions(report: Report) -> list[str]:
+    report.facts += [("hpcwigner", hpcwigner.__version__), *library_versions().items()]
+    return []
 
 
 def _loaded(pattern: str) -> list[str]:
@@ -45,95 +112,125 @@ def _loaded(pattern: str) -> list[str]:
     return sorted(path for path in paths if re.match(pattern, os.path.basename(path)))
 
 
-def _check_mpi(comm: MPI.Intracomm, facts: list[tuple[str, str]], faults: list[str]) -> None:
+def _check_mpi(report: Report) -> list[str]:
     libraries = _loaded(r"lib(mpi|mpich|mpi_[a-z]+)\.so")
     main = [path for path in libraries if re.match(r"lib(mpi|mpich)\.so", os.path.basename(path))]
-    facts.append(("MPI library", ", ".join(main) or "linked statically or not found"))
-    facts.append(("ranks", str(comm.size)))
+    report.facts.append(("MPI library", ", ".join(main) or "linked statically or unknown"))
+    report.facts.append(("ranks", str(report.comm.size)))
+    faults = []
     if len(main) > 1:
         faults.append(
             f"mpi4py, petsc4py and h5py are linked to different MPI libraries: {', '.join(main)}; build them against one"
         )
     for variable, launcher in LAUNCHERS.items():
-        if comm.size == 1 and int(os.environ.get(variable, "1") or 1) > 1:
+        if report.comm.size == 1 and int(os.environ.get(variable, "1") or 1) > 1:
             faults.append(
                 f"started by {launcher} with {os.environ[variable]} ranks, but each process sees only itself: "
                 f"that launcher belongs to another MPI than {main[0] if main else 'the one loaded'}"
             )
+    return faults
 
 
-def _check_hdf5(comm: MPI.Intracomm, facts: list[tuple[str, str]], faults: list[str]) -> None:
+def _check_hdf5(report: Report) -> list[str]:
     import h5py
 
+    comm, folder = report.comm, os.getcwd()
     parallel = bool(h5py.get_config().mpi)
-    facts.append(("h5py", f"{'parallel' if parallel else 'serial'}, {os.path.dirname(h5py.__file__)}"))
-    if not parallel:
-        faults.append("h5py is the serial build; on Debian set H5PY_ALWAYS_USE_MPI=1, elsewhere build h5py with HDF5_MPI=ON")
-        return
-    name = comm.bcast(tempfile.mktemp(suffix=".h5") if comm.rank == 0 else None)
+    report.facts.append(("h5py", f"{'parallel' if parallel else 'serial'}, {os.path.dirname(h5py.__file__)}"))
+    report.agree(
+        []
+        if parallel
+        else ["h5py is the serial build; on Debian set H5PY_ALWAYS_USE_MPI=1, elsewhere build h5py with HDF5_MPI=ON"]
+    )
+    mine = report.step(f"a file in {folder}", lambda: _temporary_file(folder) if comm.rank == 0 else None)
+    name = comm.bcast(mine)
     try:
-        with h5py.File(name, "w", driver="mpio", comm=comm) as file:
-            data = file.create_dataset("rank", (comm.size,), "i8")
-            with data.collective:
-                data[comm.rank] = comm.rank
-        with h5py.File(name, "r", driver="mpio", comm=comm) as file:
-            right = np.array_equal(file["rank"][()], np.arange(comm.size))
-        if not right:
-            faults.append(f"a parallel HDF5 file in {os.path.dirname(name)} reads back wrong")
-    except Exception as error:
-        faults.append(f"parallel HDF5 does not work in {os.path.dirname(name)}: {error}")
-    comm.Barrier()
-    if comm.rank == 0 and os.path.exists(name):
-        os.remove(name)
+        missing = f"{folder} on {MPI.Get_processor_name()} is not rank 0's: start in a directory that all nodes share"
+        report.agree([] if os.path.exists(name) else [missing])
+        right = report.step(f"parallel HDF5 in {folder}", lambda: _round_trip(comm, name))
+        return [] if right else [f"a parallel HDF5 file in {folder} reads back wrong"]
+    finally:
+        if comm.rank == 0:
+            os.remove(name)
 
 
-def _check_petsc(comm: MPI.Intracomm, facts: list[tuple[str, str]], faults: list[str]) -> None:
+def _temporary_file(folder: str) -> str:
+    descriptor, name = tempfile.mkstemp(prefix="hpcwigner_doctor_", suffix=".h5", dir=folder)
+    os.close(descriptor)
+    return name
+
+
+def _round_trip(comm: MPI.Intracomm, name: str) -> bool:
+    """Whether a file written by all ranks reads back as it was written."""
+    import h5py
+
+    with h5py.File(name, "w", driver="mpio", comm=comm) as file:
+        data = file.create_dataset("rank", (comm.size,), "i8")
+        with data.collective:
+            data[comm.rank] = comm.rank
+    with h5py.File(name, "r", driver="mpio", comm=comm) as file:
+        return np.array_equal(file["rank"][()], np.arange(comm.size))
+
+
+def _check_petsc(report: Report) -> list[str]:
     from petsc4py import PETSc
 
     kind = f"{np.dtype(PETSc.ScalarType).name}, {8 * np.dtype(PETSc.IntType).itemsize}-bit indices"
-    facts.append(("PETSc", kind))
-    if np.dtype(PETSc.ScalarType) != np.float64:
-        faults.append("PETSc is built for other than real double precision; load the real build")
-    vector = PETSc.Vec().createMPI(4 * comm.size, comm=comm)
-    vector.set(1.0)
-    if vector.sum() != 4 * comm.size:
-        faults.append("PETSc and mpi4py do not see the same ranks: they are linked to different MPI libraries")
-    vector.destroy()
+    report.facts.append(("PETSc", kind))
+    real = np.dtype(PETSc.ScalarType) == np.float64
+    report.agree([] if real else ["PETSc is built for other than real double precision; load the real build"])
+
+    def total() -> float:
+        vector = PETSc.Vec().createMPI(4 * report.comm.size, comm=report.comm)
+        vector.set(1.0)
+        result = float(vector.sum())
+        vector.destroy()
+        return result
+
+    if report.step("a sum over a PETSc vector", total) == 4 * report.comm.size:
+        return []
+    return ["PETSc and mpi4py do not see the same ranks: they are linked to different MPI libraries"]
 
 
-def _check_blas(facts: list[tuple[str, str]], hints: list[str]) -> None:
+def _check_blas(report: Report) -> list[str]:
     libraries = _loaded(r"lib(openblas|blis|mkl_rt|mkl_core|blas|cblas|scipy_openblas)")
-    facts.append(("BLAS", ", ".join(libraries) or "inside numpy"))
-    n = 1000
+    n, length = 1000, 16_000_000
     a = np.random.default_rng(0).random((n, n))
-    out = np.empty_like(a)
-    np.matmul(a, a, out=out)
-    best = min(_seconds(lambda: np.matmul(a, a, out=out)) for _ in range(5))
-    facts.append(("dgemm", f"{2 * n**3 / best / 1e9:.1f} GFLOP/s with {os.environ.get('OPENBLAS_NUM_THREADS', '?')} thread(s)"))
-    x, y = np.ones(16_000_000), np.ones(16_000_000)
-    best = min(_seconds(lambda: np.add(x, y, out=y)) for _ in range(5))
-    facts.append(("memory", f"{24 * len(x) / best / 1e9:.1f} GB/s"))
-    if "OPENBLAS_CORETYPE" in os.environ:
-        hints.append(
-            f"OPENBLAS_CORETYPE={os.environ['OPENBLAS_CORETYPE']} in the environment fixes OpenBLAS's kernels: without it "
-            f"OpenBLAS "
-            f"picks those of this processor, which may be faster (env -u OPENBLAS_CORETYPE python -m hpcwigner doctor)"
+    product, x, y = np.empty_like(a), np.ones(length), np.ones(length)
+    np.matmul(a, a, out=product)
+    gemm = min(_seconds(lambda: np.matmul(a, a, out=product)) for _ in range(5))
+    stream = min(_seconds(lambda: np.add(x, y, out=y)) for _ in range(5))
+    threads = os.environ.get("OPENBLAS_NUM_THREADS", "?")
+    report.facts += [
+        ("BLAS", ", ".join(libraries) or "inside numpy"),
+        ("dgemm", f"{2 * n**3 / gemm / 1e9:.1f} GFLOP/s with {threads} thread(s)"),
+        ("memory", f"{24 * length / stream / 1e9:.1f} GB/s"),
+    ]
+    if (core := os.environ.get("OPENBLAS_CORETYPE")) is not None:
+        report.hints.append(
+            f"OPENBLAS_CORETYPE={core} in the environment fixes OpenBLAS's kernels: without it OpenBLAS picks those of this "
+            f"processor, which may be faster (env -u OPENBLAS_CORETYPE python -m hpcwigner doctor)"
         )
+    return []
 
 
-def _seconds(call) -> float:  # type: ignore[no-untyped-def]
+def _seconds(call: Callable[[], object]) -> float:
     start = time.perf_counter()
     call()
     return time.perf_counter() - start
 
 
-def _check_numba(facts: list[tuple[str, str]], faults: list[str]) -> None:
+def _check_numba(report: Report) -> list[str]:
     start = time.perf_counter()
+    report.step("compiling the kernels", lambda: warm_up(report.comm))
+    from hpcwigner.runtime import kernels
     from hpcwigner.space.stencil import symbol, upwind_derivative
 
+    cache = kernels.upwind.stats.cache_path
+    report.facts.append(("numba", f"kernels ready in {time.perf_counter() - start:.1f} s, cache in {cache}"))
     phase = 2 * np.pi / 32
-    wave = np.cos(phase * np.arange(32))
-    found = upwind_derivative(wave)
-    facts.append(("numba", f"kernels ready in {time.perf_counter() - start:.1f} s"))
-    if np.abs(found - (symbol(np.array(phase)) * np.exp(1j * phase * np.arange(32))).real).max() > 1e-14:
-        faults.append("numba compiles the drift kernel to something wrong: another numba or llvmlite version is needed")
+    derivative = upwind_derivative(np.cos(phase * np.arange(32)))
+    exact = (symbol(np.array(phase)) * np.exp(1j * phase * np.arange(32))).real
+    if np.abs(derivative - exact).max() <= 1e-14:
+        return []
+    return ["numba compiles the drift kernel to something wrong: another numba or llvmlite version is needed"]

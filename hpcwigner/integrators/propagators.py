@@ -15,9 +15,8 @@ import dataclasses
 import math
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
-
-from hpcwigner.runtime.compiled import njit
 
 Array = NDArray[np.float64]
 

@@ -14,7 +14,7 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from hpcwigner.problem import config as configuration
+from hpcwigner.problem import loading
 from hpcwigner.problem.config import Config
 from hpcwigner.runtime import schema
 from hpcwigner.runtime.errors import InputError
@@ -28,7 +28,6 @@ from hpcwigner.storage.state import CheckpointError, Extent, Header
 Array = NDArray[np.float64]
 
 MAY_CHANGE = (
-    "rates_cache",
     "time.end",
     "time.walltime",
     "output.fields_every",
@@ -60,7 +59,13 @@ def stored_input(header: Header) -> Config:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "input.yaml"
         path.write_text(header.input, encoding="utf-8")
-        return configuration.load(path)
+        return loading.load(path)
+
+
+def resumed_config(config: Config, which: str) -> Config:
+    """The input to continue with from a checkpoint of the run directory, on one rank. Raises InputError."""
+    header = peek(Path(config.output.directory), which)
+    return effective_config(config, header)
 
 
 def effective_config(asked: Config, header: Header) -> Config:
@@ -124,7 +129,7 @@ def _flat(data: Any, path: str = "") -> dict[str, Any]:
 
 def attributes(config: Config, ranks: int, resumed: Header | None) -> dict[str, str | int]:
     """Attributes of the output files: those of this start, and the history of all starts. To be called on one rank."""
-    latest = provenance.attributes(configuration.to_yaml(config), ranks)
+    latest = provenance.attributes(loading.to_yaml(config), ranks)
     changed = changes(config, stored_input(resumed)) if resumed else {}
     start = provenance.start(latest, resumed.step if resumed else 0, changed)
     return latest | {"history": json.dumps([*(resumed.history if resumed else ()), start])}

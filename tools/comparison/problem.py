@@ -1,4 +1,4 @@
-"""The equations that everybody solves: moments of a shipped input, and the full system."""
+"""The equations that all methods solve: the moment equations of a shipped input, and the full system."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from hpcwigner.integrators.imex import BlockOperator
 from hpcwigner.observables.budget import Budget, SpatialMoments, budget
-from hpcwigner.problem import builder, config
+from hpcwigner.problem import builder, loading
 from hpcwigner.reference import choice as ladder
-from hpcwigner.terms.drift import UPWIND5
+from hpcwigner.runtime.kernels import UPWIND5
 
 Array = NDArray[np.float64]
 GOAL = 5e-3
-"""Error of D_v(t) that everybody has to reach."""
+"""Error of D_v(t) that every method has to reach."""
 SHORT = 16
 """Space cells of the shorter sample."""
 ABSOLUTE = 1e-2
@@ -52,19 +52,19 @@ class Case:
     """A shipped input, its exact D_v(t), and its moment equations as y' = G y + q |p0(t)|²."""
 
     def __init__(self, path: Path, *settings: str) -> None:
-        self.problem = builder.build(config.load(path, list(settings)), MPI.COMM_SELF)
+        self.problem = builder.build(loading.load(path, list(settings)), MPI.COMM_SELF)
         p = self.problem
         self.scattering = p.scatterings[0]
-        self.cells = p.energies.size
+        self.cells = p.cells.size
         self.times = np.arange(round(p.config.time.end / p.config.output.series_every) + 1) * p.config.output.series_every
-        l0, l1, v = self.scattering.blocks[0], self.scattering.blocks[1], np.diag(p.energies.velocity)
+        l0, l1, v = self.scattering.blocks[0], self.scattering.blocks[1], np.diag(p.equilibrium.velocity)
         self.implicit = sparse.block_diag((l0, l1, l0), format="csr")
         self.explicit = sparse.csr_matrix(sparse.bmat([[0 * v, None, None], [v, 0 * v, None], [None, 2 * v, 0 * v]]))
         self.generator = sparse.csr_matrix(self.implicit + self.explicit)
         f, w2 = self.scattering.formation, p.pump.width_squared
         self.source = p.amplitude * np.concatenate([f, 0 * f, w2 * f])
-        share = p.energies.valley_sum(p.energies.equilibrium) / np.array(p.energies.counts)
-        self.scale = p.amplitude * share[p.energies.valley_of_cell]
+        share = p.cells.valley_sum(p.equilibrium.population) / np.array(p.cells.counts)
+        self.scale = p.amplitude * share[p.cells.valley_of_cell]
         self.moment_scale = np.concatenate([self.scale, self.scale * math.sqrt(w2), self.scale * w2])
 
     @functools.cached_property
@@ -85,9 +85,9 @@ class Case:
         """Of the moment equations."""
         return self.generator @ y + self.source * self.coherent(t)
 
-    def error(self, found: list[Budget]) -> float:
+    def error(self, budgets: list[Budget]) -> float:
         """Of D_v(t), worst valley."""
-        return float(ladder.deviation(found, self.reference, self.times)[0].max())
+        return float(ladder.deviation(budgets, self.reference, self.times)[0].max())
 
     def budgets(self, states: Array) -> list[Budget]:
         """Of moment states (time, 3·cell) at the outputs."""
@@ -137,7 +137,7 @@ class FullSystem:
         return self.with_source(t, out.ravel())
 
     def with_source(self, t: float, out: Array) -> Array:
-        """Adds what the pulse forms, while it does."""
+        """Add the excitons formed per time, during the pulse."""
         coherent = float(self.problem.pump.coherent(np.array(t)))
         if coherent > 1e-30:
             out += coherent * self.source
@@ -152,7 +152,7 @@ class FullSystem:
         scattering = sparse.kron(sparse.eye(points), sparse.csr_matrix(local.reshape(rows * cells, -1)), format="csr")
         shifts = [np.roll(np.eye(points), k, axis=1) for k in range(-3, 3)]  # row i holds a one in column i + k
         right = sparse.csr_matrix(sum(w * s for w, s in zip(UPWIND5, shifts, strict=True)))
-        velocity = np.outer(angles.cosine, self.problem.energies.velocity).ravel() / self.problem.space.spacing[0]
+        velocity = np.outer(angles.cosine, self.problem.equilibrium.velocity).ravel() / self.problem.space.spacing[0]
         drift = -sparse.kron(right, sparse.diags(np.maximum(velocity, 0)))
         drift += sparse.kron(right.T, sparse.diags(np.minimum(velocity, 0)))
         drift = sparse.csr_matrix(drift)
@@ -170,7 +170,7 @@ class FullSystem:
     def resting(self) -> Array:
         """A cloud in equilibrium: it keeps solvers at their stability limit."""
         isotropic = self.problem.angles.from_harmonics[:, 0]
-        state = np.outer(isotropic, self.problem.energies.equilibrium)
+        state = np.outer(isotropic, self.problem.equilibrium.population)
         return self.problem.amplitude * np.multiply.outer(self.wigner.source_profile, state).ravel()
 
     def atol(self, case: Case, rtol: float) -> Array:

@@ -1,0 +1,45 @@
+"""Load the compiled kernels before a run steps, so that a cold cache is filled by one rank instead of by all at once."""
+
+from __future__ import annotations
+
+from mpi4py import MPI
+from numba import boolean, float64, int64
+from numba.types import Tuple, UniTuple
+
+from hpcwigner.runtime import kernels
+from hpcwigner.runtime.subnormals import flushed
+
+_VALUES, _ROWS, _BLOCKS, _STATE = float64[::1], float64[:, ::1], float64[:, :, ::1], float64[:, :, :, ::1]
+_INDICES, _SPARSE, _PLACE = int64[::1], Tuple((int64[::1], int64[::1], float64[::1])), UniTuple(int64, 3)
+_DRIFT = int64[:, ::1], _INDICES, _STATE, UniTuple(_STATE, 4), _ROWS, _VALUES
+_SPARSE_TWICE = Tuple((*_SPARSE.types, _VALUES))
+
+SIGNATURES = {
+    kernels.upwind: (*_DRIFT, _BLOCKS),
+    kernels.add_upwind: (*_DRIFT, _BLOCKS, _BLOCKS),
+    kernels.transform: (_INDICES, _INDICES, _SPARSE, _SPARSE, _ROWS, _PLACE, _ROWS, _ROWS, _PLACE, int64, boolean),
+    kernels.upwind_transformed: (*_DRIFT, _BLOCKS, _SPARSE, _SPARSE_TWICE, _ROWS, _ROWS, _PLACE, int64, int64),
+    kernels.angular_sums: (int64, int64, _ROWS, _ROWS, _ROWS),
+}
+"""Argument types with which each kernel is called."""
+
+
+def warm_up(comm: MPI.Intracomm) -> None:
+    """Compile all kernels, or load them from numba's cache. Collective.
+
+    Rank 0 goes first, then the first rank of each other node, then the rest. Whether the nodes share a cache or each has
+    its own, the ranks that come later load what an earlier one has written.
+    """
+    node = comm.Split_type(MPI.COMM_TYPE_SHARED)
+    turn = 0 if comm.rank == 0 else 1 if node.rank == 0 else 2
+    node.Free()
+    for _ in range(turn):
+        comm.Barrier()
+    try:
+        for kernel, types in SIGNATURES.items():
+            kernel.compile(types)
+        with flushed():
+            pass
+    finally:  # an error on this rank must not leave the others waiting
+        for _ in range(turn, 2):
+            comm.Barrier()
