@@ -18,7 +18,8 @@ from mpi4py import MPI
 from hpcwigner.exciton import materials
 from hpcwigner.exciton.phonons import Couplings
 from hpcwigner.exciton.radiation import LightCone
-from hpcwigner.momentum.cells import EnergyGrid
+from hpcwigner.momentum.cells import EnergyCells
+from hpcwigner.momentum.equilibrium import Equilibrium
 from hpcwigner.momentum.rates import Rates
 from hpcwigner.terms.scattering import Scattering
 
@@ -43,8 +44,8 @@ def light_cone(ws2):
 def rates(request, couplings):
     """Coarse rates (2 meV at 20 K, 8 meV at 300 K), harmonics 0…4."""
     cold = request.param == 20.0
-    grid = EnergyGrid.build(couplings.valleys, request.param, 2.0 if cold else 8.0, 30.0 if cold else 310.0)
-    return Rates.build(couplings, grid, 4, bright_valley=0, comm=MPI.COMM_SELF)
+    equilibrium = Equilibrium(EnergyCells.build(couplings.valleys, 2.0 if cold else 8.0, 30.0 if cold else 310.0), request.param)
+    return Rates.build(couplings, equilibrium, 4, bright_valley=0, comm=MPI.COMM_SELF)
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,7 @@ def drift_on(shape, boundary, comm=MPI.COMM_SELF, angles_number=8):
     decomposition = Decomposition(grid, comm, (angles.count, len(SPEED)))
     halo = Halo(
         decomposition,
+        (angles.count, len(SPEED)),
         tuple(angles.mirror(axis) for axis in range(dimensions)),
         tuple((angles.cosine, angles.sine)[axis] for axis in range(dimensions)),
     )

@@ -26,9 +26,9 @@ class OneDrift(MomentSystem):
 def test_amplification_is_that_of_the_step(scheme, scattering):
     """On an eigenvector of L_1 the step multiplies by amplification(decay, μh)."""
     block = scattering.blocks[1]
-    scale = np.sqrt(scattering.grid.equilibrium)
+    scale = np.sqrt(scattering.equilibrium.population)
     values, vectors = np.linalg.eigh(0.5 * (block * scale / scale[:, None] + (block * scale / scale[:, None]).T))
-    system, h = OneDrift(scattering.grid.velocity, 1.0), 0.1
+    system, h = OneDrift(scattering.equilibrium.velocity, 1.0), 0.1
     operators = StepOperators(scheme, scattering, h, system.orders, MPI.COMM_SELF)
     for k in (0, len(values) // 2, len(values) - 1):
         u = np.zeros(system.shape)
@@ -48,8 +48,8 @@ def test_without_decay_it_is_a_runge_kutta_method(scheme):
 
 def wigner_system(scattering, cells=(20, 18), boundary="open"):
     angles, grid = Angles(8, half=cells[1] == 1), SpaceGrid(1 if cells[1] == 1 else 2, 3000.0, cells, boundary)
-    decomposition = Decomposition(grid, MPI.COMM_SELF, (angles.count, scattering.grid.size))
-    return WignerSystem(decomposition, angles, scattering.grid, grid.gaussian(1e5))
+    decomposition = Decomposition(grid, MPI.COMM_SELF, (angles.count, scattering.cells.size))
+    return WignerSystem(decomposition, angles, scattering.equilibrium, grid.gaussian(1e5))
 
 
 @pytest.mark.parametrize("cells", [(20, 18), (64, 1), (7, 7)])
@@ -89,10 +89,10 @@ def test_steps_allocate_nothing_of_the_states_size(scattering, scheme):
 def test_uncoupled_parts_give_the_whole_product(scattering):
     """Products by parts against the full ones with the same matrices, for several slots and more points than fit a cache."""
     rng = np.random.default_rng(5)
-    cells, slots, points = scattering.grid.size, 3, 3000
-    parts = ((slice(0, cells),), scattering.grid.slices)
+    cells, slots, points = scattering.cells.size, 3, 3000
+    parts = ((slice(0, cells),), scattering.cells.slices)
     blocks = rng.random((2, slots, cells, cells))
-    blocks[1][:, np.not_equal.outer(scattering.grid.valley_of_cell, scattering.grid.valley_of_cell)] = 0.0
+    blocks[1][:, np.not_equal.outer(scattering.cells.valley_of_cell, scattering.cells.valley_of_cell)] = 0.0
     vectors = rng.random((2, points, slots, cells))
     found, expected = np.empty((2, 2, points, cells))
     apply_blocks(blocks.reshape(2, slots * cells, cells), (0, 1), vectors, found, parts)
@@ -103,16 +103,16 @@ def test_uncoupled_parts_give_the_whole_product(scattering):
 def test_propagators_keep_uncoupled_valleys_apart(rates, light_cone):
     """Exactly: what is cut from L does not come back in its functions, and orders 0 and 1 are never cut."""
     scattering = Scattering.build(rates, light_cone)
-    other = np.not_equal.outer(scattering.grid.valley_of_cell, scattering.grid.valley_of_cell)
+    other = np.not_equal.outer(scattering.cells.valley_of_cell, scattering.cells.valley_of_cell)
     cut = [m for m, parts in enumerate(scattering.parts) if len(parts) > 1]
     assert not {0, 1} & set(cut)
-    if scattering.grid.temperature < 100:
+    if scattering.equilibrium.temperature < 100:
         assert cut
     operators = StepOperators(ETD3, scattering, 0.1, range(len(scattering.parts)), MPI.COMM_SELF)
     for m in cut:
         assert not scattering.blocks[m][other].any()
-        whole = rates.intervalley[m] * np.sqrt(scattering.grid.equilibrium / scattering.grid.equilibrium[:, None])
+        whole = rates.intervalley[m] * np.sqrt(scattering.equilibrium.population / scattering.equilibrium.population[:, None])
         assert (np.abs(whole) * other).sum(axis=0).max() < 1e-4 * -scattering.blocks[m].diagonal().min()
         for stage in operators.blocks:
-            for matrix in stage[m].reshape(-1, scattering.grid.size, scattering.grid.size):
+            for matrix in stage[m].reshape(-1, scattering.cells.size, scattering.cells.size):
                 assert not matrix[other].any()

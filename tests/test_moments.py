@@ -5,17 +5,17 @@ import dataclasses
 import numpy as np
 import pytest
 from helpers import ROOT
+from hpcwigner.reference.choice import MomentProblem, NoLadderError, choose, deviation
+from hpcwigner.terms.pump import Pump
 from mpi4py import MPI
 
 from hpcwigner.exciton import materials
 from hpcwigner.exciton.valley import ExcitonValleys
 from hpcwigner.exciton.wavefunctions import ExponentialState
 from hpcwigner.observables.curves import negative_windows
-from hpcwigner.problem import builder, config, kinetics
+from hpcwigner.problem import builder, kinetics, loading
 from hpcwigner.reference import choice as ladder
-from hpcwigner.reference.choice import MomentProblem, NoLadderError, choose, deviation
 from hpcwigner.space.grid import SpaceGrid
-from hpcwigner.terms.pump import Pump
 from hpcwigner.terms.scattering import Scattering
 
 
@@ -71,10 +71,10 @@ def test_ballistic_without_scattering(rates, light_cone):
         rates, dataclasses.replace(light_cone, rate=0.0), end=6.0, switches=(3.0,), off=("intravalley", "intervalley")
     )
     found = free.reference()
-    grid = rates.grid
+    cells, velocity = rates.cells, rates.equilibrium.velocity
     start = list(free._exact_states())[12][1]
-    speed = grid.valley_sum(start.zeroth * grid.velocity**2) / grid.valley_sum(start.zeroth)
-    drift = grid.valley_sum(start.first * grid.velocity) / grid.valley_sum(start.zeroth)
+    speed = cells.valley_sum(start.zeroth * velocity**2) / cells.valley_sum(start.zeroth)
+    drift = cells.valley_sum(start.first * velocity) / cells.valley_sum(start.zeroth)
     for i in range(12, len(found)):
         tau = 0.25 * (i - 12)
         assert found[i].width_squared == pytest.approx(found[12].width_squared + 2 * drift * tau + speed * tau**2, rel=1e-9)
@@ -87,10 +87,10 @@ def test_diffusive_limit_is_chapman_enskog(light_cone, rates):
     """D = −½⟨v·L_1⁻¹v⟩ at 300 K without radiative loss, alike in all valleys (20 K does not get there in 120 ps)."""
     lossless = problem_of(rates, dataclasses.replace(light_cone, rate=0.0), end=12.0)
     found = lossless.reference()[-1]
-    p, v = rates.grid.equilibrium, rates.grid.velocity
+    p, v = rates.equilibrium.population, rates.equilibrium.velocity
     expected = -0.5 * v @ np.linalg.solve(lossless.scatterings[0].blocks[1], v * p)
     assert found.diffusion == pytest.approx(expected, rel=1e-6)
-    assert found.population == pytest.approx(rates.grid.valley_sum(p), rel=1e-6)
+    assert found.population == pytest.approx(rates.cells.valley_sum(p), rel=1e-6)
 
 
 @pytest.mark.parametrize("rates", [20.0], indirect=True)
@@ -192,7 +192,7 @@ def test_scattering_changes_at_the_switch(rates, light_cone):
 
 def curves_with_exponential_states(temperature, step):
     """Time and D_v(t) [cm²/s] of the shipped input with the wave functions of the independent calculation in DESIGN §4."""
-    settings = config.load(ROOT / f"inputs/ws2_{temperature}K.yaml", [f"momentum.energy_step={step} meV", "momentum.angles=4"])
+    settings = loading.load(ROOT / f"inputs/ws2_{temperature}K.yaml", [f"momentum.energy_step={step} meV", "momentum.angles=4"])
     material = materials.load("ws2_hbn")
     landscape = ExcitonValleys.from_material(material)
     exponential = dict.fromkeys(landscape.wavefunctions, ExponentialState(1.355))

@@ -5,35 +5,39 @@ import pytest
 
 from hpcwigner.exciton.constants import HBAR2_OVER_M0, HBAR_OVER_M0
 from hpcwigner.momentum.angles import Angles
-from hpcwigner.momentum.cells import EnergyGrid, auto_energy_above
+from hpcwigner.momentum.cells import EnergyCells
+from hpcwigner.momentum.equilibrium import Equilibrium, auto_energy_above
 
 
 def test_equilibrium_follows_degeneracy_mass_and_energy(couplings):
-    grid = EnergyGrid.build(couplings.valleys, 77.0, 1.0, 120.0)
-    weights = np.array([v.degeneracy * v.mass * np.exp(-v.energy / grid.thermal_energy) for v in grid.valleys])
-    truncated = weights * [1 - np.exp(-(grid.energy_max - v.energy) / grid.thermal_energy) for v in grid.valleys]
-    assert grid.valley_sum(grid.equilibrium) == pytest.approx(truncated / truncated.sum(), rel=1e-12)
+    cells = EnergyCells.build(couplings.valleys, 1.0, 120.0)
+    equilibrium = Equilibrium(cells, 77.0)
+    weights = np.array([v.degeneracy * v.mass * np.exp(-v.energy / equilibrium.thermal_energy) for v in cells.valleys])
+    truncated = weights * [1 - np.exp(-top / equilibrium.thermal_energy) for top in cells.tops]
+    assert cells.valley_sum(equilibrium.population) == pytest.approx(truncated / truncated.sum(), rel=1e-12)
 
 
 def test_speeds_give_the_thermal_mean_square(couplings):
-    grid = EnergyGrid.build(couplings.valleys, 20.0, 3.0, 100.0)
-    p = grid.equilibrium
-    mean = grid.valley_sum(p * grid.velocity**2) / grid.valley_sum(p)
-    thermal = [2 * grid.thermal_energy / v.mass * HBAR_OVER_M0**2 / HBAR2_OVER_M0 for v in grid.valleys]
+    cells = EnergyCells.build(couplings.valleys, 3.0, 100.0)
+    equilibrium = Equilibrium(cells, 20.0)
+    p = equilibrium.population
+    mean = cells.valley_sum(p * equilibrium.velocity**2) / cells.valley_sum(p)
+    thermal = [2 * equilibrium.thermal_energy / v.mass * HBAR_OVER_M0**2 / HBAR2_OVER_M0 for v in cells.valleys]
     assert mean == pytest.approx(thermal, rel=1e-12)
 
 
 def test_cells_find_their_own_energies(couplings):
-    grid = EnergyGrid.build(couplings.valleys, 77.0, 1.5, 80.0)
-    for v, cells in enumerate(grid.slices):
-        assert np.array_equal(grid.cell_at(v, grid.kinetic_energy[cells]), np.arange(cells.start, cells.stop))
-    assert grid.width(0) <= 1.5
+    cells = EnergyCells.build(couplings.valleys, 1.5, 80.0)
+    kinetic = Equilibrium(cells, 77.0).kinetic_energy
+    for v, own in enumerate(cells.slices):
+        assert np.array_equal(cells.cell_at(v, kinetic[own]), np.arange(own.start, own.stop))
+    assert cells.width(0) <= 1.5
 
 
 def test_auto_cutoff_discards_nothing_that_matters(couplings):
     for temperature in (4.0, 20.0, 77.0, 300.0):
-        grid = EnergyGrid.build(couplings.valleys, temperature, 5.0, auto_energy_above(temperature))
-        assert grid.discarded_weight < 1e-4
+        equilibrium = Equilibrium(EnergyCells.build(couplings.valleys, 5.0, auto_energy_above(temperature)), temperature)
+        assert equilibrium.discarded_weight < 1e-4
 
 
 @pytest.mark.parametrize("number", [4, 8, 16, 20])

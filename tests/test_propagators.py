@@ -20,12 +20,12 @@ def step(request):
 
 
 def exact_propagator(scattering, step):
-    return conserve(phi_functions(scattering.blocks[0], step), step, scattering.grid.equilibrium, scattering.loss)
+    return conserve(phi_functions(scattering.blocks[0], step), step, scattering.equilibrium.population, scattering.loss)
 
 
 def test_number_and_equilibrium_are_kept_per_step(lossless, step):
-    p = lossless.grid.equilibrium
-    assert p.min() < 1e-12 or lossless.grid.temperature > 100  # the case that matters is in the test
+    p = lossless.equilibrium.population
+    assert p.min() < 1e-12 or lossless.equilibrium.temperature > 100  # the case that matters is in the test
     for propagator in (exact_propagator(lossless, step).full[0], exact_propagator(lossless, step).half[0]):
         assert np.abs(propagator.sum(axis=0) - 1).max() < 1e-13
         assert np.abs(propagator @ p / p - 1).max() < 1e-12
@@ -33,7 +33,7 @@ def test_number_and_equilibrium_are_kept_per_step(lossless, step):
 
 
 def test_equilibrium_is_kept_over_1000_steps(lossless, step):
-    p = lossless.grid.equilibrium
+    p = lossless.equilibrium.population
     propagator = exact_propagator(lossless, step).full[0]
     u = p.copy()
     for _ in range(1000):
@@ -60,7 +60,7 @@ def test_phi_functions_satisfy_their_definition(scattering, step, m):
         factorial = [1, 1, 2][order]
         residual = z @ b - (a - np.eye(len(a)) / factorial)
         assert np.abs(residual).max() < 1e-12 * max(1, np.abs(z).max())
-    scale = np.sqrt(scattering.grid.equilibrium)
+    scale = np.sqrt(scattering.equilibrium.population)
     values, vectors = np.linalg.eigh(0.5 * ((z * scale / scale[:, None]) + (z * scale / scale[:, None]).T))
     exact = (vectors * np.exp(values)) @ vectors.T
     assert np.abs(phi.full[0] * scale / scale[:, None] - exact).max() < 1e-11
@@ -76,7 +76,7 @@ def test_radiative_loss_is_what_the_sums_miss(scattering, step):
 
 @pytest.mark.parametrize("shift", [2.0, 40.0, 4000.0])
 def test_resolvent_keeps_number_and_equilibrium(lossless, shift):
-    p = lossless.grid.equilibrium
+    p = lossless.equilibrium.population
     inverse = resolvent(lossless.blocks[0], shift, lossless.loss)
     assert inverse.min() >= 0
     assert np.abs(shift * inverse.sum(axis=0) - 1).max() < 1e-13
@@ -94,11 +94,11 @@ def test_a_generator_that_loses_particles_is_refused(lossless):
     wrong = lossless.blocks[0].copy()
     wrong[3, 3] *= 1.001
     with pytest.raises(ArithmeticError, match="miss their sums"):
-        conserve(phi_functions(wrong, 0.1), 0.1, lossless.grid.equilibrium, lossless.loss)
+        conserve(phi_functions(wrong, 0.1), 0.1, lossless.equilibrium.population, lossless.loss)
 
 
 def test_valley_transfer_vanishes_in_sum_and_in_equilibrium(scattering):
-    p = scattering.grid.equilibrium
+    p = scattering.equilibrium.population
     assert np.abs(scattering.valley_transfer.sum(axis=0)).max() < 1e-12 * np.abs(scattering.valley_transfer).max()
     flow = scattering.valley_transfer * p
     assert np.all(np.abs(flow.sum(axis=1)) < 1e-12 * np.abs(flow).sum(axis=1))

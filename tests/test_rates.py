@@ -10,8 +10,9 @@ from hpcwigner.exciton.constants import BOLTZMANN, HBAR, HBAR2_OVER_M0
 from hpcwigner.exciton.phonons import Couplings
 from hpcwigner.exciton.valley import ExcitonValleys
 from hpcwigner.exciton.wavefunctions import ExponentialState
-from hpcwigner.momentum.cells import EnergyGrid
+from hpcwigner.momentum.cells import EnergyCells
 from hpcwigner.momentum.conductance import Quadrature
+from hpcwigner.momentum.equilibrium import Equilibrium
 from hpcwigner.momentum.rates import Rates
 from hpcwigner.terms.scattering import Scattering
 
@@ -39,8 +40,8 @@ def test_fast_excitons_scatter_elastically_at_high_temperature(couplings):
     )
     coupling = dataclasses.replace(only(couplings, [phonon]), valleys=(phonon.valley,))
     temperature = 3000.0
-    grid = EnergyGrid.build(coupling.valleys, temperature, 20.0, 2600.0)
-    out = Rates.build(coupling, grid, 1, 0, comm=MPI.COMM_SELF).intravalley[0].sum(axis=0)
+    equilibrium = Equilibrium(EnergyCells.build(coupling.valleys, 20.0, 2600.0), temperature)
+    out = Rates.build(coupling, equilibrium, 1, 0, comm=MPI.COMM_SELF).intravalley[0].sum(axis=0)
     deformation = phonon.electron + phonon.hole
     elastic = phonon.valley.mass / HBAR2_OVER_M0 * deformation**2 * BOLTZMANN * temperature
     elastic /= HBAR * phonon.area_density * phonon.sound_velocity**2
@@ -50,8 +51,8 @@ def test_fast_excitons_scatter_elastically_at_high_temperature(couplings):
 def test_acoustic_linewidth_of_the_bright_exciton_grows_with_30_microelectronvolt_per_kelvin(couplings):
     widths = []
     for temperature in (100.0, 300.0):
-        grid = EnergyGrid.build(couplings.valleys, temperature, 5.0, 310.0)
-        widths.append(HBAR * Rates.build(couplings, grid, 1, 0, comm=MPI.COMM_SELF).formation[0][:3].sum())
+        equilibrium = Equilibrium(EnergyCells.build(couplings.valleys, 5.0, 310.0), temperature)
+        widths.append(HBAR * Rates.build(couplings, equilibrium, 1, 0, comm=MPI.COMM_SELF).formation[0][:3].sum())
     assert (widths[1] - widths[0]) / 200 * 1000 == pytest.approx(30.5, rel=0.01)
 
 
@@ -61,8 +62,8 @@ def test_linewidth_of_the_coherent_exciton(ws2, temperature, expected):
     landscape = ExcitonValleys.from_material(ws2)
     exponential = dict.fromkeys(landscape.wavefunctions, ExponentialState(1.355))
     couplings = Couplings.from_material(ws2, dataclasses.replace(landscape, wavefunctions=exponential))
-    grid = EnergyGrid.build(couplings.valleys, temperature, 1.0, max(60.0, 12 * BOLTZMANN * temperature))
-    rates = Rates.build(couplings, grid, 1, 0, comm=MPI.COMM_SELF)
+    equilibrium = Equilibrium(EnergyCells.build(couplings.valleys, 1.0, max(60.0, 12 * BOLTZMANN * temperature)), temperature)
+    rates = Rates.build(couplings, equilibrium, 1, 0, comm=MPI.COMM_SELF)
     assert HBAR * (rates.formation[0] + rates.formation[1]).sum() == pytest.approx(expected, abs=0.06)
 
 
@@ -72,17 +73,17 @@ def test_optical_emission_rate_from_the_golden_rule(couplings):
     point = ExponentialState(1e-6)
     states = tuple(dataclasses.replace(v, wavefunction=point) for v in couplings.valleys)
     phonon = dataclasses.replace(phonon, initial=states[0], final=states[1])
-    grid = EnergyGrid.build(states, 77.0, 1.0, 100.0)
-    rates = Rates.build(Couplings(states, (), (phonon,)), grid, 1, 0, comm=MPI.COMM_SELF)
+    equilibrium = Equilibrium(EnergyCells.build(states, 1.0, 100.0), 77.0)
+    rates = Rates.build(Couplings(states, (), (phonon,)), equilibrium, 1, 0, comm=MPI.COMM_SELF)
     n = 1 / np.expm1(phonon.energy / (BOLTZMANN * 77.0))
     down = states[1].mass / HBAR2_OVER_M0 * phonon.electron**2 / (2 * phonon.area_density * phonon.energy / HBAR)
-    out = rates.intervalley[0].sum(axis=0)[grid.slices[0]]
+    out = rates.intervalley[0].sum(axis=0)[equilibrium.cells.slices[0]]
     assert out[:80] == pytest.approx(down * (2 * n + 1), rel=1e-12)
     assert np.abs(rates.intervalley[1]).max() < 1e-10 * out.max()
 
 
 def test_detailed_balance_and_positivity_in_every_cell(rates):
-    p = rates.grid.equilibrium
+    p = rates.equilibrium.population
     for gamma in (rates.intravalley[0], rates.intervalley[0]):
         flow = gamma * p
         assert gamma.min() >= 0
@@ -94,11 +95,11 @@ def test_detailed_balance_and_positivity_in_every_cell(rates):
 @pytest.mark.parametrize("step", [0.25, 0.5, 1.0, 2.0])
 def test_every_harmonic_is_damped(couplings, light_cone, step):
     """No mode of any harmonic grows, however the cells compare with the phonons' energies."""
-    grid = EnergyGrid.build(couplings.valleys, 20.0, step, 30.0)
+    equilibrium = Equilibrium(EnergyCells.build(couplings.valleys, step, 30.0), 20.0)
     blocks = Scattering.build(
-        Rates.build(couplings, grid, 8, 0, comm=MPI.COMM_SELF), dataclasses.replace(light_cone, rate=0.0)
+        Rates.build(couplings, equilibrium, 8, 0, comm=MPI.COMM_SELF), dataclasses.replace(light_cone, rate=0.0)
     ).blocks
-    root = np.sqrt(grid.equilibrium)
+    root = np.sqrt(equilibrium.population)
     for m, block in enumerate(blocks):
         modes = np.linalg.eigvalsh(block * (root / root[:, None]))
         assert modes[-1] < (1e-12 if m == 0 else -0.1)
@@ -112,11 +113,11 @@ def test_energy_diffusion_is_of_second_order_in_the_cells_width(couplings):
     acoustic = only(couplings, couplings.acoustic)
 
     def diffusion(step):
-        grid = EnergyGrid.build(couplings.valleys, 300.0, step, 310.0)
-        rates, cells = Rates.build(acoustic, grid, 0, 0, comm=MPI.COMM_SELF).intravalley[0], grid.slices[0]
-        energy = (np.arange(grid.counts[0]) + 0.5) * grid.width(0)
+        equilibrium = Equilibrium(EnergyCells.build(couplings.valleys, step, 310.0), 300.0)
+        rates, cells = Rates.build(acoustic, equilibrium, 0, 0, comm=MPI.COMM_SELF).intravalley[0], equilibrium.cells.slices[0]
+        energy = (np.arange(equilibrium.cells.counts[0]) + 0.5) * equilibrium.cells.width(0)
         squared = (rates[cells, cells] * np.subtract.outer(energy, energy) ** 2).sum(axis=0)
-        return squared @ grid.equilibrium[cells] / grid.equilibrium[cells].sum()
+        return squared @ equilibrium.population[cells] / equilibrium.population[cells].sum()
 
     exact = diffusion(0.25)
     errors = [abs(diffusion(step) / exact - 1) for step in (2.0, 4.0, 8.0)]
@@ -127,7 +128,7 @@ def test_energy_diffusion_is_of_second_order_in_the_cells_width(couplings):
 
 
 def test_quadrature_is_converged(rates, couplings):
-    fine = Rates.build(couplings, rates.grid, 2, 0, Quadrature(angles=256, points=8), MPI.COMM_SELF)
+    fine = Rates.build(couplings, rates.equilibrium, 2, 0, Quadrature(angles=256, points=8), MPI.COMM_SELF)
     for m in (0, 1, 2):
         coarse, exact = ((r.intravalley + r.intervalley)[m] for r in (rates, fine))
         assert np.abs(coarse - exact).max() < 1e-3 * np.abs(exact).max()
@@ -137,9 +138,9 @@ def test_quadrature_is_converged(rates, couplings):
 
 def test_formation_keeps_the_energy_of_the_phonon(couplings):
     phonon = next(p for p in couplings.optical if p.name == "K LO")
-    grid = EnergyGrid.build(couplings.valleys, 20.0, 0.7, 30.0)
-    rates = Rates.build(only(couplings, optical=[phonon]), grid, 1, 0, comm=MPI.COMM_SELF)
-    energy = grid.kinetic_energy @ rates.formation[1] / rates.formation[1].sum()
+    equilibrium = Equilibrium(EnergyCells.build(couplings.valleys, 0.7, 30.0), 20.0)
+    rates = Rates.build(only(couplings, optical=[phonon]), equilibrium, 1, 0, comm=MPI.COMM_SELF)
+    energy = equilibrium.kinetic_energy @ rates.formation[1] / rates.formation[1].sum()
     assert energy == pytest.approx(51.5 - 48.0, rel=1e-9)
 
 

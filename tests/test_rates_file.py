@@ -6,26 +6,29 @@ import shutil
 import h5py
 import numpy as np
 import pytest
+import xarray
 from helpers import hpcwigner, small_input
 from mpi4py import MPI
 
 from hpcwigner.momentum import rates_file
-from hpcwigner.momentum.cells import EnergyGrid
-from hpcwigner.momentum.rates import Rates
+from hpcwigner.momentum.cells import EnergyCells
+from hpcwigner.momentum.equilibrium import Equilibrium
+from hpcwigner.momentum.rates import Rates, generator
+from hpcwigner.observables.transport import chapman_enskog
+from hpcwigner.problem import builder, config
 from hpcwigner.runtime.errors import InputError
-from hpcwigner.storage import rates_cache
 from hpcwigner.storage.reading import read
 from hpcwigner.terms.scattering import Scattering
 
 
 @pytest.fixture(scope="module")
-def grid(couplings):
-    return EnergyGrid.build(couplings.valleys, 77.0, 4.0, 62.0)
+def equilibrium(couplings):
+    return Equilibrium(EnergyCells.build(couplings.valleys, 4.0, 62.0), 77.0)
 
 
 @pytest.fixture(scope="module")
-def built(couplings, grid):
-    return Rates.build(couplings, grid, 4, 0, comm=MPI.COMM_SELF)
+def built(couplings, equilibrium):
+    return Rates.build(couplings, equilibrium, 4, 0, comm=MPI.COMM_SELF)
 
 
 @pytest.fixture
@@ -41,8 +44,8 @@ def generators(rates, light_cone):
     ]
 
 
-def test_blocks_survive_the_file(path, built, grid, light_cone):
-    back = rates_file.read(path, grid, 4, MPI.COMM_SELF)
+def test_blocks_survive_the_file(path, built, equilibrium, light_cone):
+    back = rates_file.read(path, equilibrium, 4, MPI.COMM_SELF)
     for found, expected in zip(generators(back, light_cone), generators(built, light_cone), strict=True):
         assert np.abs(found.blocks - expected.blocks).max() < 1e-13 * np.abs(expected.blocks).max()
         assert np.abs(found.blocks[0].sum(axis=0) + found.loss).max() < 1e-13 * found.fastest_rate
@@ -51,7 +54,6 @@ def test_blocks_survive_the_file(path, built, grid, light_cone):
 
 
 def test_columns_of_gamma_sum_to_zero_and_xarray_opens_it(path):
-    xarray = pytest.importorskip("xarray")
     with xarray.open_dataset(path, engine="h5netcdf") as data:
         assert data.gamma.dims == ("m", "cell_to", "cell_from")
         assert np.abs(data.gamma[0].sum("cell_to")).max() < 1e-12 * np.abs(data.gamma).max()
@@ -59,10 +61,10 @@ def test_columns_of_gamma_sum_to_zero_and_xarray_opens_it(path):
         assert float(data.equilibrium.sum()) == pytest.approx(1)
 
 
-def test_a_file_without_the_intervalley_part_counts_by_valleys(path, built, grid, light_cone):
+def test_a_file_without_the_intervalley_part_counts_by_valleys(path, built, equilibrium, light_cone):
     with h5py.File(path, "r+") as file:
         del file["gamma_intervalley"], file["formation_intervalley"]
-    back = rates_file.read(path, grid, 4, MPI.COMM_SELF)
+    back = rates_file.read(path, equilibrium, 4, MPI.COMM_SELF)
     whole, expected = generators(back, light_cone)[0], generators(built, light_cone)[0]
     assert np.abs(whole.blocks - expected.blocks).max() < 1e-13 * np.abs(expected.blocks).max()
     assert whole.valley_transfer == pytest.approx(expected.valley_transfer, abs=1e-12 * whole.fastest_rate)
@@ -100,42 +102,97 @@ def be_nan(gamma):
         (be_nan, ["not finite"]),
     ],
 )
-def test_what_breaks_the_physics_is_refused(path, grid, damage, words):
+def test_what_breaks_the_physics_is_refused(path, equilibrium, damage, words):
     with h5py.File(path, "r+") as file:
         gamma = file["gamma"][()]
         damage(gamma)
         file["gamma"][...] = gamma
     with pytest.raises(InputError) as error:
-        rates_file.read(path, grid, 4, MPI.COMM_SELF)
+        rates_file.read(path, equilibrium, 4, MPI.COMM_SELF)
     for word in words:
         assert word in str(error.value)
     assert "\n" not in str(error.value)
 
 
-def test_small_errors_are_mended_exactly(path, grid, light_cone):
+def test_small_errors_are_mended_exactly(path, equilibrium, light_cone):
     """As rates in single precision have them: balance and number hold to rounding afterwards."""
     with h5py.File(path, "r+") as file:
         for name in ("gamma", "gamma_intervalley"):
             file[name][...] = file[name][()].astype(np.float32)
-    blocks = Scattering.build(rates_file.read(path, grid, 4, MPI.COMM_SELF), dataclasses.replace(light_cone, rate=0.0)).blocks
-    flow = blocks[0] * grid.equilibrium
+    blocks = Scattering.build(
+        rates_file.read(path, equilibrium, 4, MPI.COMM_SELF), dataclasses.replace(light_cone, rate=0.0)
+    ).blocks
+    flow = blocks[0] * equilibrium.population
     assert np.abs(flow - flow.T).max() < 1e-15 * np.abs(flow).max()
     assert np.abs(blocks[0].sum(axis=0)).max() < 1e-13 * np.abs(blocks[0]).max()
 
 
-def test_a_file_of_another_grid_or_temperature_is_refused(path, couplings, grid):
+def test_a_file_of_another_grid_or_temperature_is_refused(path, couplings, equilibrium):
     with pytest.raises(InputError, match=r"temperature: found 300 K, expected 77 K"):
-        rates_file.read(path, EnergyGrid.build(couplings.valleys, 300.0, 4.0, 310.0), 4, MPI.COMM_SELF)
+        rates_file.read(path, Equilibrium(EnergyCells.build(couplings.valleys, 4.0, 310.0), 300.0), 4, MPI.COMM_SELF)
     with pytest.raises(InputError, match=r"momentum: found a grid of .* cells, expected"):
-        rates_file.read(path, EnergyGrid.build(couplings.valleys, 77.0, 5.0, 62.0), 4, MPI.COMM_SELF)
+        rates_file.read(path, Equilibrium(EnergyCells.build(couplings.valleys, 5.0, 62.0), 77.0), 4, MPI.COMM_SELF)
     with pytest.raises(InputError, match=r"momentum.angles: found 32, expected at most 8"):
-        rates_file.read(path, grid, 16, MPI.COMM_SELF)
+        rates_file.read(path, equilibrium, 16, MPI.COMM_SELF)
     with pytest.raises(InputError, match=r"rates: found '.*nothing.h5', expected a file"):
-        rates_file.read(path.with_name("nothing.h5"), grid, 4, MPI.COMM_SELF)
+        rates_file.read(path.with_name("nothing.h5"), equilibrium, 4, MPI.COMM_SELF)
+    other_top = Equilibrium(EnergyCells.build(couplings.valleys, 4.0, 61.9), 77.0)
+    assert other_top.cells.counts == equilibrium.cells.counts
+    with pytest.raises(InputError, match=r"width: found .* in KK at .*, expected that of the input's cells"):
+        rates_file.read(path, other_top, 4, MPI.COMM_SELF)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("velocity", np.nan, r"velocity: found nan in KK at .* meV, expected a speed ≥ 0"),
+        ("energy", 30.0, r"energy: found 30 in KK at .* meV, expected one inside the cell"),
+        ("equilibrium", 0.0, r"equilibrium: found 0 in KK at .* meV, expected a population > 0"),
+        ("equilibrium", 0.5, r"equilibrium: found a sum of .*, expected 1"),
+        ("formation", -1.0, r"formation: found -1 in KK at .* meV, expected a rate ≥ 0"),
+        ("valley", "Λ".encode(), r"valley: found Λ, KK', KΛ, expected KK, KK', KΛ, as in the material"),
+    ],
+)
+def test_values_that_do_not_fit_the_cells_are_refused(path, equilibrium, name, value, words):
     with h5py.File(path, "r+") as file:
-        file["velocity"][5] *= 1.1
-    with pytest.raises(InputError, match=r"velocity: found .* in KK at"):
-        rates_file.read(path, grid, 4, MPI.COMM_SELF)
+        file[name][0] = value
+    with pytest.raises(InputError, match=words):
+        rates_file.read(path, equilibrium, 4, MPI.COMM_SELF)
+
+
+def test_bands_need_not_be_parabolic(path, built, equilibrium):
+    """Speeds, populations and energies are the file's: D is quadratic in speed, and balance is that of its populations."""
+    population = built.equilibrium.population * np.random.default_rng(2).uniform(0.8, 1.2, built.cells.size)
+    population /= population.sum()
+    with h5py.File(path, "r+") as file:
+        for name in ("gamma", "gamma_intervalley"):
+            file[name][...] = file[name][()] * (built.equilibrium.population / population)
+        file["velocity"][...] *= 2
+        file["equilibrium"][...] = population
+        file["energy"][3] += 0.1
+    back = rates_file.read(path, equilibrium, 4, MPI.COMM_SELF)
+    flow = (back.intravalley + back.intervalley)[0] * population
+    assert np.abs(flow - flow.T).max() < 1e-15 * flow.max()
+    assert np.array_equal(back.equilibrium.population, population)
+    shift = back.equilibrium.kinetic_energy - equilibrium.kinetic_energy
+    assert shift == pytest.approx(np.where(np.arange(len(shift)) == 3, 0.1, 0.0), abs=1e-12)
+    d, twice = (
+        chapman_enskog(e, generator(built.intravalley + built.intervalley)[1])
+        for e in (equilibrium, equilibrium.with_values(equilibrium.population, back.equilibrium.velocity, shift))
+    )
+    assert twice == pytest.approx(4 * d, rel=1e-12)
+
+
+def test_a_run_takes_the_speeds_of_the_file(tmp_path):
+    source = small_input(tmp_path, "direct")
+    assert hpcwigner("rates", source, "-o", tmp_path / "rates.h5").returncode == 0
+    with h5py.File(tmp_path / "rates.h5", "r+") as file:
+        file["velocity"][...] *= 1.5
+    direct, filed = (builder.build(config.load(source, more), MPI.COMM_SELF) for more in ([], [f"rates={tmp_path / 'rates.h5'}"]))
+    assert filed.equilibrium.velocity == pytest.approx(1.5 * direct.equilibrium.velocity, rel=1e-15)
+    assert filed.largest_step("etd2") < direct.largest_step("etd2")
+    late = [p.reference()[-1].diffusion for p in (direct, filed)]
+    assert np.all(late[1] > 1.5 * late[0])
 
 
 def test_a_run_from_a_file_equals_the_run_from_the_material(tmp_path):
@@ -159,34 +216,3 @@ def test_a_run_from_a_file_equals_the_run_from_the_material(tmp_path):
     assert refused.returncode == 2
     assert refused.stderr.count("\n") == 1
     assert "bad.h5" in refused.stderr
-
-
-def test_cache_gives_the_same_bits_and_knows_what_it_holds(tmp_path, couplings, grid, built):
-    calls = []
-
-    def build():
-        calls.append(1)
-        return Rates.build(couplings, grid, 4, 0, comm=MPI.COMM_SELF)
-
-    first, second = (rates_cache.cached(tmp_path, "ws2", grid, 4, MPI.COMM_SELF, build) for _ in range(2))
-    other = rates_cache.cached(tmp_path, "another", grid, 4, MPI.COMM_SELF, build)
-    assert len(calls) == 2
-    for found in (first, second, other):
-        assert np.array_equal(found.shared.array, built.shared.array)
-        assert np.array_equal(found.formation, built.formation)
-    files = sorted(tmp_path.glob("rates-*.h5"))
-    assert len(files) == len(list(tmp_path.iterdir())) == 2
-    files[0].write_bytes(b"not HDF5")
-    damaged = "ws2" if rates_cache.path_of(tmp_path, "ws2", grid, 4) == files[0] else "another"
-    with pytest.raises(InputError, match="remove it"):
-        rates_cache.cached(tmp_path, damaged, grid, 4, MPI.COMM_SELF, build)
-
-
-def test_cache_on_request(tmp_path):
-    path = small_input(tmp_path, "run")
-    plain = hpcwigner("moments", path, "--output", tmp_path / "plain")
-    assert plain.returncode == 0, plain.stderr
-    assert not (tmp_path / "cache").exists()
-    for name in ("first", "second"):
-        assert hpcwigner("moments", path, "--set", "rates_cache=cache", "--output", tmp_path / name).stdout == plain.stdout
-        assert len(list((tmp_path / "cache").iterdir())) == 1

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from helpers import ROOT, clean_environment, hpcwigner
 
-from hpcwigner.problem import config
+from hpcwigner.problem import loading
 from hpcwigner.runtime.errors import InputError
 
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -92,10 +92,10 @@ def test_the_inputs_shown_are_valid(tmp_path):
     assert inputs
     assert materials
     for data in inputs:
-        complete = config.from_data(data, [], "README", tmp_path)
+        complete = loading.from_data(data, [], "README", tmp_path)
         assert complete.temperature == 20
     for number, data in enumerate(materials):
         (tmp_path / f"{number}.yaml").write_text(yaml.safe_dump(data, allow_unicode=True), encoding="utf-8")
         assert hpcwigner("verify", tmp_path / f"{number}.yaml").returncode == 0
     with pytest.raises(InputError):
-        config.from_data({**inputs[0], "temprature": "20 K"}, [], "README", tmp_path)
+        loading.from_data({**inputs[0], "temprature": "20 K"}, [], "README", tmp_path)

@@ -11,16 +11,17 @@ from hpcwigner.exciton import materials
 from hpcwigner.exciton.phonons import Couplings
 from hpcwigner.exciton.radiation import LightCone
 from hpcwigner.exciton.wavefunctions import ExponentialState
-from hpcwigner.momentum.cells import EnergyGrid
+from hpcwigner.momentum.cells import EnergyCells
+from hpcwigner.momentum.equilibrium import Equilibrium
 from hpcwigner.momentum.rates import Rates, generator
 from hpcwigner.observables.transport import chapman_enskog, elastic_acoustic
-from hpcwigner.problem import config
+from hpcwigner.problem import loading
 from hpcwigner.studies import sensitivity, verification
 
 
 @pytest.fixture
 def small(tmp_path):
-    return config.load(small_input(tmp_path))
+    return loading.load(small_input(tmp_path))
 
 
 def test_slopes_are_differences_of_curves(small, ws2):
@@ -82,9 +83,9 @@ def test_acoustic_diffusion_of_point_like_excitons_is_the_elastic_limit(coupling
     """At high temperature Chapman–Enskog tends to ħ³ρv²/(M²D²) when excitons are points."""
     state = dataclasses.replace(couplings.valleys[0], wavefunction=ExponentialState(1e-6))
     phonon = dataclasses.replace(couplings.acoustic[0], valley=state)
-    grid = EnergyGrid.build((state,), 1000.0, 10.0, 1200.0)
-    rates = Rates.build(Couplings((state,), (phonon,), ()), grid, 1, 0, comm=MPI.COMM_SELF)
-    assert chapman_enskog(grid, generator(rates.intravalley)[1]) == pytest.approx(elastic_acoustic(phonon), rel=0.01)
+    equilibrium = Equilibrium(EnergyCells.build((state,), 10.0, 1200.0), 1000.0)
+    rates = Rates.build(Couplings((state,), (phonon,), ()), equilibrium, 1, 0, comm=MPI.COMM_SELF)
+    assert chapman_enskog(equilibrium, generator(rates.intravalley)[1]) == pytest.approx(elastic_acoustic(phonon), rel=0.01)
 
 
 def test_lifetime_of_a_thermal_bright_valley(ws2):

@@ -168,15 +168,15 @@ def _add_plot(sub: argparse.ArgumentParser) -> None:
 
 def _load(options: argparse.Namespace, comm: MPI.Intracomm) -> Config:
     """The input on every rank, read by rank 0; with --point that of the point, except for a run."""
-    from hpcwigner.problem import config
+    from hpcwigner.problem import loading
     from hpcwigner.runtime.parallel import on_first_rank
 
     def read() -> Config:
-        loaded = config.load(options.input, options.set)
+        loaded = loading.load(options.input, options.set)
         if options.output and options.call in (_run, _check, _moments):
-            loaded = config.in_directory(loaded, options.output)
+            loaded = loaded.in_directory(options.output)
         if options.point is not None:
-            point = config.point(loaded, options.point)
+            point = loading.point(loaded, options.point)
             return loaded if options.call is _run else point.config
         if loaded.sweep and options.call in (_rates, _sensitivity):
             raise InputError("sweep: found an input with a sweep, expected --point N: this verb takes one point")

@@ -8,7 +8,8 @@ from mpi4py import MPI
 
 from hpcwigner.momentum import rates_file
 from hpcwigner.problem import kinetics
-from hpcwigner.problem.config import Config, to_yaml
+from hpcwigner.problem.config import Config
+from hpcwigner.problem.loading import to_yaml
 from hpcwigner.runtime.parallel import on_first_rank
 from hpcwigner.storage import provenance
 
@@ -23,7 +24,7 @@ def write_rates(config: Config, comm: MPI.Intracomm, path: Path) -> str:
         )
         out = found.rates.intravalley_out + found.rates.intervalley_out
         harmonics, cells = found.rates.intravalley.shape[:2]
-        return f"{path}: {harmonics} harmonics of {cells} cells at {found.energies.temperature:g} K, rates out of a cell " \
+        return f"{path}: {harmonics} harmonics of {cells} cells at {found.equilibrium.temperature:g} K, rates out of a cell " \
                f"{out.min():.4g} to {out.max():.4g} /ps"  # fmt: skip
 
     return on_first_rank(comm, write)

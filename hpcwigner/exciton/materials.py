@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, cast
 
 from hpcwigner.runtime import schema
 from hpcwigner.runtime.errors import InputError
-from hpcwigner.runtime.schema import Quantity, require
+from hpcwigner.runtime.schema import Document, Quantity, require
 
 Confidence = Literal["measured", "computed", "estimated"]
 SHIPPED = Path(__file__).parent / "data"
@@ -212,7 +212,7 @@ class Benchmarks:
 
 
 @dataclasses.dataclass(frozen=True)
-class Material:
+class Material(Document):
     """Everything the program knows of a material."""
 
     name: str
@@ -270,7 +270,7 @@ def load(name: str, directory: Path = Path()) -> Material:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Changes:
+class _Changes(Document):
     """A material file that names another one and says what differs."""
 
     base: str
@@ -304,7 +304,7 @@ def _change(data: dict[str, Any], key: str, number: dict[str, Any], path: Path) 
     for depth, part in enumerate(parents, start=1):
         inside = {phonon["name"]: phonon for phonon in here} if isinstance(here, list) else here
         if part not in inside or not isinstance(inside[part], dict | list):
-            raise InputError(f"{path}: changes: {schema.unknown_key('.'.join(key.split('.')[:depth]), inside)}")
+            raise InputError(f"{path}: changes: {'.'.join(key.split('.')[:depth])}: {schema.unknown_key(part, inside)}")
         here = inside[part]
     if not isinstance(here, dict):
         raise InputError(f"{path}: changes: found '{key}', expected one number of a phonon, such as '{key}.energy'")

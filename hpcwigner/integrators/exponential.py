@@ -1,136 +1,88 @@
 """Exponential time differencing of order 2 and 3 (Cox & Matthews, J. Comput. Phys. 176, 430 (2002)).
 
-L is integrated exactly, drift by Runge-Kutta weights that know L, and the source exactly up to its quadratic variation
-within the step. φ without an argument is φ(hL).
+L is integrated exactly, the other terms N by Runge-Kutta weights that know L, and sources exactly up to their quadratic
+variation within the step. φ_k without an argument is φ_k(hL), φ_0 the exponential; ψ_k is φ_k(hL/2).
 """
 
 from __future__ import annotations
 
-import math
+import abc
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-from mpi4py import MPI
 from numpy.typing import NDArray
 
-from hpcwigner.integrators.propagators import PhiFunctions, conserve, phi_functions
-from hpcwigner.integrators.semilinear import SemilinearSystem, apply_blocks
-from hpcwigner.runtime.parallel import NodeShared, huge_zeros
-from hpcwigner.terms.pump import SOURCE_DEGREE
-from hpcwigner.terms.scattering import Scattering
+from hpcwigner.integrators.operators import UNCOUPLED, Formula, Stage, StepOperators
+from hpcwigner.integrators.propagators import PhiFunctions, phi_functions
+from hpcwigner.integrators.semilinear import SemilinearSystem
+from hpcwigner.runtime.parallel import huge_zeros
+from hpcwigner.terms.term import State
 
 Array = NDArray[np.float64]
+Polynomials = Sequence[Array | None]
+"""Coefficients of each source's strength in a step; None: nothing is formed."""
 
 
-class StepOperators:
-    """The matrices of one step size: blocks[stage] (m, slot·cell, cell), and the source's part in each stage."""
-
-    def __init__(
-        self, scheme: type[ExponentialIntegrator], scattering: Scattering, size: float, orders: Sequence[int], comm: MPI.Intracomm
-    ) -> None:
-        self.size = size
-        cells = scattering.grid.size
-        slots = scheme.slots_per_stage
-        harmonics = max(orders) + 1
-        self._shared = NodeShared(comm, (harmonics, sum(slots) * cells, cells))
-        self._source = NodeShared(comm, (2, SOURCE_DEGREE + 1, cells))
-
-        def compute(m: int) -> None:
-            phi = phi_functions(scattering.blocks[m], size)  # keeps parts that do not couple apart, to the last bit
-            if m == 0:
-                phi = conserve(phi, size, scattering.grid.equilibrium, scattering.loss)
-                self._source.array[...] = _source_vectors(phi, size, scattering.formation)
-            row = 0
-            for matrix in scheme.matrices(phi, size):
-                self._shared.array[m, row : row + cells] = matrix.T
-                row += cells
-
-        self._shared.fill(harmonics, compute)
-        self._source.fill(0, compute)
-        ends = np.cumsum(slots) * cells
-        self.blocks = [self._shared.array[:, end - n * cells : end] for n, end in zip(slots, ends, strict=True)]
-        self.orders, self.parts = tuple(orders), scattering.parts
-
-    def apply(self, stage: int, vectors: Array, out: Array) -> None:
-        """The matrices of a stage applied to its slots, (harmonic, point, slot, cell) → (harmonic, point, cell)."""
-        apply_blocks(self.blocks[stage], self.orders, vectors, out, self.parts)
-
-    def source(self, half: bool, polynomial: Array) -> Array:
-        """Population per cell that the source brings within the step (its first half)."""
-        return np.asarray(polynomial @ self._source.array[int(half)])
-
-    def free(self) -> None:
-        """Gives the node's memory back. Collective."""
-        self.blocks = []
-        self._shared.free()
-        self._source.free()
-
-
-def _source_vectors(phi: PhiFunctions, size: float, formation: Array) -> Array:
-    """∫₀^c exp((c − s)hL) s^k h ds F = h k! c^(k+1) φ_{k+1}(chL) F for c = 1, ½; shape (2, k, cell)."""
-    return np.array(
-        [
-            [size * math.factorial(k) * c ** (k + 1) * (functions[k + 1] @ formation) for k in range(SOURCE_DEGREE + 1)]
-            for c, functions in ((1.0, phi.full), (0.5, phi.half))
-        ]
-    )
-
-
-class ExponentialIntegrator:
-    """Common to the schemes: work arrays and the parts of a stage. Nothing is allocated during a step."""
+class ExponentialIntegrator(abc.ABC):
+    """Common to the schemes: slots for harmonics of states and of N. No state-sized array is allocated during a step."""
 
     order: int
-    slots: int
-    slots_per_stage: tuple[int, ...]
+    slot_count: int
 
     def __init__(self, system: SemilinearSystem) -> None:
         self.system = system
         points, rows, cells = system.shape
-        self.vectors = huge_zeros((rows, points, self.slots, cells))
+        self._slots = huge_zeros((rows, points, self.slot_count, cells))
+        self._fields = np.zeros((self.slot_count, points, system.field_count))
         self._result = huge_zeros((rows, points, cells))
 
     @classmethod
-    def matrices(cls, phi: PhiFunctions, h: float) -> list[Array]:
-        """Matrices of all stages, slot by slot."""
-        raise NotImplementedError
+    @abc.abstractmethod
+    def formulas(cls, h: float, phi: PhiFunctions) -> tuple[Formula, ...]:
+        """The stages of a step of size h [ps]."""
 
     @classmethod
+    @abc.abstractmethod
     def amplification(cls, decay: float, drift: Array) -> Array:
         """Factor per step of u' = −(decay/h) u + (drift/h) u; `drift` complex, any shape. Decides on stability."""
-        raise NotImplementedError
 
-    def step(self, u: Array, operators: StepOperators, source: Array | None) -> None:
-        """Advances `u` in place by one step; `source` are the polynomial coefficients of |p0|² in it."""
-        raise NotImplementedError
+    @abc.abstractmethod
+    def step(self, state: State, t: float, operators: StepOperators, sources: Polynomials) -> None:
+        """Advances `state` in place from t [ps] by one step. Collective."""
 
-    def _load_drift(
-        self, index: int, state: Array, factor: float = 1.0, minus: int | None = None, own: int | None = None
+    @classmethod
+    def products(cls) -> int:
+        """Block products in a step, which is what it spends its time on."""
+        return sum(len(formula.weights) for formula in cls.formulas(1.0, UNCOUPLED))
+
+    def _evaluate(
+        self, state: State, t: float, *, into: int, minus: int | None = None, factor: float = 1.0, state_into: int | None = None
     ) -> None:
-        """Harmonics of the drift of a state, times `factor` and less what slot `minus` holds, and of the state itself."""
-        self.system.explicit_to_harmonics(state, self.vectors, index, factor, minus, own)
+        """Slot `into` = factor · N(u, t) − slot `minus`; slot `state_into` = u."""
+        self.system.explicit_to_harmonics(t, state, self._slots, self._fields, into, minus, state_into, factor)
 
-    def _combine(
-        self, operators: StepOperators, stage: int, first: int, last: int, source: Array | None, out: Array, add: bool = False
-    ) -> None:
-        """`out` becomes (or grows by) the slots first…last−1 under the matrices of a stage, plus what the source brings."""
-        operators.apply(stage, self.vectors[:, :, first:last], self._result)
-        if source is not None:
-            self.system.add_source(self._result, source)
-        self.system.from_harmonics(self._result, out, add)
+    def _assign(self, state: State, stage: Stage, sources: Polynomials, add: bool = False) -> None:
+        """The state becomes what a stage gives, or grows by it."""
+        stage.apply(self.system, self._slots, self._result, sources)
+        self.system.from_harmonics(self._result, state.u, add)
+        change = sum(weight * self._fields[slot] for slot, weight in stage.formula.weights.items())
+        state.fields[...] = state.fields + change if add else change
 
 
 class ETD2(ExponentialIntegrator):
-    """a = e^{hL}u + hφ1 N(u);  u₊ = a + hφ2 [N(a) − N(u)]."""
+    """a = φ_0 u + h φ_1 N(u);  u₊ = a + h φ_2 [N(a) − N(u)]."""
 
     order = 2
-    slots = 2
-    slots_per_stage = (2, 1)
+    slot_count = 2
+    N_U, U = 0, 1
+    CHANGE = U  # N(a) − N(u) takes the place of u, which is not needed any more then
 
     @classmethod
-    def matrices(cls, phi: PhiFunctions, h: float) -> list[Array]:
+    def formulas(cls, h: float, phi: PhiFunctions) -> tuple[Formula, ...]:
         f = phi.full
-        return [h * f[1], f[0], h * f[2]]
+        a = Formula({cls.N_U: h * f[1], cls.U: f[0]}, source=1.0)
+        correction = Formula({cls.CHANGE: h * f[2]})
+        return a, correction
 
     @classmethod
     def amplification(cls, decay: float, drift: Array) -> Array:
@@ -138,32 +90,35 @@ class ETD2(ExponentialIntegrator):
         a = phi[0] + phi[1] * drift
         return np.asarray(a + phi[2] * drift * (a - 1))
 
-    def step(self, u: Array, operators: StepOperators, source: Array | None) -> None:
-        self._load_drift(0, u, own=1)  # from here on u is known by its harmonics, and its place is taken by a
-        formed = None if source is None else operators.source(half=False, polynomial=source)
-        self._combine(operators, 0, 0, 2, formed, u)
-        self._load_drift(1, u, minus=0)
-        self._combine(operators, 1, 1, 2, None, u, add=True)
+    def step(self, state: State, t: float, operators: StepOperators, sources: Polynomials) -> None:
+        a, correction = operators.stages
+        self._evaluate(state, t, into=self.N_U, state_into=self.U)
+        self._assign(state, a, sources)
+        self._evaluate(state, t + operators.size, into=self.CHANGE, minus=self.N_U)
+        self._assign(state, correction, sources, add=True)
 
 
 class ETD3(ExponentialIntegrator):
-    """a = e^{hL/2}u + ½hφ1(hL/2) N(u);  b = e^{hL}u + hφ1 w with w = 2N(a) − N(u);
+    """a = ψ_0 u + ½h ψ_1 N(u);  b = φ_0 u + h φ_1 w with w = 2N(a) − N(u);
 
-    u₊ = e^{hL}u + h[(φ1 − 3φ2 + 4φ3) N(u) + (4φ2 − 8φ3) N(a) + (4φ3 − φ2) N(b)]
-       = b + h[(φ1 − φ2) N(u) + (4φ3 − φ2) N(b) + (2φ2 − 4φ3 − φ1) w].
+    u₊ = φ_0 u + h[(φ_1 − 3φ_2 + 4φ_3) N(u) + (4φ_2 − 8φ_3) N(a) + (4φ_3 − φ_2) N(b)]
+       = b + h[(φ_1 − φ_2) N(u) + (4φ_3 − φ_2) N(b) + (2φ_2 − 4φ_3 − φ_1) w].
     """
 
     order = 3
-    slots = 3
-    slots_per_stage = (2, 2, 3)
+    slot_count = 3
+    N_U, U, W = 0, 1, 2
+    N_B = U  # N(b) takes the place of u, which is not needed any more then
 
     @classmethod
-    def matrices(cls, phi: PhiFunctions, h: float) -> list[Array]:
+    def formulas(cls, h: float, phi: PhiFunctions) -> tuple[Formula, ...]:
         f, g = phi.full, phi.half
-        first = [0.5 * h * g[1], g[0]]
-        second = [f[0], h * f[1]]
-        last = [h * (f[1] - f[2]), h * (4 * f[3] - f[2]), h * (2 * f[2] - 4 * f[3] - f[1])]
-        return [*first, *second, *last]
+        a = Formula({cls.N_U: 0.5 * h * g[1], cls.U: g[0]}, source=0.5)
+        b = Formula({cls.U: f[0], cls.W: h * f[1]}, source=1.0)
+        correction = Formula(
+            {cls.N_U: h * (f[1] - f[2]), cls.N_B: h * (4 * f[3] - f[2]), cls.W: h * (2 * f[2] - 4 * f[3] - f[1])}
+        )
+        return a, b, correction
 
     @classmethod
     def amplification(cls, decay: float, drift: Array) -> Array:
@@ -174,15 +129,14 @@ class ETD3(ExponentialIntegrator):
         last = (phi[1] - phi[2]) * drift + (4 * phi[3] - phi[2]) * drift * b
         return np.asarray(b + last + (2 * phi[2] - 4 * phi[3] - phi[1]) * w)
 
-    def step(self, u: Array, operators: StepOperators, source: Array | None) -> None:
-        self._load_drift(0, u, own=1)  # from here on u is known by its harmonics, and its place is taken by a, then b
-        formed = None if source is None else operators.source(half=True, polynomial=source)
-        self._combine(operators, 0, 0, 2, formed, u)
-        self._load_drift(2, u, factor=2, minus=0)
-        formed = None if source is None else operators.source(half=False, polynomial=source)
-        self._combine(operators, 1, 1, 3, formed, u)
-        self._load_drift(1, u)
-        self._combine(operators, 2, 0, 3, None, u, add=True)
+    def step(self, state: State, t: float, operators: StepOperators, sources: Polynomials) -> None:
+        h, (a, b, correction) = operators.size, operators.stages
+        self._evaluate(state, t, into=self.N_U, state_into=self.U)
+        self._assign(state, a, sources)
+        self._evaluate(state, t + h / 2, into=self.W, factor=2, minus=self.N_U)
+        self._assign(state, b, sources)
+        self._evaluate(state, t + h, into=self.N_B)
+        self._assign(state, correction, sources, add=True)
 
 
 def _scalar_phi(decay: float) -> tuple[list[float], list[float]]:
@@ -192,45 +146,3 @@ def _scalar_phi(decay: float) -> tuple[list[float], list[float]]:
 
 
 SCHEMES: dict[str, type[ExponentialIntegrator]] = {"etd2": ETD2, "etd3": ETD3}
-
-
-class OperatorCache:
-    """Step operators by (stage, size): made when first needed, collectively, and kept."""
-
-    def __init__(
-        self, scheme: type[ExponentialIntegrator], scatterings: Sequence[Scattering], orders: Sequence[int], comm: MPI.Intracomm
-    ) -> None:
-        self.scheme, self.scatterings, self.orders, self.comm = scheme, scatterings, orders, comm
-        self._made: dict[tuple[int, float], StepOperators] = {}
-
-    def get(self, stage: int, size: float) -> StepOperators:
-        """Operators of one step size. Collective when they are new."""
-        key = (stage, size)
-        if key not in self._made:
-            self._made[key] = StepOperators(self.scheme, self.scatterings[stage], size, self.orders, self.comm)
-        return self._made[key]
-
-    def free(self) -> None:
-        """Gives everything back. Collective."""
-        for operators in self._made.values():
-            operators.free()
-        self._made.clear()
-
-
-def python_context(integrator: ExponentialIntegrator, cache: OperatorCache, schedule: Any) -> Any:
-    """The object that PETSc's TSPYTHON drives: one exponential step per call, on the planned steps."""
-
-    class Context:
-        def create(self, ts: Any) -> None: ...
-
-        def step(self, ts: Any) -> None:
-            number = ts.getStepNumber()
-            step = schedule.steps[number]
-            vector = ts.getSolution()
-            operators = cache.get(step.stage, step.size)
-            integrator.step(integrator.system.view(vector), operators, schedule.source(number))
-            vector.stateIncrease()
-            ts.setTime(schedule.time_after(number))
-            ts.setTimeStep(schedule.size_after(number))
-
-    return Context()

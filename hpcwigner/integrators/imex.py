@@ -1,4 +1,4 @@
-"""Implicit-explicit Runge-Kutta under PETSc's TSARKIMEX: scattering implicit, drift and source explicit.
+"""Implicit-explicit Runge-Kutta under PETSc's TSARKIMEX: local linear terms implicit, all others explicit.
 
 PETSc solves (σ − L) x = r in every stage; the preconditioner applies the exact resolvent (σ − L)⁻¹, block by block, and
 nothing iterates: a Krylov tolerance in the 2-norm would hide a valley that holds 1e-13 of all excitons.
@@ -6,17 +6,19 @@ nothing iterates: a Krylov tolerance in the 2-norm would hide a valley that hold
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
+from hpcwigner.integrators.operators import Generators
 from hpcwigner.integrators.propagators import resolvent
+from hpcwigner.integrators.schedule import Schedule
 from hpcwigner.integrators.semilinear import SemilinearSystem, apply_blocks
 from hpcwigner.runtime.parallel import NodeShared
-from hpcwigner.terms.scattering import Scattering
+from hpcwigner.terms.generator import LocalGenerator
 
 Array = NDArray[np.float64]
 
@@ -25,7 +27,7 @@ TYPES = {"arkimex3": "3", "ars443": "ars443"}
 
 
 class BlockOperator:
-    """Applies one matrix per harmonic to states."""
+    """Applies one matrix per harmonic and class of points to states."""
 
     def __init__(self, system: SemilinearSystem) -> None:
         self.system = system
@@ -33,35 +35,34 @@ class BlockOperator:
         self._in = np.zeros((rows, points, 1, cells))
         self._out = np.zeros((rows, points, cells))
 
-    def apply(self, blocks: Array, state: Array, out: Array) -> None:
-        """out = blocks applied to the harmonics of `state`; blocks (m, cell, cell) are transposed."""
-        self.system.to_harmonics(state, self._in, 0)
-        apply_blocks(blocks, self.system.orders, self._in, self._out)
+    def apply(self, blocks: Sequence[Array], u: Array, out: Array) -> None:
+        """out = blocks applied to the harmonics of u; blocks[class] (m, cell, cell) are transposed."""
+        self.system.to_harmonics(u, self._in, 0)
+        for matrices, points in zip(blocks, self.system.classes, strict=True):
+            apply_blocks(matrices, self.system.orders, self._in, self._out, points=points)
         self.system.from_harmonics(self._out, out)
 
 
-class ImplicitScattering:
+class ImplicitLocalTerms:
     """F(u, u̇) = u̇ − L u, its Jacobian and the resolvent that inverts it, as PETSc callbacks."""
 
-    def __init__(self, system: SemilinearSystem, scatterings: Sequence[Scattering], comm: MPI.Intracomm, schedule: Any) -> None:
-        self.system, self.scatterings, self.comm, self.schedule = system, scatterings, comm, schedule
+    def __init__(self, system: SemilinearSystem, generators: Generators, comm: MPI.Intracomm, schedule: Schedule) -> None:
+        """`generators` by stage, then by class of points. Collective."""
+        self.system, self.generators, self.comm, self.schedule = system, generators, comm, schedule
         self.operator = BlockOperator(system)
         self.number = 0
         """Step under way."""
         self.shift = 0.0
-        self._transposed = [np.ascontiguousarray(s.blocks.transpose(0, 2, 1)) for s in scatterings]
-        self._resolvents: dict[tuple[int, float], NodeShared] = {}
+        self._shared: dict[tuple[int, float | None], list[NodeShared]] = {}
+        points, rows, cells = system.shape
         self._work = np.zeros(system.shape)
-
-    @property
-    def _stage(self) -> int:
-        return int(self.schedule.steps[self.number].stage)
+        self._formed = np.zeros((rows, points, cells))
 
     def function(self, _ts: Any, _t: float, u: Any, u_dot: Any, f: Any) -> None:
-        """F = u̇ − L u."""
-        self.operator.apply(self._transposed[self._stage], self.system.read(u), self._work)
+        """F = u̇ − L u; auxiliary fields have no part in L."""
+        self.operator.apply(self._blocks(None), self.system.read(u).u, self._work)
         u_dot.copy(f)
-        view = self.system.view(f)
+        view = self.system.view(f).u
         view -= self._work
         f.stateIncrease()
 
@@ -74,42 +75,57 @@ class ImplicitScattering:
         return True
 
     def explicit(self, _ts: Any, t: float, u: Any, g: Any) -> None:
-        """Drift and source."""
-        self.system.explicit(self.system.read(u), self.system.view(g))
-        source = self.schedule.source(self.number)
-        if source is not None:
-            step = self.schedule.steps[self.number]
+        """All terms that are not in L."""
+        right = self.system.view(g)
+        self.system.explicit(t, self.system.read(u), right)
+        step = self.schedule.steps[self.number]
+        polynomials = self.schedule.sources(self.number)
+        if any(polynomial is not None for polynomial in polynomials):
+            self._formed[...] = 0.0
             s = (t - step.start) / step.size
-            strength = float(source @ s ** np.arange(len(source)))
-            points, rows, cells = self.system.shape
-            formed = np.zeros((rows, points, cells))
-            self.system.add_source(formed, strength * self.scatterings[step.stage].formation)
-            self.system.from_harmonics(formed, self._work)
-            view = self.system.view(g)
-            view += self._work
+            for k, (source, polynomial) in enumerate(zip(self.system.sources, polynomials, strict=True)):
+                if polynomial is not None:
+                    strength = float(polynomial @ s ** np.arange(len(polynomial)))
+                    self.system.add_source(self._formed, k, strength * source.spectrum(step.stage), slice(None))
+            self.system.from_harmonics(self._formed, right.u, add=True)
         g.stateIncrease()
 
     def apply(self, _pc: Any, x: Any, y: Any) -> None:
         """Preconditioner: y = (σ − L)⁻¹ x."""
-        self.operator.apply(self._resolvent(), self.system.read(x), self.system.view(y))
+        given, result = self.system.read(x), self.system.view(y)
+        self.operator.apply(self._blocks(self.shift), given.u, result.u)
+        np.divide(given.fields, self.shift, out=result.fields)
         y.stateIncrease()
 
-    def _resolvent(self) -> Array:
-        key = (self._stage, self.shift)
-        if key not in self._resolvents:
-            scattering = self.scatterings[self._stage]
-            shared = NodeShared(self.comm, scattering.blocks.shape)
+    def _blocks(self, shift: float | None) -> list[Array]:
+        """Transposed blocks by class of points, once per node: of L without a shift, of (σ − L)⁻¹ with it."""
+        stage = self.schedule.steps[self.number].stage
+        if (stage, shift) not in self._shared:
+            make: Callable[[LocalGenerator, int], Array] = _block if shift is None else lambda g, m: _resolvent(g, m, shift)
+            self._shared[stage, shift] = [self._filled(generator, make) for generator in self.generators[stage]]
+        return [shared.array for shared in self._shared[stage, shift]]
 
-            def compute(m: int) -> None:
-                loss = scattering.loss if m == 0 else None
-                shared.array[m] = resolvent(scattering.blocks[m], self.shift, loss).T
+    def _filled(self, generator: LocalGenerator, make: Callable[[LocalGenerator, int], Array]) -> NodeShared:
+        harmonics, cells = max(self.system.orders) + 1, generator.equilibrium.cells.size
+        shared = NodeShared(self.comm, (harmonics, cells, cells))
 
-            shared.fill(max(self.system.orders) + 1, compute)
-            self._resolvents[key] = shared
-        return self._resolvents[key].array
+        def compute(m: int) -> None:
+            shared.array[m] = make(generator, m).T
+
+        shared.fill(harmonics, compute)
+        return shared
 
     def free(self) -> None:
-        """Gives the node's memory back. Collective."""
-        for shared in self._resolvents.values():
-            shared.free()
-        self._resolvents.clear()
+        """Releases the node's memory. Collective."""
+        for blocks in self._shared.values():
+            for shared in blocks:
+                shared.free()
+        self._shared.clear()
+
+
+def _block(generator: LocalGenerator, m: int) -> Array:
+    return generator.block(m)
+
+
+def _resolvent(generator: LocalGenerator, m: int, shift: float) -> Array:
+    return resolvent(generator.block(m), shift, generator.loss if m == 0 else None)

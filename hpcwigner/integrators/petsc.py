@@ -1,27 +1,19 @@
-"""Runs a problem through its planned steps under PETSc TS, with any of the integrators."""
+"""Advances a problem through its planned steps under PETSc TS, with any of the integrators."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from mpi4py import MPI
-from numpy.typing import NDArray
 
-from hpcwigner.integrators import exponential as etd
 from hpcwigner.integrators import imex
+from hpcwigner.integrators.exponential import SCHEMES, ExponentialIntegrator
+from hpcwigner.integrators.operators import Generators, OperatorCache
+from hpcwigner.integrators.schedule import Schedule
 from hpcwigner.integrators.semilinear import SemilinearSystem
-from hpcwigner.integrators.steps import StepPlan
+from hpcwigner.runtime.resources import CollectiveStack
 from hpcwigner.runtime.subnormals import flushed
-from hpcwigner.terms.pump import Pump
-from hpcwigner.terms.scattering import Scattering
-
-Array = NDArray[np.float64]
-
-NEGLIGIBLE_SOURCE = 1e-30
-"""Steps that form less than this part of all excitons have no source."""
 
 Monitor = Callable[[int, Any], None]
 """Called with the number of finished steps and the state's vector, also before the first step."""
@@ -29,82 +21,79 @@ AfterStep = Callable[[int, Any], bool]
 """Called with the same after each step; True ends the integration there."""
 
 
-class Schedule:
-    """The planned steps and the source's polynomial in each of them."""
-
-    def __init__(self, plan: StepPlan, pump: Pump, amplitude: float = 1.0) -> None:
-        """`amplitude` multiplies |p0|²: the total generated population."""
-        self.steps = plan.steps()
-        self.end = plan.end
-        self.pump, self.amplitude = pump, amplitude
-        self.source = functools.lru_cache(maxsize=4)(self._source)
-
-    def _source(self, number: int) -> Array | None:
-        """Polynomial of |p0|² in a step, None when nothing is formed."""
-        step = self.steps[number]
-        polynomial = self.amplitude * self.pump.polynomial(step.start, step.size)
-        formed = np.abs(polynomial).max() * step.size * self.pump.formation_rate
-        return polynomial if formed > NEGLIGIBLE_SOURCE * self.amplitude else None
-
-    def time_after(self, number: int) -> float:
-        """Time at the end of a step [ps]."""
-        return self.steps[number + 1].start if number + 1 < len(self.steps) else self.end
-
-    def size_after(self, number: int) -> float:
-        """Size of the step that follows [ps]."""
-        return self.steps[min(number + 1, len(self.steps) - 1)].size
-
-
 def integrate(
     name: str,
     system: SemilinearSystem,
-    scatterings: Sequence[Scattering],
+    generators: Generators,
     schedule: Schedule,
     comm: MPI.Intracomm,
     monitor: Monitor,
     vector: Any,
     first_step: int = 0,
-    cache: etd.OperatorCache | None = None,
+    cache: OperatorCache | None = None,
     after_step: AfterStep | None = None,
 ) -> None:
     """Advances `vector` through the schedule with the integrator `name`. Collective over `comm`.
 
-    `cache` keeps exponential operators between calls; without one they are made here and given back at the end.
+    `generators` are by stage of the scattering, then by class of points. `cache` keeps exponential operators between calls;
+    the caller owns it. Without one the operators are made here and released at the end.
     """
     from petsc4py import PETSc
 
-    ts = PETSc.TS().create(comm)
-    ts.setSolution(vector)
-    ts.setTime(schedule.steps[first_step].start)
-    ts.setTimeStep(schedule.steps[first_step].size)
-    ts.setMaxSteps(len(schedule.steps))
-    ts.setMaxTime(1e300)  # the number of steps ends the run, exactly at schedule.end
-    ts.setStepNumber(first_step)
-    ts.setExactFinalTime(PETSc.TS.ExactFinalTime.STEPOVER)
-    ts.setMonitor(lambda _ts, number, _t, u: monitor(number, u))
-    if name in etd.SCHEMES:
-        own = cache if cache is not None else etd.OperatorCache(etd.SCHEMES[name], scatterings, system.orders, comm)
-        ts.setType("python")
-        ts.setPythonContext(etd.python_context(etd.SCHEMES[name](system), own, schedule))
-        finish: Callable[[], None] = own.free if cache is None else _nothing
-    else:
-        implicit = imex.ImplicitScattering(system, scatterings, comm, schedule)
-        _set_up_arkimex(ts, name, implicit, vector, schedule)
-        finish = implicit.free
-    if after_step is not None:
-        _add_post_step(ts, after_step)
-    ts.setFromOptions()
-    try:
-        with flushed():
-            ts.solve(vector)
-    except PETSc.Error as error:  # newer petsc4py wraps what Python callbacks raise
-        raise error.__cause__ or error from None
-    finally:
-        ts.destroy()
-    finish()
+    with CollectiveStack() as stack:
+        ts = PETSc.TS().create(comm)
+        stack.callback(ts.destroy)
+        ts.setSolution(vector)
+        ts.setTime(schedule.steps[first_step].start)
+        ts.setTimeStep(schedule.steps[first_step].size)
+        ts.setMaxSteps(len(schedule.steps))
+        ts.setMaxTime(1e300)  # the number of steps ends the run, exactly at schedule.end
+        ts.setStepNumber(first_step)
+        ts.setExactFinalTime(PETSc.TS.ExactFinalTime.STEPOVER)
+        ts.setMonitor(lambda _ts, number, _t, u: monitor(number, u))
+        if name in SCHEMES:
+            if cache is None:
+                cache = OperatorCache(SCHEMES[name], generators, system, comm)
+                stack.callback(cache.free)
+            ts.setType("python")
+            ts.setPythonContext(_ExponentialSteps(SCHEMES[name](system), cache, schedule))
+        else:
+            implicit = imex.ImplicitLocalTerms(system, generators, comm, schedule)
+            stack.callback(implicit.free)
+            _set_up_arkimex(ts, name, implicit, vector, schedule)
+        if after_step is not None:
+            _add_post_step(ts, after_step)
+        ts.setFromOptions()
+        try:
+            with flushed():
+                ts.solve(vector)
+        except PETSc.Error as error:  # newer petsc4py wraps what Python callbacks raise
+            raise error.__cause__ or error from None
 
 
-def _set_up_arkimex(ts: Any, name: str, implicit: imex.ImplicitScattering, vector: Any, schedule: Schedule) -> None:
+class _ExponentialSteps:
+    """What PETSc's TSPYTHON drives: one exponential step per call, on the planned steps."""
+
+    def __init__(self, integrator: ExponentialIntegrator, cache: OperatorCache, schedule: Schedule) -> None:
+        self.integrator, self.cache, self.schedule = integrator, cache, schedule
+
+    def create(self, ts: Any) -> None:
+        """Nothing to make: PETSc asks for this method."""
+
+    def step(self, ts: Any) -> None:
+        """Advances the solution by the step that is due."""
+        number = ts.getStepNumber()
+        step = self.schedule.steps[number]
+        vector = ts.getSolution()
+        operators = self.cache.get(step.stage, step.size)
+        state = self.integrator.system.view(vector)
+        self.integrator.step(state, step.start, operators, self.schedule.sources(number))
+        vector.stateIncrease()
+        ts.setTime(self.schedule.time_after(number))
+        ts.setTimeStep(self.schedule.size_after(number))
+
+
+def _set_up_arkimex(ts: Any, name: str, implicit: imex.ImplicitLocalTerms, vector: Any, schedule: Schedule) -> None:
     from petsc4py import PETSc
 
     options = PETSc.Options()
@@ -147,10 +136,6 @@ def _add_post_step(ts: Any, after_step: AfterStep) -> None:
             ts.setConvergedReason(PETSc.TS.ConvergedReason.CONVERGED_USER)
 
     ts.setPostStep(post_step)
-
-
-def _nothing() -> None:
-    """What is left to do after a run whose operators belong to somebody else."""
 
 
 class _ShiftedOperator:

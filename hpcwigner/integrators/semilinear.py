@@ -1,4 +1,4 @@
-"""What the integrators see of a problem: u' = L u + A u + s(t), L block-diagonal in angular harmonics.
+"""What the integrators see of a problem: u' = L u + N(u, t) + s(t), with L block-diagonal in angular harmonics.
 
 The Wigner equation on a grid and its closed moment equations both are such problems, so the same integrators run both,
 and the time error of the one equals that of the other.
@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcwigner.momentum.harmonics import CACHE
+from hpcwigner.terms.term import Source, State
 
 Array = NDArray[np.float64]
+Points = slice | NDArray[np.int64]
 
 
 class SemilinearSystem(Protocol):
@@ -24,49 +26,66 @@ class SemilinearSystem(Protocol):
     """Local (point, row, cell)."""
     orders: tuple[int, ...]
     """Order m of each harmonic; as many harmonics as rows."""
+    classes: Sequence[Points]
+    """Points that share one generator L, class by class."""
+    sources: Sequence[Source]
+    field_count: int
+    """Auxiliary local fields per point; they have no part in L."""
 
     def create_vector(self) -> Any:
         """A PETSc vector for the state."""
 
-    def view(self, vector: Any) -> Array:
-        """Its local part as (point, row, cell), without a copy."""
+    def view(self, vector: Any) -> State:
+        """Its local part, without a copy."""
 
-    def read(self, vector: Any) -> Array:
+    def read(self, vector: Any) -> State:
         """The same for reading only: PETSc locks the vectors that it passes to callbacks."""
 
-    def to_harmonics(self, state: Array, slots: Array, index: int, factor: float = 1.0, minus: int | None = None) -> None:
-        """slots[:, :, index] = factor · harmonics of a state − slots[:, :, minus], for slots (harmonic, point, slot, cell)."""
+    def to_harmonics(self, u: Array, slots: Array, index: int) -> None:
+        """slots[:, :, index] = harmonics of u, for slots (harmonic, point, slot, cell)."""
 
     def from_harmonics(self, harmonics: Array, out: Array, add: bool = False) -> None:
         """`out` becomes the state with the given harmonics (contiguous), or grows by it."""
 
-    def explicit(self, state: Array, out: Array) -> None:
-        """out = A u: what is not stiff."""
+    def explicit(self, time: float, state: State, out: State) -> None:
+        """out = N(u, t)."""
 
     def explicit_to_harmonics(
-        self, state: Array, slots: Array, index: int, factor: float = 1.0, minus: int | None = None, own: int | None = None
-    ) -> None:
-        """slots[:, :, index] = factor · harmonics of A u − slots[:, :, minus], and slots[:, :, own] = harmonics of u."""
+        self, time: float, state: State, slots: Array, fields: Array, index: int,
+        minus: int | None = None, own: int | None = None, factor: float = 1.0,
+    ) -> None:  # fmt: skip
+        """slots[:, :, index] = factor · harmonics of N(u, t) − slots[:, :, minus], slots[:, :, own] = harmonics of u.
 
-    def add_source(self, harmonics: Array, per_cell: Array) -> None:
-        """Adds the source's spatial profile times `per_cell` (cell,) to harmonics."""
+        `fields` (slot, point, field) takes the same of the auxiliary fields.
+        """
+
+    def add_source(self, harmonics: Array, number: int, per_cell: Array, points: Points) -> None:
+        """Adds the profile of source `number` times `per_cell` (cell,) to the harmonics of some points."""
 
 
 def apply_blocks(
-    blocks: Array, orders: tuple[int, ...], vectors: Array, out: Array, parts: Sequence[Sequence[slice]] | None = None
-) -> None:
-    """out[h] = vectors[h] @ blocks[orders[h]]: one matrix product per harmonic.
+    blocks: Array, orders: tuple[int, ...], vectors: Array, out: Array, parts: Sequence[Sequence[slice]] | None = None,
+    points: Points = slice(None),
+) -> None:  # fmt: skip
+    """out[h, points] = vectors[h, points] @ blocks[orders[h]]: one matrix product per harmonic.
 
     `vectors` (harmonic, point, slot, cell) has its slots side by side in memory; `blocks` (m, slot·cell, cell) holds the
     transposed matrices of all slots, stacked, so that a sum over slots is one product. `out` is (harmonic, point, cell).
     `parts[m]` are the ranges of cells that do not couple to each other in order m; each is a product of its own then.
+    Points given as numbers are copied together and back.
     """
-    points, slots, cells = vectors.shape[1:]
+    if not isinstance(points, slice):
+        chosen = np.empty((len(out), len(points), out.shape[2]))
+        apply_blocks(blocks, orders, vectors[:, points], chosen, parts)
+        out[:, points] = chosen
+        return
+    vectors, out = vectors[:, points], out[:, points]
+    count, slots, cells = vectors.shape[1:]
     for h, m in enumerate(orders):
         if parts is not None and len(parts[m]) > 1:
             _apply_parts(blocks[m].reshape(slots, cells, cells), parts[m], vectors[h], out[h])
             continue
-        rows = np.lib.stride_tricks.as_strided(vectors[h], (points, slots * cells), (vectors.strides[1], vectors.strides[3]))
+        rows = np.lib.stride_tricks.as_strided(vectors[h], (count, slots * cells), (vectors.strides[1], vectors.strides[3]))
         np.matmul(rows, blocks[m], out=out[h])
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +14,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 LONGEST_TICK = 0.5
-"""Steps divide a tick, and ticks divide the output interval [ps]."""
-LONGEST_PUMP_STEP = 0.01
-"""While the pulse is on [ps]."""
+"""Steps divide a tick, and ticks divide the intervals between outputs [ps]."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,57 +31,68 @@ class Step:
 
 @dataclasses.dataclass(frozen=True)
 class StepPlan:
-    """All steps from 0 to the end. Ladders are (end of phase, steps per tick)."""
+    """All steps from 0 to the end."""
 
     output_every: float
     """Interval of the series output [ps]."""
     end: float
-    """[ps], a multiple of `output_every`."""
+    """[ps]"""
     phases: tuple[tuple[float, int], ...]
     """(end [ps], steps per tick) of each phase; ends are rounded up to ticks."""
     switches: tuple[float, ...] = ()
-    """Times at which scattering changes [ps], multiples of `output_every`."""
-
-    @property
-    def ticks_per_output(self) -> int:
-        """How many ticks make an output interval."""
-        return math.ceil(self.output_every / LONGEST_TICK - 1e-9)
+    """Times at which scattering changes [ps]."""
+    stops: tuple[float, ...] = ()
+    """Further times at which a step must end [ps]: outputs beside those of the series."""
 
     @property
     def tick(self) -> float:
-        """[ps]"""
-        return self.output_every / self.ticks_per_output
+        """Longest step [ps]: the output interval or a whole part of it."""
+        return self.output_every / math.ceil(self.output_every / LONGEST_TICK - 1e-9)
 
-    @property
-    def outputs(self) -> int:
-        """Number of series outputs, with the one at t = 0."""
-        return round(self.end / self.output_every) + 1
+    @functools.cached_property
+    def output_times(self) -> Array:
+        """Times of the series outputs [ps]: the multiples of `output_every`, and the end."""
+        return np.array(multiples(self.output_every, self.end))
 
-    def output_time(self, index: int) -> float:
-        """Time of a series output [ps]."""
-        return index * self.output_every
+    @functools.cached_property
+    def marks(self) -> list[float]:
+        """All times from 0 on at which a step must end [ps]."""
+        marks = list(self.output_times)
+        for time in (*self.switches, *self.stops):
+            if time < self.end and min(abs(time - mark) for mark in marks) > 1e-9 * self.tick:
+                marks.append(time)
+        return sorted(map(float, marks))
 
     def steps(self) -> list[Step]:
         """All steps in order."""
-        out = []
-        per_output = self.ticks_per_output
-        for tick in range((self.outputs - 1) * per_output):
-            start = self.output_time(tick // per_output) + (tick % per_output) * self.tick
-            count = next((n for end, n in self.phases[:-1] if start < end - 1e-9 * self.tick), self.phases[-1][1])
-            stage = sum(start > time - 1e-9 * self.tick for time in self.switches)
-            size = self.tick / count
-            out += [Step(start + i * size, size, stage) for i in range(count)]
-        return out
+        steps = []
+        for start, stop in itertools.pairwise(self.marks):
+            length = stop - start
+            length = self.output_every if abs(length - self.output_every) < 1e-9 * self.tick else round(length, 12)
+            ticks = math.ceil(length / LONGEST_TICK - 1e-9)
+            for number in range(ticks):
+                begin = start + number * (length / ticks)
+                per_tick = next((n for end, n in self.phases[:-1] if begin < end - 1e-9 * self.tick), self.phases[-1][1])
+                count = steps_per_tick(length / ticks, self.tick / per_tick)
+                size = length / ticks / count
+                stage = sum(begin > time - 1e-9 * self.tick for time in self.switches)
+                steps += [Step(begin + i * size, size, stage) for i in range(count)]
+        return steps
 
     def describe(self) -> str:
         """Step sizes of the phases, for people."""
         return ", ".join(f"{1000 * self.tick / n:.4g} fs to {end:g} ps" for end, n in self.phases)
 
-    def boundaries(self) -> NDArray[np.int64]:
-        """Number of steps done when each series output is due, shape (outputs,)."""
+    def steps_until(self, times: Iterable[float]) -> NDArray[np.int64]:
+        """Number of steps done at some of the marks, same shape as `times` [ps]."""
         starts = np.array([step.start for step in self.steps()] + [self.end])
-        due = np.array([self.output_time(i) for i in range(self.outputs)])
-        return np.searchsorted(starts, due - 1e-9 * self.tick)
+        return np.searchsorted(starts, np.asarray(list(times)) - 1e-9 * self.tick)
+
+
+def multiples(every: float, end: float) -> list[float]:
+    """0, every, 2·every, … and `end` [ps]."""
+    count = math.ceil(end / every * (1 - 1e-12) - 1e-9)
+    return [*(i * every for i in range(count)), end]
 
 
 def steps_per_tick(tick: float, size: float) -> int:
@@ -89,8 +100,10 @@ def steps_per_tick(tick: float, size: float) -> int:
     return max(1, math.ceil(tick / size - 1e-9))
 
 
-def plan(output_every: float, end: float, phases: Sequence[tuple[float, float]], switches: Sequence[float]) -> StepPlan:
+def plan(
+    output_every: float, end: float, phases: Sequence[tuple[float, float]], switches: Sequence[float], stops: Sequence[float] = ()
+) -> StepPlan:
     """Plan with steps of at most the given sizes: `phases` are (end, size) [ps]."""
     tick = StepPlan(output_every, end, ()).tick
-    ladder = tuple((until, steps_per_tick(tick, size)) for until, size in phases)
-    return StepPlan(output_every, end, ladder, tuple(t for t in switches if 0 < t < end))
+    counts = tuple((until, steps_per_tick(tick, size)) for until, size in phases)
+    return StepPlan(output_every, end, counts, tuple(t for t in switches if 0 < t < end), tuple(t for t in stops if 0 < t < end))

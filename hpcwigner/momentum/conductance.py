@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from hpcwigner.exciton.constants import HBAR, HBAR2_OVER_M0, HBAR_OVER_M0
 from hpcwigner.exciton.phonons import AcousticPhonon, OpticalPhonon, bose
-from hpcwigner.momentum.cells import EnergyGrid
+from hpcwigner.momentum.cells import EnergyCells
+from hpcwigner.momentum.equilibrium import Equilibrium
 
 Array = NDArray[np.float64]
 Phonon = AcousticPhonon | OpticalPhonon
@@ -42,18 +43,18 @@ class Conductance:
     values: Array
     """c_m[to, from], shape (m, cell of `final`, cell of `initial`)."""
 
-    def add_to(self, total: Array, order: int, grid: EnergyGrid) -> None:
+    def add_to(self, total: Array, order: int, cells: EnergyCells) -> None:
         """Adds harmonic `order` of emission and of the reverse absorption to `total`, shape (cell, cell)."""
-        to, start = grid.slices[self.final], grid.slices[self.initial]
+        to, start = cells.slices[self.final], cells.slices[self.initial]
         total[to, start] += self.values[order]
         total[start, to] += self.values[order].T
 
 
-def conductance(phonon: Phonon, grid: EnergyGrid, orders: int, rule: Quadrature) -> Array:
+def conductance(phonon: Phonon, equilibrium: Equilibrium, orders: int, rule: Quadrature) -> Array:
     """c_m[to, from] of one emission process for harmonics 0…`orders`: shape (m, cell of final, cell of initial valley)."""
     if isinstance(phonon, AcousticPhonon):
-        return _acoustic(phonon, grid, orders, rule)
-    return _optical(phonon, grid, orders, rule)
+        return _acoustic(phonon, equilibrium, orders, rule)
+    return _optical(phonon, equilibrium, orders, rule)
 
 
 def _cell_sums(target: NDArray[np.int64], source: NDArray[np.int64], values: Array, shape: tuple[int, int]) -> Array:
@@ -62,24 +63,25 @@ def _cell_sums(target: NDArray[np.int64], source: NDArray[np.int64], values: Arr
     return np.stack([np.bincount(pair, row, shape[0] * shape[1]).reshape(shape) for row in values])
 
 
-def _optical(phonon: OpticalPhonon, grid: EnergyGrid, orders: int, rule: Quadrature) -> Array:
+def _optical(phonon: OpticalPhonon, equilibrium: Equilibrium, orders: int, rule: Quadrature) -> Array:
     """Emission of a phonon of constant energy: source and target cells overlap in pieces after a shift by ħω."""
-    initial, final = grid.valleys.index(phonon.initial), grid.valleys.index(phonon.final)
+    cells = equilibrium.cells
+    initial, final = cells.valleys.index(phonon.initial), cells.valleys.index(phonon.final)
     shift = phonon.initial.energy - phonon.energy - phonon.final.energy  # final kinetic − initial kinetic energy
-    breaks = np.union1d(grid.edges(initial) + shift, grid.edges(final))
-    breaks = breaks[(breaks >= max(shift, 0.0)) & (breaks <= grid.edges(final)[-1])]
+    breaks = np.union1d(cells.edges(initial) + shift, cells.edges(final))
+    breaks = breaks[(breaks >= max(shift, 0.0)) & (breaks <= cells.edges(final)[-1])]
     lower, width = breaks[:-1], np.diff(breaks)
-    keep = width > 1e-9 * grid.width(final)  # edges that agree up to rounding
+    keep = width > 1e-9 * cells.width(final)  # edges that agree up to rounding
     nodes, weights = np.polynomial.legendre.leggauss(rule.points)
     energy = (lower[keep, None] + width[keep, None] * (0.5 + 0.5 * nodes)).ravel()
     weight = (0.5 * width[keep, None] * weights).ravel()
     theta = (np.arange(rule.angles) + 0.5) * np.pi / rule.angles
     rate = phonon.rate(phonon.initial.momentum(energy - shift)[:, None], phonon.final.momentum(energy)[:, None], theta[None, :])
     harmonics = np.cos(np.outer(np.arange(orders + 1), theta)) @ rate.T / rule.angles
-    emission = 1 + bose(np.array(phonon.energy), grid.temperature)
-    harmonics *= weight * emission * grid.equilibrium_density(initial, energy - shift)
-    shape = grid.counts[final], grid.counts[initial]
-    return _cell_sums(grid.cell_within(final, energy), grid.cell_within(initial, energy - shift), harmonics, shape)
+    emission = 1 + bose(np.array(phonon.energy), equilibrium.temperature)
+    harmonics *= weight * emission * equilibrium.density(initial, energy - shift)
+    shape = cells.counts[final], cells.counts[initial]
+    return _cell_sums(cells.cell_within(final, energy), cells.cell_within(initial, energy - shift), harmonics, shape)
 
 
 def sound_momentum(phonon: AcousticPhonon) -> float:
@@ -87,7 +89,7 @@ def sound_momentum(phonon: AcousticPhonon) -> float:
     return phonon.valley.mass * phonon.sound_velocity / HBAR_OVER_M0
 
 
-def _acoustic(phonon: AcousticPhonon, grid: EnergyGrid, orders: int, rule: Quadrature) -> Array:
+def _acoustic(phonon: AcousticPhonon, equilibrium: Equilibrium, orders: int, rule: Quadrature) -> Array:
     """Inelastic acoustic emission, with energy and momentum conserved exactly.
 
     Momenta that satisfy both conservation laws, in units of Q_s = Mv/ħ (energies of E_s = ħ²Q_s²/2M):
@@ -95,13 +97,14 @@ def _acoustic(phonon: AcousticPhonon, grid: EnergyGrid, orders: int, rule: Quadr
     ∫dε' ∫dε ∫dθ/2π δ(ε' − ε − ħvq) … = (4E_s/π) ∫dξ ∫dχ QQ' …: no singularity is left, not even at the threshold
     Q' = 2Q_s. ξ is integrated piecewise between the energies at which Q' or Q enters another cell.
     """
-    valley = grid.valleys.index(phonon.valley)
+    cells = equilibrium.cells
+    valley = cells.valleys.index(phonon.valley)
     momentum = sound_momentum(phonon)
     energy = HBAR2_OVER_M0 * momentum**2 / (2 * phonon.valley.mass)
     nodes, weights = np.polynomial.legendre.leggauss(rule.points)
     chi_nodes, chi_weights = np.polynomial.legendre.leggauss(2 * rule.angles)
     chi = 0.25 * np.pi * (1 + chi_nodes)
-    edges = np.sqrt(grid.edges(valley) / energy)
+    edges = np.sqrt(cells.edges(valley) / energy)
     # cosh ξ at which Q' or Q crosses an edge, up to the grid's top, and a few more for wide cells; shape (χ, break)
     sine = np.sin(chi)[:, None]
     few = np.cosh(np.arange(0.25, np.arccosh(edges[-1] + 1), 0.25)) + 0 * sine
@@ -116,14 +119,14 @@ def _acoustic(phonon: AcousticPhonon, grid: EnergyGrid, orders: int, rule: Quadr
     transfer = 2 * momentum * np.cosh(xi) * np.sin(chi)
     theta = 2 * np.arctan(np.tanh(xi) * np.tan(chi))
     weight = weight * 4 * energy / np.pi * source * target * phonon.rate(transfer)
-    weight *= 1 + bose(HBAR * phonon.sound_velocity * transfer, grid.temperature)
-    weight *= grid.equilibrium_density(valley, energy * source**2)
+    weight *= 1 + bose(HBAR * phonon.sound_velocity * transfer, equilibrium.temperature)
+    weight *= equilibrium.density(valley, energy * source**2)
     harmonics = np.cos(np.outer(np.arange(orders + 1), theta)) * weight
-    cells = grid.cell_within(valley, energy * target**2), grid.cell_within(valley, energy * source**2)
-    shape = grid.counts[valley], grid.counts[valley]
-    jump = HBAR * phonon.sound_velocity * transfer / grid.width(valley)
-    sums = _cell_sums(*cells, harmonics, shape)
-    return _without_cell_diffusion(sums, _cell_sums(*cells, harmonics * jump**2, shape))
+    pairs = cells.cell_within(valley, energy * target**2), cells.cell_within(valley, energy * source**2)
+    shape = cells.counts[valley], cells.counts[valley]
+    jump = HBAR * phonon.sound_velocity * transfer / cells.width(valley)
+    sums = _cell_sums(*pairs, harmonics, shape)
+    return _without_cell_diffusion(sums, _cell_sums(*pairs, harmonics * jump**2, shape))
 
 
 def _without_cell_diffusion(sums: Array, squared: Array) -> Array:

@@ -34,20 +34,22 @@ class AngularTransform:
         self.forwards = _rows(np.where(alike, angles.to_harmonics[:, member], 0.0))
         self._backwards = _rows(np.where(alike.T, angles.from_harmonics[member], 0.0))
         # Several points at a time, so that each harmonic is written in long runs.
-        self.few = max(1, CACHE // (8 * angles.count * cells))
-        self.work = np.zeros((self.few * angles.count, cells))
+        self.work = np.zeros((self.points_at_once(angles, cells) * angles.count, cells))
 
-    def forward(self, state: Array, slots: Array, index: int, factor: float = 1.0, minus: int | None = None) -> None:
-        """slots[:, :, index] = factor · harmonics of `state` − slots[:, :, minus].
+    @staticmethod
+    def points_at_once(angles: Angles, cells: int) -> int:
+        """How many points are processed together, so that their angles stay in the core's own cache."""
+        return max(1, CACHE // (8 * angles.count * cells))
+
+    def forward(self, state: Array, slots: Array, index: int, factor: float = 1.0, add: bool = False) -> None:
+        """slots[:, :, index] = factor · harmonics of `state`, or grows by them.
 
         `state` (point, angle, cell) and `slots` (harmonic, point, slot, cell) are contiguous.
         """
         points, angles = state.shape[:2]
         every, second = np.arange(points), scaled(self.forwards, factor)
-        target, shift = slot_rows(slots, index, minus)
-        kernels.transform(
-            every, every, self.fold, second, flat(state), (angles, 1, 0), self.work, flat(slots), target, shift, False
-        )
+        target, _ = slot_rows(slots, index, None)
+        kernels.transform(every, every, self.fold, second, flat(state), (angles, 1, 0), self.work, flat(slots), target, 0, add)
 
     def backward(self, harmonics: Array, out: Array, add: bool = False) -> None:
         """`out` (point, angle, cell) becomes the state with these harmonics (harmonic, point, cell), or grows by it."""

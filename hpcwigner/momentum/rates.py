@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from hpcwigner.exciton.constants import HBAR
 from hpcwigner.exciton.phonons import AcousticPhonon, Couplings, OpticalPhonon, bose
-from hpcwigner.momentum.cells import EnergyGrid
+from hpcwigner.momentum.cells import EnergyCells
 from hpcwigner.momentum.conductance import Conductance, Phonon, Quadrature, conductance, sound_momentum
+from hpcwigner.momentum.equilibrium import Equilibrium
 from hpcwigner.runtime.parallel import NodeShared
 
 Array = NDArray[np.float64]
@@ -30,12 +31,17 @@ class Rates:
     The large arrays exist once per node of `comm`.
     """
 
-    grid: EnergyGrid
+    equilibrium: Equilibrium
     shared: NodeShared
     """Intravalley and intervalley rates, shape (2, m, cell, cell)."""
     formation: Array
     """Γ_{Q,0} into each cell from coherent excitons of the bright valley: within the valley, to others; shape (2, cell)."""
     comm: MPI.Intracomm
+
+    @property
+    def cells(self) -> EnergyCells:
+        """The energy cells."""
+        return self.equilibrium.cells
 
     @property
     def intravalley(self) -> Array:
@@ -65,7 +71,7 @@ class Rates:
     def build(
         cls,
         couplings: Couplings,
-        grid: EnergyGrid,
+        equilibrium: Equilibrium,
         orders: int,
         bright_valley: int,
         quadrature: Quadrature | None = None,
@@ -76,9 +82,10 @@ class Rates:
         Groups of processes are dealt out over the ranks of each node and summed in their order, so that the result does not
         depend on the number of ranks, to the last bit.
         """
-        groups = _groups(couplings, grid)
-        scratch, conductances = _conductances(groups, grid, orders, quadrature or Quadrature(), comm)
-        shared = NodeShared(comm, (2, orders + 1, grid.size, grid.size))
+        cells = equilibrium.cells
+        groups = _groups(couplings, cells)
+        scratch, conductances = _conductances(groups, equilibrium, orders, quadrature or Quadrature(), comm)
+        shared = NodeShared(comm, (2, orders + 1, cells.size, cells.size))
 
         def add_up(part: int) -> None:
             intervalley, order = divmod(part, orders + 1)
@@ -86,12 +93,12 @@ class Rates:
             total[...] = 0.0
             for group, block in zip(groups, conductances, strict=True):
                 if group.intervalley == bool(intervalley):
-                    block.add_to(total, order, grid)
-            total /= grid.equilibrium
+                    block.add_to(total, order, cells)
+            total /= equilibrium.population
 
         shared.fill(2 * (orders + 1), add_up)
         scratch.free()
-        return cls(grid, shared, formation_rates(couplings, grid, bright_valley), comm)
+        return cls(equilibrium, shared, formation_rates(couplings, equilibrium, bright_valley), comm)
 
 
 def generator(in_scattering: Array) -> Array:
@@ -112,81 +119,82 @@ class _Group:
     processes: tuple[Phonon, ...]
 
 
-def _groups(couplings: Couplings, grid: EnergyGrid) -> list[_Group]:
+def _groups(couplings: Couplings, cells: EnergyCells) -> list[_Group]:
     """All emission processes in the order of the material; between two valleys there is one from either."""
     found: dict[tuple[bool, int, int], list[Phonon]] = {}
     for acoustic in couplings.acoustic:
-        valley = grid.valleys.index(acoustic.valley)
+        valley = cells.valleys.index(acoustic.valley)
         found.setdefault((False, valley, valley), []).append(acoustic)
     for optical in couplings.optical:
         for process in optical.directions():
-            ends = grid.valleys.index(process.final), grid.valleys.index(process.initial)
+            ends = cells.valleys.index(process.final), cells.valleys.index(process.initial)
             found.setdefault((process.intervalley, *ends), []).append(process)
     return [_Group(*key, tuple(processes)) for key, processes in found.items()]
 
 
 def _conductances(
-    groups: list[_Group], grid: EnergyGrid, orders: int, rule: Quadrature, comm: MPI.Intracomm
+    groups: list[_Group], equilibrium: Equilibrium, orders: int, rule: Quadrature, comm: MPI.Intracomm
 ) -> tuple[NodeShared, list[Conductance]]:
     """Conductances of each group, in memory that the node's ranks share and the caller frees. Collective."""
-    shapes = [(orders + 1, grid.counts[group.final], grid.counts[group.initial]) for group in groups]
+    shapes = [(orders + 1, equilibrium.cells.counts[group.final], equilibrium.cells.counts[group.initial]) for group in groups]
     ends = np.cumsum([math.prod(shape) for shape in shapes])
     scratch = NodeShared(comm, (int(ends[-1]),))
     views = [part.reshape(shape) for part, shape in zip(np.split(scratch.array, ends[:-1]), shapes, strict=True)]
 
     def compute(number: int) -> None:
-        views[number][...] = sum(conductance(process, grid, orders, rule) for process in groups[number].processes)
+        views[number][...] = sum(conductance(process, equilibrium, orders, rule) for process in groups[number].processes)
 
     scratch.fill(len(groups), compute)
     return scratch, [Conductance(g.final, g.initial, view) for g, view in zip(groups, views, strict=True)]
 
 
-def formation_rates(couplings: Couplings, grid: EnergyGrid, bright_valley: int) -> Array:
+def formation_rates(couplings: Couplings, equilibrium: Equilibrium, bright_valley: int) -> Array:
     """Γ_{Q,0} [1/ps] from coherent excitons (Q = 0, exactly) into each cell, without and with change of valley: (2, cell)."""
-    formation = np.zeros((2, grid.size))
-    bright = grid.valleys[bright_valley]
+    formation = np.zeros((2, equilibrium.cells.size))
+    bright = equilibrium.cells.valleys[bright_valley]
     for acoustic in couplings.acoustic:
         if acoustic.valley is bright:
-            formation[0] += _acoustic_formation(acoustic, grid, bright_valley)
+            formation[0] += _acoustic_formation(acoustic, equilibrium, bright_valley)
     for optical in couplings.optical:
         for process in optical.directions():
             if process.initial is bright:
-                formation[int(process.intervalley)] += _optical_formation(process, grid)
+                formation[int(process.intervalley)] += _optical_formation(process, equilibrium)
     return formation
 
 
-def _acoustic_formation(phonon: AcousticPhonon, grid: EnergyGrid, valley: int) -> Array:
+def _acoustic_formation(phonon: AcousticPhonon, equilibrium: Equilibrium, valley: int) -> Array:
     """Absorption from Q = 0: Q = 2Q_s, where dε/dQ = 2ħv makes the energy delta count twice."""
     momentum = 2 * sound_momentum(phonon)
     energy = np.array(HBAR * phonon.sound_velocity * momentum)
-    rate = 2 * phonon.rate(np.array(momentum)) * bose(energy, grid.temperature)
-    return _deposit(grid, valley, float(energy), float(rate))
+    rate = 2 * phonon.rate(np.array(momentum)) * bose(energy, equilibrium.temperature)
+    return _deposit(equilibrium, valley, float(energy), float(rate))
 
 
-def _optical_formation(phonon: OpticalPhonon, grid: EnergyGrid) -> Array:
+def _optical_formation(phonon: OpticalPhonon, equilibrium: Equilibrium) -> Array:
     """Emission and absorption of a phonon of constant energy from Q = 0."""
-    final = grid.valleys.index(phonon.final)
-    formation = np.zeros(grid.size)
-    number = bose(np.array(phonon.energy), grid.temperature)
+    cells = equilibrium.cells
+    final = cells.valleys.index(phonon.final)
+    formation = np.zeros(cells.size)
+    number = bose(np.array(phonon.energy), equilibrium.temperature)
     for change, occupation in ((-phonon.energy, number + 1), (phonon.energy, number)):
         kinetic = phonon.initial.energy + change - phonon.final.energy
-        if 0 <= kinetic < grid.edges(final)[-1]:
+        if 0 <= kinetic < cells.edges(final)[-1]:
             momentum = phonon.final.momentum(np.array(kinetic))
             rate = phonon.rate(np.array(0.0), momentum, np.array(0.0)) * occupation
-            formation += _deposit(grid, final, kinetic, float(rate))
+            formation += _deposit(equilibrium, final, kinetic, float(rate))
     return formation
 
 
-def _deposit(grid: EnergyGrid, valley: int, kinetic: float, rate: float) -> Array:
+def _deposit(equilibrium: Equilibrium, valley: int, kinetic: float, rate: float) -> Array:
     """Puts a rate at one energy into the two nearest cells so that number and mean energy are right.
 
     Phonon energies often fall on a cell edge; the split makes the result independent of rounding there.
     """
-    cells = grid.slices[valley]
-    energies = grid.kinetic_energy[cells]
-    out = np.zeros(grid.size)
+    own = equilibrium.cells.slices[valley]
+    energies = equilibrium.kinetic_energy[own]
+    out = np.zeros(equilibrium.cells.size)
     upper = int(np.clip(np.searchsorted(energies, kinetic), 1, len(energies) - 1))
     share = np.clip((kinetic - energies[upper - 1]) / (energies[upper] - energies[upper - 1]), 0.0, 1.0)
-    out[cells.start + upper - 1] = rate * (1 - share)
-    out[cells.start + upper] = rate * share
+    out[own.start + upper - 1] = rate * (1 - share)
+    out[own.start + upper] = rate * share
     return out

@@ -1,4 +1,4 @@
-"""Population, width and diffusion coefficient of each valley, with the exact budget of D_v (DESIGN §1, §6).
+"""Population, width and diffusion coefficient of each valley, with the exact budgets of D_v, of number and of energy.
 
 Everything follows from three spatial moments per energy cell of the angular harmonics,
 M0 = ∫û_0, M1 = ∫r·Q̂ u, M2 = ∫r² û_0, whether they come from a grid or from the closed moment equations.
@@ -7,15 +7,18 @@ M0 = ∫û_0, M1 = ∫r·Q̂ u, M2 = ∫r² û_0, whether they come from a grid 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcwigner.terms.scattering import Scattering
+from hpcwigner.momentum.equilibrium import Equilibrium
 
 Array = NDArray[np.float64]
 
+
 PARTS = ("drift", "interv", "source", "radiative")
+"""Causes of D_v in every problem."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,19 +31,46 @@ class SpatialMoments:
 
 
 @dataclasses.dataclass(frozen=True)
+class Entry:
+    """What a term contributes to rates of change."""
+
+    number: Array
+    """∂t n_v [1/ps], shape (valley,)."""
+    second: Array
+    """∂t ∫r²N_v dr [nm²/ps], shape (valley,)."""
+    power: float
+    """∂t of the energy of all excitons, valley bottoms included [meV/ps]."""
+
+    def __add__(self, other: Entry) -> Entry:
+        return Entry(self.number + other.number, self.second + other.second, self.power + other.power)
+
+
+@dataclasses.dataclass(frozen=True)
 class Budget:
-    """Per valley, each of shape (valley,)."""
+    """All excitons at one time, and what changes them; arrays have shape (valley,)."""
 
     population: Array
     """n_v"""
     width_squared: Array
     """w_v² [nm²]"""
-    parts: dict[str, Array]
-    """D_v by cause [nm²/ps], keys `PARTS`."""
+    energy: float
+    """Of all excitons, valley bottoms included [meV]."""
+    entries: Mapping[str, Entry]
+    """By part: drift, interv, source, radiative, …"""
     pl: float
     """γ times the light-cone population [1/ps]."""
     coherent: float
     """|p0|²"""
+
+    @property
+    def parts(self) -> dict[str, Array]:
+        """D_v by cause [nm²/ps]: ¼ [∂t∫r²N_v − w_v² ∂t n_v]/n_v of each term; 0 for those of PARTS that no term has."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            parts = {
+                name: np.asarray(0.25 * (entry.second - self.width_squared * entry.number) / self.population)
+                for name, entry in self.entries.items()
+            }
+        return {name: np.zeros_like(self.population) for name in PARTS} | parts
 
     @property
     def diffusion(self) -> Array:
@@ -48,26 +78,13 @@ class Budget:
         return np.asarray(sum(self.parts.values()))
 
 
-def budget(moments: SpatialMoments, scattering: Scattering, coherent: float, source_width_squared: float) -> Budget:
-    """D_v = ¼ [∫r²∂tN_v − w_v² ∂t n_v]/n_v from the state, split by the term of the equation that causes it.
-
-    `coherent` is |p0|² now (times the generated population), `source_width_squared` is w0² [nm²].
-    """
-    grid = scattering.grid
-    population = grid.valley_sum(moments.zeroth)
+def budget(
+    moments: SpatialMoments, entries: Mapping[str, Entry], equilibrium: Equilibrium, light: Array, coherent: float
+) -> Budget:
+    """Budget of some moments. `light` is the radiative loss of each cell [1/ps], `coherent` is |p0|² now."""
+    cells = equilibrium.cells
+    population = cells.valley_sum(moments.zeroth)
     with np.errstate(divide="ignore", invalid="ignore"):
-        width = np.where(population > 0, grid.valley_sum(moments.second) / population, np.nan)
-
-        def part(second: Array, zeroth: Array) -> Array:
-            return np.asarray(0.25 * (second - width * zeroth) / population)
-
-        formed = coherent * grid.valley_sum(scattering.formation)
-        lost = [-grid.valley_sum(scattering.loss * m) for m in (moments.second, moments.zeroth)]
-        transfer = scattering.valley_transfer
-        parts = {
-            "drift": part(2 * grid.valley_sum(grid.velocity * moments.first), np.zeros_like(population)),
-            "interv": part(transfer @ moments.second, transfer @ moments.zeroth),
-            "source": part(formed * source_width_squared, formed),
-            "radiative": part(*lost),
-        }
-    return Budget(population, width, parts, float(scattering.loss @ moments.zeroth), coherent)
+        width = np.where(population > 0, cells.valley_sum(moments.second) / population, np.nan)
+    energy = float(equilibrium.total_energy @ moments.zeroth)
+    return Budget(population, width, energy, entries, float(light @ moments.zeroth), coherent)

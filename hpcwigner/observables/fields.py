@@ -12,8 +12,8 @@ from hpcwigner.exciton.constants import BOLTZMANN
 from hpcwigner.momentum.angles import Angles
 from hpcwigner.momentum.harmonics import AngularSums
 from hpcwigner.observables.budget import SpatialMoments
+from hpcwigner.observables.series import PointRates
 from hpcwigner.space.grid import Decomposition
-from hpcwigner.terms.scattering import Scattering
 
 Array = NDArray[np.float64]
 
@@ -76,9 +76,9 @@ class SpatialMomentSums:
 class LocalState:
     """A state on a rank's block, seen through what fields are made of. Each part is made when it is first asked for."""
 
-    def __init__(self, directions: Array, decomposition: Decomposition, scattering: Scattering, moments: SpatialMoments) -> None:
+    def __init__(self, directions: Array, decomposition: Decomposition, rates: PointRates, moments: SpatialMoments) -> None:
         """`directions` are the state's `Directions`; `moments` are those of the same state (for c_v)."""
-        self.decomposition, self.scattering = decomposition, scattering
+        self.decomposition, self.rates = decomposition, rates
         self.isotropic, self.directed = directions[0], directions[1:]
         self._moments = moments
 
@@ -89,18 +89,18 @@ class LocalState:
     @functools.cached_property
     def density(self) -> Array:
         """N_v [1/nm²; slab 1/nm], shape (valley, x, y)."""
-        return self.shaped(self.scattering.grid.valley_sum(self.isotropic))
+        return self.shaped(self.rates.equilibrium.cells.valley_sum(self.isotropic))
 
     @functools.cached_property
     def pl(self) -> Array:
         """γ times the light-cone population [1/nm²/ps; slab 1/nm/ps], shape (x, y)."""
-        return (self.isotropic @ self.scattering.loss).reshape(self.decomposition.local_shape[:2])
+        return (self.isotropic @ self.rates.light).reshape(self.decomposition.local_shape[:2])
 
     @functools.cached_property
     def shape_variation(self) -> Array:
         """η_v = ∂tN_v|scat − c_v N_v [as pl], shape (valley, x, y)."""
-        transfer, zeroth = self.scattering.valley_transfer, self._moments.zeroth
-        population = self.scattering.grid.valley_sum(zeroth)
+        transfer, zeroth = self.rates.valley_transfer, self._moments.zeroth
+        population = self.rates.equilibrium.cells.valley_sum(zeroth)
         with np.errstate(divide="ignore", invalid="ignore"):
             growth = np.where(population > 0, transfer @ zeroth / population, 0.0)
         return self.shaped(self.isotropic @ transfer.T) - growth[:, None, None] * self.density
@@ -152,8 +152,8 @@ def shape_variation_normalized(state: LocalState) -> Array:
 
 def kinetic_energy(state: LocalState) -> Array:
     """Mean kinetic energy [meV] at each place, shape (valley, x, y). Collective."""
-    grid = state.scattering.grid
-    return state.per_exciton(state.shaped(grid.valley_sum(state.isotropic * grid.kinetic_energy)))
+    equilibrium = state.rates.equilibrium
+    return state.per_exciton(state.shaped(equilibrium.cells.valley_sum(state.isotropic * equilibrium.kinetic_energy)))
 
 
 def temperature(state: LocalState) -> Array:
@@ -172,7 +172,7 @@ def anisotropy_y(state: LocalState) -> Array:
 
 
 def _mean_direction(state: LocalState, axis: int) -> Array:
-    return state.per_exciton(state.shaped(state.scattering.grid.valley_sum(state.directed[axis])))
+    return state.per_exciton(state.shaped(state.rates.equilibrium.cells.valley_sum(state.directed[axis])))
 
 
 def undershoot(density: Array, comm: MPI.Intracomm) -> Array:

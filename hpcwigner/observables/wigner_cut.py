@@ -1,4 +1,4 @@
-"""The Wigner function along a line through the middle of the sample."""
+"""The Wigner function on the line y = 0 with momentum along x, and of a slab in every direction of motion."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from hpcwigner.exciton.constants import HBAR2_OVER_M0
 from hpcwigner.momentum.angles import Angles
-from hpcwigner.momentum.cells import EnergyGrid
+from hpcwigner.momentum.cells import EnergyCells
 from hpcwigner.observables.fields import centre_weights
 from hpcwigner.space.grid import Decomposition
 
@@ -15,29 +15,29 @@ Array = NDArray[np.float64]
 
 
 class WignerCut:
-    """Occupations per state along x, on a common grid of momenta."""
+    """Occupations per state on a momentum grid that all valleys share; NaN above a valley's cutoff."""
 
     POINTS = 401
 
-    def __init__(self, decomposition: Decomposition, angles: Angles, energies: EnergyGrid) -> None:
-        self.decomposition, self.energies = decomposition, energies
-        mass = np.array([v.mass for v in energies.valleys])
-        tops = np.array([energies.energy_max - v.energy for v in energies.valleys])
+    def __init__(self, decomposition: Decomposition, angles: Angles, cells: EnergyCells) -> None:
+        self.decomposition = decomposition
+        mass = np.array([v.mass for v in cells.valleys])
+        tops = np.array(cells.tops)
         largest = float(np.sqrt(2 * mass * tops / HBAR2_OVER_M0).max())
         half = np.linspace(0.0, largest, self.POINTS // 2 + 1)
         self.k = np.concatenate((-half[:0:-1], half))  # symmetric to the last bit, so that ±k fall into the same cell
         """[1/nm]"""
         kinetic = HBAR2_OVER_M0 * self.k**2 / (2 * mass[:, None])
         self._inside = kinetic <= tops[:, None]
-        self._cells = np.stack([energies.cell_at(v, row) for v, row in enumerate(kinetic)])
+        self._cells = np.stack([cells.cell_at(v, row) for v, row in enumerate(kinetic)])
         self._angle = np.where(self.k >= 0, 0, angles.number // 2)
-        self._states_per_angle, self._angles = energies.states / angles.number, angles
+        self._states_per_angle, self._angles = cells.states / angles.number, angles
         self._row_weights = centre_weights(decomposition, 1)
         self._column = decomposition.comm.Split(color=decomposition.position[0], key=decomposition.position[1])
 
     @property
     def writes(self) -> bool:
-        """Whether this rank holds its column's result."""
+        """Whether this rank holds the results of `along_x` for its column of ranks."""
         return bool(self._column.rank == 0)
 
     def along_x(self, u: Array) -> Array:

@@ -1,10 +1,12 @@
-"""From the input to the problem in plain numbers: the one builder that knows the input file's keys."""
+"""From the input to the list of terms in plain numbers: the one builder that knows the input file's keys."""
 
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import functools
 import math
+from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -14,26 +16,37 @@ from numpy.typing import NDArray
 from hpcwigner.exciton.materials import Material
 from hpcwigner.exciton.radiation import LightCone
 from hpcwigner.exciton.valley import ExcitonValleys
-from hpcwigner.integrators import exponential as etd
+from hpcwigner.integrators.exponential import SCHEMES
 from hpcwigner.integrators.steps import plan
 from hpcwigner.momentum.angles import Angles
-from hpcwigner.momentum.cells import EnergyGrid
-from hpcwigner.momentum.rates import Rates
-from hpcwigner.observables.budget import Budget
+from hpcwigner.momentum.cells import EnergyCells
+from hpcwigner.momentum.equilibrium import Equilibrium
+from hpcwigner.observables.budget import Budget, Entry, SpatialMoments, budget
 from hpcwigner.problem import kinetics
 from hpcwigner.problem.config import Config, StepPhase
-from hpcwigner.reference import choice as ladder
+from hpcwigner.problem.config import Injection as InjectionInput
+from hpcwigner.problem.config import Pump as PumpInput
+from hpcwigner.problem.initial import InitialState
+from hpcwigner.reference.moment_problem import MomentProblem
+from hpcwigner.reference.step_choice import Choice, NoStepsError, choose
 from hpcwigner.runtime.errors import InputError
+from hpcwigner.runtime.parallel import on_first_rank
+from hpcwigner.space import resolution
 from hpcwigner.space.grid import Decomposition, DecompositionError, SpaceGrid, process_grid
 from hpcwigner.space.stencil import runge_kutta, stability_limit
-from hpcwigner.terms.equation import WignerSystem
-from hpcwigner.terms.pump import Pump
-from hpcwigner.terms.scattering import Scattering
+from hpcwigner.terms.drift import Drift
+from hpcwigner.terms.equation import WignerEquation
+from hpcwigner.terms.generator import LocalGenerator
+from hpcwigner.terms.pulse import CoherentPopulation, Intensity
+from hpcwigner.terms.radiation import Loss, Radiation, Recombination
+from hpcwigner.terms.scattering import Scattering, ScatteringStage
+from hpcwigner.terms.sources import CoherentSource, Injection, injection_spectrum
+from hpcwigner.terms.term import Source, Term
 
 AUTO_INTEGRATORS = ("etd2", "etd3")
-"""`auto` takes the cheaper one for the tolerance asked for; the IMEX schemes never are (table in the README)."""
+"""`auto` takes the cheaper one for the tolerance asked for; the IMEX schemes never are (integrators/README.md)."""
 SAFETY = 0.9
-"""Part of the drift's stability limit that steps may use."""
+"""Part of the stability limit of the explicit terms that steps may use."""
 Array = NDArray[np.float64]
 
 
@@ -44,127 +57,265 @@ class Problem:
     config: Config
     """With `auto` values of the momentum grid filled in."""
     material: Material
-    landscape: ExcitonValleys
-    energies: EnergyGrid
+    valleys: ExcitonValleys
+    equilibrium: Equilibrium
     angles: Angles
     space: SpaceGrid
     light_cone: LightCone
-    switches: tuple[float, ...]
-    """Times at which some scattering is switched off [ps]."""
-    scatterings: list[Scattering]
-    """What acts in each stage between switches."""
-    pump: Pump
-    amplitude: float
-    """Total generated population."""
+    formation_rate: float
+    """Γ_0 = Σ Γ_{Q,0}, from coherent excitons [1/ps]."""
+    terms: tuple[Term, ...]
+    """The equation: ∂t u = Σ terms."""
+    initial: InitialState | None
+
+    @property
+    def cells(self) -> EnergyCells:
+        """The energy cells."""
+        return self.equilibrium.cells
 
     @property
     def bright(self) -> str:
         """Name of the valley that shines."""
         return self.material.radiation.bright_valley
 
+    @property
+    def sources(self) -> list[Source]:
+        """The terms that do not depend on the state."""
+        return [term for term in self.terms if isinstance(term, Source)]
+
     @functools.cached_property
-    def moments(self) -> ladder.MomentProblem:
-        """The moment equations of this problem."""
-        time, output = self.config.time, self.config.output
-        return ladder.MomentProblem(self.scatterings, self.pump, self.amplitude, time.end, output.series_every, self.switches)
+    def scattering(self) -> Scattering:
+        """The scattering term."""
+        return next(term for term in self.terms if isinstance(term, Scattering))
+
+    @functools.cached_property
+    def generators(self) -> tuple[LocalGenerator, ...]:
+        """All local linear terms together, by stage of the scattering."""
+        losses = [term for term in self.terms if isinstance(term, Loss)]
+        zero = np.zeros(self.cells.size)
+        loss = sum((term.rate for term in losses), zero)
+        light = sum((term.rate for term in losses if isinstance(term, Radiation)), zero)
+        return tuple(LocalGenerator(stage, loss, light) for stage in self.scattering.stages)
+
+    @property
+    def coherent_decay(self) -> float:
+        """Rate γ + Γ_0 at which |p0|² decays after the pulse [1/ps]."""
+        return self.formation_rate + (self.light_cone.rate if self.config.radiation else 0.0)
+
+    @property
+    def total(self) -> float:
+        """Population generated by all sources, and there at the start."""
+        return sum(source.amplitude for source in self.sources) + (self.initial.population if self.initial else 0.0)
+
+    @functools.cached_property
+    def not_closed(self) -> str:
+        """Why the moment equations do not describe this problem; empty where they do."""
+        reasons = [f"the term {term.name} does not keep them closed" for term in self.terms if not term.keeps_moments_closed]
+        reasons += ["the run starts from an initial state"] if self.initial else []
+        return "; ".join(reasons)
+
+    @functools.cached_property
+    def moments(self) -> MomentProblem:
+        """The moment equations of this problem, or where they are not closed, of a homogeneous sample with the same rates.
+
+        The latter start with the initial state's excitons at one point; they choose steps only.
+        """
+        output, time = self.config.output, self.config.time
+        start = None if self.initial is None else self.initial.moments(self.equilibrium)
+        return MomentProblem(
+            self.generators, self.sources, self.budget, time.end, output.series_every, self.scattering.switches, self.stops, start
+        )
+
+    @property
+    def stops(self) -> tuple[float, ...]:
+        """Times at which a step ends, beside those of the series outputs [ps]."""
+        output, end = self.config.output, self.config.time.end
+        fields = np.arange(1, math.floor(end / output.fields_every * (1 + 1e-12)) + 1) * output.fields_every
+        return tuple(sorted({*fields.tolist(), *output.wigner_at}))
+
+    def generator_at(self, time: float) -> LocalGenerator:
+        """What acts locally at a time [ps]."""
+        return self.generators[self.scattering.stage_at(time)]
+
+    def coherent(self, time: float) -> float:
+        """Population of coherent excitons at a time [ps]."""
+        return sum(source.strength(time) for source in self.sources if source.coherent)
+
+    def budget(self, time: float, moments: SpatialMoments) -> Budget:
+        """Budget of some moments at a time [ps], term by term."""
+        entries: dict[str, Entry] = {}
+        for term in self.terms:
+            entry = term.entry(time, moments)
+            entries[term.part] = entries[term.part] + entry if term.part in entries else entry
+        return budget(moments, entries, self.equilibrium, self.generators[0].light, self.coherent(time))
 
     def largest_step(self, integrator: str) -> float:
-        """Longest step that drift allows [ps]: all plane waves stay bounded while scattering damps them."""
-        rates = (1 / h for h in self.space.spacing[: self.space.dimensions])
-        dx, dy = (*rates, 0.0)[:2]
-        # |cos θ|/Δx + |sin θ|/Δy is largest at one of the angle cells
-        per_speed = float((np.abs(self.angles.cosine) * dx + np.abs(self.angles.sine) * dy).max())
-        courant_rate = per_speed * float(self.energies.velocity.max())
-        if integrator not in etd.SCHEMES:
+        """Longest step that the explicit terms allow [ps]: all plane waves stay bounded while scattering damps them."""
+        courant_rate = float(np.max(sum(np.asarray(term.courant_rate()) for term in self.terms)))
+        if integrator not in SCHEMES:
             return SAFETY * stability_limit(runge_kutta(3)) / courant_rate
-        scheme = etd.SCHEMES[integrator]
-        relaxation = min(float(-s.blocks[1].diagonal().max()) for s in self.scatterings)
+        scheme = SCHEMES[integrator]
+        relaxation = min(generator.slowest_relaxation for generator in self.generators)
 
         def amplification(courant: float, z: Array) -> Array:
             return scheme.amplification(relaxation * courant / courant_rate, courant * z)
 
         return SAFETY * stability_limit(amplification) / courant_rate
 
-    def free(self) -> None:
-        """Gives the memory back that ranks share. Collective; the problem must not be used afterwards."""
-        for scattering in self.scatterings:
-            scattering.shared.free()
+    def peak_loss(self, reference: list[Budget]) -> Array:
+        """Relative peak loss of each valley's profile at the end by numerical dissipation, from the exact budgets."""
+        widths = np.array([b.width_squared for b in reference[1:]])
+        return resolution.flattening(
+            self.equilibrium.mean_square_speed, widths, self.space.spacing[0], self.config.output.series_every
+        )
 
-    def reference(self) -> list[Budget]:
-        """Exact budgets at the series outputs, from the moment equations."""
-        return self.moments.reference()
-
-    def choose_steps(self, reference: list[Budget]) -> ladder.Choice:
+    def choose_steps(self, reference: list[Budget]) -> Choice:
         """Integrator and steps from the input, or chosen beforehand on the moment equations. Raises InputError."""
         time, output = self.config.time, self.config.output
         candidates = AUTO_INTEGRATORS if time.integrator == "auto" else (time.integrator,)
         largest = {name: self.largest_step(name) for name in candidates}
         if time.steps != "auto":
             phases = [(time.end if phase.until is None else phase.until, phase.size) for phase in time.steps]
-            chosen = plan(output.series_every, time.end, phases, self.switches)
+            chosen = plan(output.series_every, time.end, phases, self.scattering.switches, self.stops)
             longest, limit = max(step.size for step in chosen.steps()), largest[candidates[0]] / SAFETY
             if longest > limit:
                 raise InputError(
                     f"time.steps: found a step of {longest:g} ps, expected at most {limit:.3g} ps, "
                     f"the stability limit of the drift on this grid"
                 )
-            return ladder.Choice(candidates[0], chosen)
+            return Choice(candidates[0], chosen)
         try:
-            return ladder.choose(self.moments, largest, time.tolerance, reference)
-        except ladder.NoLadderError as error:
+            return choose(self.moments, largest, time.tolerance, reference)
+        except NoStepsError as error:
             raise InputError(f"time.tolerance: {error}; raise it, or choose another time.integrator") from None
 
-    def wigner_system(self, comm: MPI.Intracomm) -> WignerSystem:
-        """The Wigner equation on the spatial grid, decomposed over `comm`."""
-        decomposition = Decomposition(self.space, comm, (self.angles.count, self.energies.size))
-        return WignerSystem(decomposition, self.angles, self.energies, self.space.gaussian(self.pump.width_squared))
+    def equation(self, comm: MPI.Intracomm) -> WignerEquation:
+        """The Wigner equation on the spatial grid, decomposed over `comm`. Collective."""
+        decomposition = Decomposition(self.space, comm, (self.angles.count, self.cells.size))
+        return WignerEquation(decomposition, self.angles, self.terms)
+
+    def free(self) -> None:
+        """Releases the memory that ranks share. Collective; the problem must not be used afterwards."""
+        for stage in self.scattering.stages:
+            stage.shared.free()
 
 
 def build(config: Config, comm: MPI.Intracomm) -> Problem:
-    """Problem of an input. Raises schema.InputError. Collective."""
-    space = space_grid(config, comm.size)
-    found = kinetics.load(config, comm)
-    problem = assemble(found, space)
-    found.rates.free()
+    """Problem of an input, folded where all terms allow. Raises InputError. Collective."""
+    space_grid(config, comm.size)
+    rates = kinetics.load(config, comm)
+    whole = assemble(rates, whole_grid(config))
+    rates.rates.free()
+    symmetric = frozenset.intersection(*(term.mirrors for term in whole.terms))
+    if whole.initial is not None:
+        symmetric &= whole.initial.mirrors
+    space = space_grid(whole.config, comm.size, symmetric)
+    return dataclasses.replace(whole, space=space, terms=_terms(rates, whole.scattering, space))
+
+
+def assemble(rates: kinetics.Kinetics, space: SpaceGrid) -> Problem:
+    """Problem on a grid with rates that are at hand. Raises InputError. Collective."""
+    config = rates.config
+    _check_size(rates, space)
+    switches = _switches(config)
+    stages = [
+        ScatteringStage.build(
+            rates.rates,
+            intravalley=config.scattering.intravalley > start,
+            intervalley=config.scattering.intervalley > start,
+        )
+        for start in (0.0, *switches)
+    ]  # by all ranks together: their blocks are shared within a node
+    angles = Angles(config.momentum.angles, half=space.dimensions == 1)
+    scattering = Scattering(angles, stages, switches)
+    problem = Problem(
+        config=config,
+        material=rates.material,
+        valleys=rates.valleys,
+        equilibrium=rates.equilibrium,
+        angles=angles,
+        space=space,
+        light_cone=rates.light_cone,
+        formation_rate=math.fsum(_formation(rates)[0]),
+        terms=_terms(rates, scattering, space),
+        initial=on_first_rank(
+            rates.rates.comm, lambda: InitialState.from_input(config.initial, rates.equilibrium, angles, whole_grid(config))
+        ),
+    )
+    _check_switches(problem)
     return problem
 
 
-def assemble(found: kinetics.Kinetics, space: SpaceGrid) -> Problem:
-    """Problem with rates that are at hand. Raises schema.InputError. Collective."""
-    config, light_cone = found.config, found.light_cone
-    _check_size(found, space)
-    switches = _switches(config)
-    scatterings = _scatterings(config, found.rates, light_cone, switches)
-    formation_rate = math.fsum(scatterings[0].formation)
-    pump = Pump(
-        center=config.pump.center,
-        duration_fwhm=config.pump.duration_fwhm,
-        spot_fwhm=config.pump.spot_fwhm,
-        dephasing=0.5 * (light_cone.rate + formation_rate),
-        formation_rate=formation_rate,
-    )
-    _check_switches(config, pump)
-    return Problem(
-        config=config,
-        material=found.material,
-        landscape=found.landscape,
-        energies=found.energies,
-        angles=Angles(config.momentum.angles, half=space.dimensions == 1),
-        space=space,
-        light_cone=light_cone,
-        switches=switches,
-        scatterings=scatterings,
-        pump=pump,
-        amplitude=1.0 if config.pump.density is None else config.pump.density * math.pi * pump.width_squared,
-    )
+def _terms(rates: kinetics.Kinetics, scattering: Scattering, space: SpaceGrid) -> tuple[Term, ...]:
+    """The equation of an input. Raises InputError."""
+    config, equilibrium, angles = rates.config, rates.equilibrium, scattering.angles
+    terms: list[Term] = [Drift(equilibrium, angles, space), scattering]
+    if config.pump is not None:
+        terms.append(_source(rates, config.pump, scattering, space))
+    if config.radiation:
+        terms.append(Radiation(equilibrium, rates.light_cone))
+    if config.recombination is not None:
+        try:
+            terms.append(Recombination(equilibrium, config.recombination.lifetime))
+        except KeyError as error:
+            raise _unknown_valley("recombination.lifetime", error.args[0], equilibrium) from None
+    return tuple(terms)
 
 
-def _check_size(found: kinetics.Kinetics, space: SpaceGrid) -> None:
+def _formation(rates: kinetics.Kinetics) -> list[Array]:
+    """Γ_{Q,0} into each cell [1/ps], by stage of the scattering."""
+    switch, (intravalley, intervalley) = rates.config.scattering, rates.rates.formation
+    starts = (0.0, *_switches(rates.config))
+    return [(switch.intravalley > t) * intravalley + (switch.intervalley > t) * intervalley for t in starts]
+
+
+def _source(rates: kinetics.Kinetics, pump: PumpInput, scattering: Scattering, space: SpaceGrid) -> Source:
+    """A pulse of the input as a source. Raises InputError."""
+    width_squared = pump.spot_fwhm**2 / (8 * math.log(2))
+    shared: dict[str, Any] = {
+        "equilibrium": rates.equilibrium,
+        "grid": space,
+        "angular_share": scattering.angles.from_harmonics[:, 0],
+        "width_squared": width_squared,
+        "amplitude": 1.0 if pump.density is None else pump.density * math.pi * width_squared,
+        "switches": scattering.switches,
+    }
+    if isinstance(pump.energy, InjectionInput):
+        spectrum = _injection_spectrum(rates.equilibrium, pump.energy)
+        pulse = Intensity(pump.center, pump.duration_fwhm)
+        return Injection(pulse=pulse, spectra=[spectrum] * len(scattering.stages), **shared)
+    spectra = _formation(rates)
+    formation_rate = math.fsum(spectra[0])
+    if formation_rate == 0:
+        raise InputError("scattering: found intravalley and intervalley off, expected one of them on: nothing forms excitons")
+    light = rates.light_cone.rate if rates.config.radiation else 0.0
+    coherent = CoherentPopulation(pump.center, pump.duration_fwhm, 0.5 * (light + formation_rate), formation_rate)
+    return CoherentSource(pulse=coherent, spectra=spectra, **shared)
+
+
+def _injection_spectrum(equilibrium: Equilibrium, energy: InjectionInput) -> Array:
+    names = [valley.name for valley in equilibrium.cells.valleys]
+    if energy.valley not in names:
+        raise _unknown_valley("pump.energy.valley", energy.valley, equilibrium)
+    try:
+        return injection_spectrum(equilibrium, names.index(energy.valley), energy.above, energy.spread)
+    except ValueError as error:
+        raise InputError(f"pump.energy.above: found {energy.above:g} meV, expected {error}") from None
+
+
+def _unknown_valley(key: str, name: str, equilibrium: Equilibrium) -> InputError:
+    names = [valley.name for valley in equilibrium.cells.valleys]
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.3)
+    hint = f"did you mean '{close[0]}'? " if close else ""
+    return InputError(f"{key}: found '{name}', expected a valley of the material; {hint}(known here: {', '.join(names)})")
+
+
+def _check_size(rates: kinetics.Kinetics, space: SpaceGrid) -> None:
     """PETSc counts all unknowns of a run with its own integers."""
     from petsc4py import PETSc
 
-    angles = Angles(found.config.momentum.angles, half=space.dimensions == 1).count
-    unknowns, largest = math.prod(space.shape) * angles * found.energies.size, np.iinfo(PETSc.IntType).max
+    angles = Angles(rates.config.momentum.angles, half=space.dimensions == 1).count
+    unknowns, largest = math.prod(space.shape) * angles * rates.equilibrium.cells.size, np.iinfo(PETSc.IntType).max
     if unknowns > largest:
         raise InputError(
             f"space.cells: found {unknowns:.4g} unknowns in all, expected at most {largest:.4g}, which this PETSc can number: "
@@ -177,22 +328,20 @@ def _switches(config: Config) -> tuple[float, ...]:
     return tuple(sorted(t for t in times if t < config.time.end))
 
 
-def _scatterings(config: Config, rates: Rates, light_cone: LightCone, switches: tuple[float, ...]) -> list[Scattering]:
-    """Made here and by all ranks together, since their blocks are shared within a node."""
-    switch = config.scattering
-    return [
-        Scattering.build(rates, light_cone, intravalley=switch.intravalley > start, intervalley=switch.intervalley > start)
-        for start in (0.0, *switches)
-    ]
+def whole_grid(config: Config) -> SpaceGrid:
+    """The grid of the whole sample."""
+    return SpaceGrid(config.space.dimensions, config.space.length, config.space.shape, config.space.boundary)
 
 
-def space_grid(config: Config, ranks: int) -> SpaceGrid:
-    """The grid, folded where the input allows: the pump is centred and isotropic, and the sample uniform. Raises InputError."""
-    whole = SpaceGrid(config.space.dimensions, config.space.length, config.space.shape, config.space.boundary)
+def space_grid(config: Config, ranks: int, mirrors: Sequence[int] | frozenset[int] = frozenset((0, 1))) -> SpaceGrid:
+    """The grid, folded where the input and the terms allow; `mirrors` are the axes that all terms respect. Raises InputError."""
+    whole = whole_grid(config)
     wanted = config.space.symmetry
-    if wanted == "folded" and whole.halved is None:
-        raise InputError(f"space.symmetry: found folded, expected whole: {config.space.cells} cells have no middle face")
-    candidates = [whole.halved] if wanted != "whole" and whole.halved is not None else []
+    halved = whole.halved if set(range(whole.dimensions)) <= set(mirrors) else None
+    if wanted == "folded" and halved is None:
+        cause = f"{config.space.cells} cells have no middle face" if whole.halved is None else "the state is not symmetric"
+        raise InputError(f"space.symmetry: found folded, expected whole: {cause}")
+    candidates = [halved] if wanted != "whole" and halved is not None else []
     candidates += [whole] if wanted != "folded" else []
     problem = ""
     for space in candidates:
@@ -204,19 +353,19 @@ def space_grid(config: Config, ranks: int) -> SpaceGrid:
     raise InputError(f"space.cells: found {problem}")
 
 
-def _check_switches(config: Config, pump: Pump) -> None:
-    if pump.formation_rate == 0:
-        raise InputError("scattering: found intravalley and intervalley off, expected one of them on: nothing forms excitons")
+def _check_switches(problem: Problem) -> None:
+    """Formation from coherent excitons must be over when a process ends, since the pulse was solved with its rates."""
     for key in ("intravalley", "intervalley"):
-        off_at = getattr(config.scattering, key)
-        if 0 < off_at < math.inf and (missing := 1 - pump.generated(off_at)) > 1e-9:
-            raise InputError(
-                f"scattering.{key}.off_at: found {off_at:g} ps, expected a time after the formation of excitons "
-                f"({missing:.1e} of them are still to come)"
-            )
+        off_at = getattr(problem.config.scattering, key)
+        for source in problem.sources:
+            if source.coherent and 0 < off_at < math.inf and (missing := 1 - source.generated(off_at) / source.amplitude) > 1e-9:
+                raise InputError(
+                    f"scattering.{key}.off_at: found {off_at:g} ps, expected a time after the formation of excitons "
+                    f"({missing:.1e} of them are still to come)"
+                )
 
 
-def completed(config: Config, choice: ladder.Choice, folded: bool) -> Config:
+def completed(config: Config, choice: Choice, folded: bool) -> Config:
     """The input with everything that was `auto` filled in: it runs again to the same result."""
     phases, tick = choice.plan.phases, choice.plan.tick
     ends = [*(end for end, _ in phases[:-1]), None]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from pathlib import Path
 
@@ -15,13 +14,12 @@ from hpcwigner.exciton.phonons import Couplings
 from hpcwigner.exciton.radiation import LightCone
 from hpcwigner.exciton.valley import ExcitonValleys
 from hpcwigner.momentum import rates_file
-from hpcwigner.momentum.cells import MAX_DISCARDED_WEIGHT, EnergyGrid, auto_energy_above, auto_energy_step
+from hpcwigner.momentum.cells import EnergyCells
+from hpcwigner.momentum.equilibrium import MAX_DISCARDED_WEIGHT, Equilibrium, auto_energy_above, auto_energy_step
 from hpcwigner.momentum.rates import Rates
 from hpcwigner.problem.config import Config
-from hpcwigner.runtime import schema
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.runtime.parallel import on_first_rank
-from hpcwigner.storage import rates_cache
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,8 +29,8 @@ class Kinetics:
     config: Config
     """With `auto` values of the momentum grid filled in."""
     material: Material
-    landscape: ExcitonValleys
-    energies: EnergyGrid
+    valleys: ExcitonValleys
+    equilibrium: Equilibrium
     light_cone: LightCone
     rates: Rates
 
@@ -55,40 +53,33 @@ def exciton_valleys(material: Material) -> ExcitonValleys:
         raise InputError(f"material: found '{material.name}', expected bound excitons: {error}") from None
 
 
-def for_material(config: Config, material: Material, landscape: ExcitonValleys, comm: MPI.Intracomm) -> Kinetics:
+def for_material(config: Config, material: Material, valleys: ExcitonValleys, comm: MPI.Intracomm) -> Kinetics:
     """Kinetics of a material that is at hand. Raises schema.InputError. Collective."""
-    couplings = Couplings.from_material(material, landscape)
-    energies, config = momentum_grid(config, couplings)
+    couplings = Couplings.from_material(material, valleys)
+    equilibrium, config = momentum_grid(config, couplings)
     light_cone = LightCone.from_material(material)
     orders = config.momentum.angles // 2
-
-    def build() -> Rates:
-        return Rates.build(couplings, energies, orders, light_cone.bright_valley, comm=comm)
-
     if config.rates != "auto":
-        rates = rates_file.read(Path(config.rates), energies, orders, comm)
-    elif config.rates_cache is not None:
-        ingredients = json.dumps(schema.dump(material), sort_keys=True)
-        rates = rates_cache.cached(Path(config.rates_cache), ingredients, energies, orders, comm, build)
+        rates = rates_file.read(Path(config.rates), equilibrium, orders, comm)
     else:
-        rates = build()
-    return Kinetics(config, material, landscape, energies, light_cone, rates)
+        rates = Rates.build(couplings, equilibrium, orders, light_cone.bright_valley, comm=comm)
+    return Kinetics(config, material, valleys, equilibrium, light_cone, rates)
 
 
-def momentum_grid(config: Config, couplings: Couplings) -> tuple[EnergyGrid, Config]:
-    """Energy cells, and the input with its `auto` filled in. Raises schema.InputError."""
+def momentum_grid(config: Config, couplings: Couplings) -> tuple[Equilibrium, Config]:
+    """Energy cells at the temperature, and the input with its `auto` filled in. Raises schema.InputError."""
     temperature = config.temperature
     step, above = config.momentum.energy_step, config.momentum.energy_max
     step = auto_energy_step(temperature) if isinstance(step, str) else step
     above = auto_energy_above(temperature) if isinstance(above, str) else above
     if above < 2 * step:
         raise InputError(f"momentum.energy_max: found {above:g} meV, expected at least two energy steps of {step:g} meV")
-    grid = EnergyGrid.build(couplings.valleys, temperature, step, above)
-    if grid.discarded_weight > MAX_DISCARDED_WEIGHT:
-        needed = -math.log(MAX_DISCARDED_WEIGHT) * grid.thermal_energy
+    equilibrium = Equilibrium(EnergyCells.build(couplings.valleys, step, above), temperature)
+    if equilibrium.discarded_weight > MAX_DISCARDED_WEIGHT:
+        needed = -math.log(MAX_DISCARDED_WEIGHT) * equilibrium.thermal_energy
         raise InputError(
             f"momentum.energy_max: found {above:g} meV, expected at least {needed:.4g} meV at {temperature:g} K: the cutoff "
-            f"would discard {grid.discarded_weight:.1e} of a valley's Boltzmann weight (limit {MAX_DISCARDED_WEIGHT:g})"
+            f"would discard {equilibrium.discarded_weight:.1e} of a valley's Boltzmann weight (limit {MAX_DISCARDED_WEIGHT:g})"
         )
     momentum = dataclasses.replace(config.momentum, energy_step=step, energy_max=above)
-    return grid, dataclasses.replace(config, momentum=momentum)
+    return equilibrium, dataclasses.replace(config, momentum=momentum)

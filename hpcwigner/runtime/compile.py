@@ -16,6 +16,7 @@ _SPARSE_TWICE = Tuple((*_SPARSE.types, _VALUES))
 
 SIGNATURES = {
     kernels.upwind: (*_DRIFT, _BLOCKS),
+    kernels.add_upwind: (*_DRIFT, _BLOCKS, _BLOCKS),
     kernels.transform: (_INDICES, _INDICES, _SPARSE, _SPARSE, _ROWS, _PLACE, _ROWS, _ROWS, _PLACE, int64, boolean),
     kernels.upwind_transformed: (*_DRIFT, _BLOCKS, _SPARSE, _SPARSE_TWICE, _ROWS, _ROWS, _PLACE, int64, int64),
     kernels.angular_sums: (int64, int64, _ROWS, _ROWS, _ROWS),

@@ -1,8 +1,8 @@
-"""Reads YAML files into typed dataclasses: units, ranges and unknown keys are checked here, for inputs and materials alike.
+"""Reads YAML files into frozen dataclasses, with units, ranges and unknown keys checked, for inputs and materials alike.
 
-A field declares its unit in its type, `Quantity("ps")` for a float kept in ps; the file must then carry a unit that
-converts to it. pydantic does the validation, pint the units, PyYAML the syntax. All three are imported only when a file
-is read (one rank does that): the dataclasses themselves are plain and travel to the other ranks as they are.
+A field declares its unit in its type: `Annotated[float, Quantity("ps")]` is kept in ps, and the file must give a unit that
+converts to it. PyYAML reads the syntax, pydantic validates, pint converts. All three are imported only when a file is read,
+which one rank does; the dataclasses are plain Python and are sent to the other ranks.
 """
 
 from __future__ import annotations
@@ -10,15 +10,52 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
-import types
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from hpcwigner.runtime.errors import InputError
 
 T = TypeVar("T")
+
+
+class KeyInputError(InputError):
+    """The value of one key of a file is refused."""
+
+    def __init__(self, origin: str, key: str, problem: str) -> None:
+        super().__init__(origin, key, problem)
+        self.origin, self.key, self.problem = origin, key, problem
+
+    def __str__(self) -> str:
+        return f"{self.origin}: {self.key}: {self.problem}"
+
+
+class Document:
+    """Base of a dataclass that is read as a whole; unknown keys are refused in it and in every dataclass below it."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+
+class Parsed:
+    """Type annotation of a field that `parse` reads and `write` turns back; the two are exact inverses."""
+
+    def parse(self, value: object) -> Any:
+        """Value inside the program. Raises ValueError with what is expected instead, such as "a whole number"."""
+        raise NotImplementedError
+
+    def write(self, value: Any) -> Any:
+        """Plain data that `parse` turns back into exactly `value`."""
+        raise NotImplementedError
+
+    def describe(self) -> str:
+        """What the file may give, for the list of keys."""
+        raise NotImplementedError
+
+    def __get_pydantic_core_schema__(self, _source: Any, _handler: Any) -> Any:
+        from pydantic_core import core_schema
+
+        return core_schema.no_info_plain_validator_function(self.parse)
 
 
 @functools.cache
@@ -28,23 +65,6 @@ def _units() -> Any:
     registry = pint.UnitRegistry(cache_folder=None)
     registry.define("um = micrometer")
     return registry
-
-
-class Parsed:
-    """Type annotation that reads a field with `parse` and writes it back with `write`, both exact inverses."""
-
-    def parse(self, value: object) -> Any:
-        """Value inside the program; raises ValueError with what was expected."""
-        raise NotImplementedError
-
-    def write(self, value: Any) -> Any:
-        """Plain data that `parse` turns back into exactly `value`."""
-        raise NotImplementedError
-
-    def __get_pydantic_core_schema__(self, _source: Any, _handler: Any) -> Any:
-        from pydantic_core import core_schema
-
-        return core_schema.no_info_plain_validator_function(self.parse)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,29 +88,27 @@ class Quantity(Parsed):
         unit = self.shown or self.unit
         expected = " or ".join([f"a number with a unit, such as '1 {unit}'", *map(repr, self.words)])
         if isinstance(value, bool) or not isinstance(value, str | int | float):
-            raise ValueError(f"expected {expected}")
+            raise ValueError(expected)
         try:
             quantity = _units().Quantity(value if isinstance(value, str) else float(value))
             magnitude = float(quantity.magnitude)
-        except Exception as error:
-            raise ValueError(f"expected {expected}") from error
+        except Exception as error:  # pint raises errors of many kinds for texts that it cannot read
+            raise ValueError(expected) from error
         if quantity.unitless and not _units().Unit(self.unit).dimensionless:
-            raise ValueError(f"expected a unit, such as '{magnitude:g} {unit}'")
-        try:
-            number = float(quantity.to(self.unit).magnitude)
-        except Exception as error:
-            raise ValueError(f"expected {expected} ({quantity.units:~P} does not convert to {unit})") from error
-        return self._in_range(float(f"{number:.15g}"))  # 0.5 um is 500 nm, not 500.00000000000006
+            raise ValueError(f"a unit, such as '{magnitude:g} {unit}'")
+        if not quantity.is_compatible_with(self.unit):
+            raise ValueError(f"{expected} ({quantity.units:~P} does not convert to {unit})")
+        return self._in_range(float(f"{quantity.to(self.unit).magnitude:.15g}"))  # 0.5 um is 500 nm, not 500.00000000000006
 
     def _in_range(self, number: float) -> float:
         if not abs(number) < float("inf"):
-            raise ValueError("expected a finite number")
+            raise ValueError("a finite number")
         if self.positive and number <= 0:
-            raise ValueError("expected a value above 0")
+            raise ValueError("a value above 0")
         if self.minimum is not None and number < self.minimum:
-            raise ValueError(f"expected at least {self.minimum:g} {self.unit}")
+            raise ValueError(f"at least {self.minimum:g} {self.unit}")
         if self.maximum is not None and number > self.maximum:
-            raise ValueError(f"expected at most {self.maximum:g} {self.unit}")
+            raise ValueError(f"at most {self.maximum:g} {self.unit}")
         return number
 
     def write(self, value: float | str) -> str:
@@ -102,15 +120,66 @@ class Quantity(Parsed):
                 return text
         return f"{value!r} {self.unit}"
 
+    def describe(self) -> str:
+        limits = ["above 0"] if self.positive else []
+        limits += [f"at least {self.minimum:g}"] if self.minimum is not None else []
+        limits += [f"at most {self.maximum:g} {self.unit}"] if self.maximum is not None else []
+        return " or ".join([" ".join([f"number in {self.shown or self.unit}", *limits]), *(f"`{word}`" for word in self.words)])
+
     def as_shown(self, value: float) -> float:
         """The number in the unit in which it is written."""
         return float(f"{_units().Quantity(value, self.unit).to(self.shown or self.unit).magnitude:.15g}")
 
 
-def require(condition: bool, key: str, found: object, expected: str) -> None:
-    """For __post_init__: refuses a value of `key` that only the whole dataclass can judge. Raises ValueError."""
+@dataclasses.dataclass(frozen=True)
+class OnOff(Parsed):
+    """`on` or `off`, kept as a bool."""
+
+    def parse(self, value: object) -> Any:
+        if isinstance(value, bool):
+            return value
+        if value not in ("on", "off"):
+            raise ValueError(self.describe())
+        return value == "on"
+
+    def write(self, value: Any) -> Any:
+        return value
+
+    def describe(self) -> str:
+        return "on or off"
+
+
+@dataclasses.dataclass(frozen=True)
+class BlockOrOff(Parsed):
+    """For a field that is a dataclass or None: `off` reads as None."""
+
+    def write(self, value: Any) -> Any:
+        return False if value is None else dump(value)
+
+    def describe(self) -> str:
+        return "keys below, or off"
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        from pydantic_core import core_schema
+
+        def validate(value: object, block: Any) -> Any:
+            return None if value is False or value == "off" else block(value)
+
+        return core_schema.no_info_wrap_validator_function(validate, handler.generate_schema(typing.get_args(source)[0]))
+
+
+class _RefusedError(ValueError):
+    """A value that only the whole dataclass can judge; `key` is relative to the dataclass."""
+
+    def __init__(self, key: str, value: object, expected: str) -> None:
+        super().__init__(f"{key}: found {_shorten(value)}, expected {expected}")
+        self.key, self.value, self.expected = key, value, expected
+
+
+def require(condition: bool, key: str, value: object, expected: str) -> None:
+    """For __post_init__: refuses the value of `key` unless `condition` holds. Raises ValueError."""
     if not condition:
-        raise ValueError(f"{key}: found {_shorten(found)}, expected {expected}")
+        raise _RefusedError(key, value, expected)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -132,124 +201,163 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return data
 
 
-def validate(cls: type[T], data: Mapping[str, Any], origin: str) -> T:
-    """Instance of the dataclass `cls` from plain `data`; `origin` names the file in error messages.
+def validate(cls: type[T], data: object, origin: str, prefix: str = "") -> T:
+    """Instance of the dataclass `cls` from plain `data`.
 
-    Raises InputError with one line: file, key, what was found, what is expected, the nearest known key.
+    `origin` names the file and `prefix` the key of `data` in it, both for messages. Raises KeyInputError with one line: file,
+    key, value found, value expected or nearest known key.
     """
     import pydantic
 
-    _refuse_unknown_keys(cls, data, (), origin)
     try:
         return pydantic.TypeAdapter(cls).validate_python(data)
     except pydantic.ValidationError as error:
-        # Of a union's alternatives, the one that got furthest into the data is the one the user meant.
-        depths = [len(_keys_of(e["loc"], data)) for e in error.errors()]
-        alike = [e for e, depth in zip(error.errors(), depths, strict=True) if depth == max(depths)]
-        raise InputError(f"{origin}: {_explain(alike, data)}") from None
+        keys, problem = _explain(cls, error.errors(), data)
+        raise KeyInputError(origin, ".".join([*filter(None, [prefix]), *keys]), problem) from None
 
 
-def _refuse_unknown_keys(hint: Any, data: object, path: tuple[str, ...], origin: str) -> None:
-    if dataclasses.is_dataclass(hint) and isinstance(data, Mapping):
-        hints = typing.get_type_hints(hint, include_extras=True)
-        known = [field.name for field in dataclasses.fields(hint)]
-        for key, value in data.items():
-            if key not in known:
-                raise InputError(f"{origin}: {unknown_key('.'.join((*path, str(key))), known)}")
-            _refuse_unknown_keys(hints[key], value, (*path, str(key)), origin)
-        return
-    container = typing.get_origin(hint)
-    arguments = typing.get_args(hint)
-    if container is dict and isinstance(data, Mapping):
-        for key, value in data.items():
-            _refuse_unknown_keys(arguments[1], value, (*path, str(key)), origin)
-    elif container in (tuple, list) and isinstance(data, list):
-        for index, value in enumerate(data):
-            _refuse_unknown_keys(arguments[0], value, (*path, str(index)), origin)
-    elif container in (typing.Union, types.UnionType):
-        for argument in arguments:
-            _refuse_unknown_keys(argument, data, path, origin)
+_EXPECTED = {
+    "bool_parsing": "on or off",
+    "bool_type": "on or off",
+    "dataclass_type": "keys and values",
+    "dict_type": "keys and values",
+    "float_parsing": "a number",
+    "float_type": "a number",
+    "int_from_float": "a whole number",
+    "int_parsing": "a whole number",
+    "int_type": "a whole number",
+    "string_type": "text",
+    "too_long": "at most {max_length} values",
+    "tuple_type": "a list",
+}
+"""What to say for pydantic's types of errors; its own words otherwise."""
+_UNKNOWN = ("unexpected_keyword_argument", "invalid_key")
 
 
-def _keys_of(location: Iterable[object], data: Any) -> list[str]:
-    """The parts of pydantic's error location that are keys of the file (the rest names alternatives it tried)."""
+def _explain(cls: type, errors: list[Any], data: object) -> tuple[list[str], str]:
+    """Key, in parts, and problem of the error to report.
+
+    Of the alternatives of a union, the one that accepts most of the data is the one that the user meant.
+    """
+    located = [(_keys_of(error, data), error) for error in errors]
+    deepest = max(len(keys) for keys, _ in located)
+    located = [(keys, error) for keys, error in located if len(keys) == deepest]
+    keys, error = next((item for item in located if item[1]["type"] in _UNKNOWN), located[0])
+    if error["type"] in _UNKNOWN:
+        return keys, unknown_key(keys[-1], known_keys(cls, keys[:-1]))
+    if error["type"] == "missing":
+        return keys, "missing, and it has no default"
+    refused = error.get("ctx", {}).get("error")
+    if isinstance(refused, _RefusedError):
+        return [*keys, *refused.key.split(".")], f"found {_shorten(refused.value)}, expected {refused.expected}"
+    alternatives = dict.fromkeys(_expected(e) for k, e in located if k == keys)
+    return keys, f"found {_shorten(error['input'])}, expected {' or '.join(alternatives)}"
+
+
+def _keys_of(error: Any, data: Any) -> list[str]:
+    """The parts of a pydantic error's location that are keys of the file; the others name alternatives of a union."""
     keys: list[str] = []
-    for part in location:
+    for part in error["loc"]:
         in_list = isinstance(data, list) and isinstance(part, int) and part < len(data)
         if in_list or (isinstance(data, Mapping) and part in data):
             data = data[part]
             keys.append(str(part))
-    return keys
+    return [*keys, str(error["loc"][-1])] if error["type"] == "missing" else keys
 
 
-def _explain(errors: Sequence[Any], data: Any) -> str:
-    """The first error, with what other alternatives expect for the same key."""
-    error = errors[0]
-    key = ".".join(_keys_of(error["loc"], data))
-    if error["type"] in ("missing", "missing_argument"):
-        return f"{'.'.join(filter(None, (key, str(error['loc'][-1]))))}: missing, and it has no default"
-    message = str(error["msg"]).removeprefix("Value error, ").removeprefix("Input should be ")
-    if ": found " in message:  # from `require` in a __post_init__
-        return ".".join(filter(None, (key, message)))
-    message = message if message.startswith("expected") else f"expected {message}"
-    if any(e["type"] == "tuple_type" and e["loc"][:1] == error["loc"][:1] for e in errors[1:]):
-        message += " or a list"
-    return f"{key}: found {_shorten(error['input'])}, {message}"
+def _expected(error: Any) -> str:
+    if error["type"] == "value_error":
+        return str(error["ctx"]["error"])
+    own = str(error["msg"]).removeprefix("Input should be ")
+    return _EXPECTED.get(error["type"], own).format(**error.get("ctx", {}))
+
+
+def keys(hint: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every key that a value of this type can have, with its type; `*` stands for any key of a dict or index of a list."""
+    kind, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        hints = typing.get_type_hints(hint, include_extras=True)
+        for field in dataclasses.fields(hint):
+            yield (*path, field.name), hints[field.name]
+            yield from keys(hints[field.name], (*path, field.name))
+    elif kind in (dict, tuple):
+        yield from keys(arguments[1 if kind is dict else 0], (*path, "*"))
+    else:
+        for argument in arguments:
+            yield from keys(argument, path)
+
+
+def known_keys(cls: type, parents: Sequence[str]) -> list[str]:
+    """Names of the keys below the key with these parts."""
+    return [
+        key[-1]
+        for key, _ in keys(cls)
+        if len(key) == len(parents) + 1 and all(part in ("*", parent) for part, parent in zip(key, parents, strict=False))
+    ]
 
 
 def unknown_key(key: str, known: Iterable[str]) -> str:
-    """Text for a key nobody knows, with the nearest one that exists (its last part is compared)."""
+    """Problem of a key that does not exist, with the nearest one that does."""
     known = sorted(known)
-    close = difflib.get_close_matches(key.rsplit(".", 1)[-1], known, n=1, cutoff=0.5)
-    hint = f"did you mean '{close[0]}'? " if close else ""
-    return f"{key}: unknown key; {hint}(known here: {', '.join(known)})"
+    hint = did_you_mean(key, known)
+    return f"unknown key; {hint}{' ' * bool(hint)}(known here: {', '.join(known)})"
+
+
+def did_you_mean(word: str, known: Iterable[str], cutoff: float = 0.5) -> str:
+    """ "did you mean 'X'?" with the nearest known word, or nothing."""
+    close = difflib.get_close_matches(word, known, n=1, cutoff=cutoff)
+    return f"did you mean '{close[0]}'?" if close else ""
 
 
 def _shorten(value: object) -> str:
-    text = repr(value)
+    text = repr(list(value) if isinstance(value, tuple) else value)
     return text if len(text) <= 60 else text[:57] + "..."
 
 
 def dump(instance: Any, parsed: Parsed | None = None) -> Any:
-    """Plain data that `validate` turns back into an equal instance, with units written out."""
+    """Plain data that `validate` turns back into an equal instance, with units written out; fields that are None are left out."""
     if isinstance(instance, list | tuple):
         return [dump(item, parsed) for item in instance]
     if isinstance(instance, dict):
         return {key: dump(value, parsed) for key, value in instance.items()}
-    if parsed is not None and instance is not None:
+    if parsed is not None:
         return parsed.write(instance)
     if not dataclasses.is_dataclass(instance) or isinstance(instance, type):
         return instance
+    data = {}
     hints = typing.get_type_hints(type(instance), include_extras=True)
-    return {
-        field.name: dump(getattr(instance, field.name), _parsed_in(hints[field.name])) for field in dataclasses.fields(instance)
-    }
+    for field in dataclasses.fields(instance):
+        value, parsed = getattr(instance, field.name), parsed_in(hints[field.name])
+        if value is not None or isinstance(parsed, BlockOrOff):
+            data[field.name] = dump(value, parsed)
+    return data
 
 
-def _parsed_in(hint: Any) -> Parsed | None:
-    """The Parsed annotation in a type hint, also inside unions and tuples."""
+def parsed_in(hint: Any) -> Parsed | None:
+    """The Parsed annotation in a type hint, also inside unions, tuples and dicts."""
     for item in getattr(hint, "__metadata__", ()):
         if isinstance(item, Parsed):
             return item
-    return next((found for argument in typing.get_args(hint) if (found := _parsed_in(argument))), None)
+    inside = map(parsed_in, typing.get_args(hint))
+    return next((parsed for parsed in inside if parsed is not None), None)
 
 
 def shown(instance: Any, key: str) -> tuple[float | str, str]:
-    """What an instance has at a dotted key, for tables and axes: a number and its unit, or else a text and ''."""
+    """Value at a dotted key for tables and axes: a number and its unit, or a text and ''."""
     parsed: Parsed | None = None
     value = instance
     for name in key.split("."):
         if dataclasses.is_dataclass(value):
-            parsed = _parsed_in(typing.get_type_hints(type(value), include_extras=True)[name])
+            parsed = parsed_in(typing.get_type_hints(type(value), include_extras=True)[name])
         value = value[name] if isinstance(value, Mapping) else getattr(value, name)
     if isinstance(parsed, Quantity) and isinstance(value, float):
         return parsed.as_shown(value), parsed.shown or parsed.unit
     if parsed is None and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value), ""
-    return _flow(dump(value, parsed)), ""
+    return _one_line(dump(value, parsed)), ""
 
 
-def _flow(data: Any) -> str:
+def _one_line(data: Any) -> str:
     import yaml
 
     text = yaml.safe_dump(data, default_flow_style=True, width=1000, sort_keys=False, allow_unicode=True)

@@ -8,16 +8,17 @@ from typing import Literal
 
 from mpi4py import MPI
 
-from hpcwigner.problem import config as configuration
+from hpcwigner.problem import loading
 from hpcwigner.problem.config import Config
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.runtime.parallel import on_first_rank
 from hpcwigner.simulation import restart
+from hpcwigner.simulation.checkpoints import CHECKPOINTS
 from hpcwigner.simulation.control import Job
-from hpcwigner.simulation.run import CHECKPOINTS, RUN_FILES, lock_directory, run
+from hpcwigner.simulation.run import RUN_FILES, lock_directory, run
 from hpcwigner.storage.reading import last_time
 
-OWN_BUSINESS = ("rates_cache", "time.walltime", "output.directory", "checkpoint")
+OWN_BUSINESS = ("time.walltime", "output.directory", "checkpoint")
 """Keys, or sections, that do not change what a run writes into its files."""
 
 
@@ -53,7 +54,7 @@ def require_same_input(config: Config) -> None:
     directory = Path(config.output.directory)
     if not (directory / "input.yaml").exists():
         return
-    stored = configuration.load(directory / "input.yaml")
+    stored = loading.load(directory / "input.yaml")
     allowed = (*OWN_BUSINESS, "time.end") if stored.time.end < config.time.end else OWN_BUSINESS  # goes on further
     if change := restart.first_change(restart.filled_from(config, stored), stored, allowed):
         key, asked, there = change

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from mpi4py import MPI
 
 from hpcwigner.exciton.constants import HBAR
-from hpcwigner.integrators.steps import StepPlan
+from hpcwigner.integrators.steps import StepPlan, multiples
 from hpcwigner.observables import registry
 from hpcwigner.observables.budget import Budget
 from hpcwigner.observables.registry import Observable
@@ -16,12 +16,12 @@ from hpcwigner.observables.wigner_cut import WignerCut
 from hpcwigner.problem import builder
 from hpcwigner.problem.builder import Problem
 from hpcwigner.problem.config import Config
-from hpcwigner.problem.config import points as points_of
-from hpcwigner.reference.choice import Choice
+from hpcwigner.problem.loading import points as points_of
+from hpcwigner.reference.step_choice import Choice
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.runtime.parallel import on_first_rank
-from hpcwigner.simulation import resolution
 from hpcwigner.simulation.memory import MIB, Memory, predict, require_room
+from hpcwigner.space import resolution
 from hpcwigner.space.grid import process_grid
 
 
@@ -34,11 +34,10 @@ def estimate(config: Config, comm: MPI.Intracomm) -> str:
 
 
 def _needs(config: Config, comm: MPI.Intracomm) -> tuple[Problem, list[Budget], Choice, Memory]:
-    import hpcwigner.simulation.run  # noqa: F401  (what a run loads counts)
+    from hpcwigner.simulation.run import plan  # here: what a run loads counts as memory of the program
 
     problem = builder.build(config, comm)
-    reference = on_first_rank(comm, problem.reference)
-    choice = on_first_rank(comm, lambda: problem.choose_steps(reference))
+    reference, choice = on_first_rank(comm, lambda: plan(problem))
     return problem, reference, choice, predict(problem, choice, comm)
 
 
@@ -73,31 +72,31 @@ def _in_brief(config: Config, comm: MPI.Intracomm) -> tuple[str, float]:
 def _by_moments(config: Config) -> tuple[str, float]:
     problem = builder.build(config, MPI.COMM_SELF)
     chosen = registry.select(config.output.observables, 1).series
-    rows = round(config.time.end / config.output.series_every) + 1
-    size = 8.0 * rows * sum(len(problem.energies.valleys) if "valley" in o.dimensions else 1 for o in chosen)
+    rows = len(multiples(config.output.series_every, config.time.end))
+    size = 8.0 * rows * sum(len(problem.cells.valleys) if "valley" in o.dimensions else 1 for o in chosen)
     problem.free()
-    return f"{3 * problem.energies.size} unknowns, {rows} outputs, output {size / MIB:.1f} MiB", size
+    return f"{3 * problem.cells.size} unknowns, {rows} outputs, output {size / MIB:.1f} MiB", size
 
 
 def _unknowns(problem: Problem) -> int:
-    return math.prod(problem.space.shape) * problem.angles.count * problem.energies.size
+    return math.prod(problem.space.shape) * problem.angles.count * problem.cells.size
 
 
 def _report(problem: Problem, choice: Choice, memory: Memory, ranks: int, reference: list[Budget]) -> str:
     plan = choice.plan
     px, py = process_grid(problem.space.shape, problem.space.dimensions, ranks)
-    per_valley = ", ".join(f"{v.name} {n}" for v, n in zip(problem.energies.valleys, problem.energies.counts, strict=True))
+    per_valley = ", ".join(f"{v.name} {n}" for v, n in zip(problem.cells.valleys, problem.cells.counts, strict=True))
     lines = [
-        f"material      {problem.material.name}, {problem.energies.temperature:g} K",
-        f"valleys       {per_valley} energy cells of about {problem.energies.width(0):g} meV, "
+        f"material      {problem.material.name}, {problem.equilibrium.temperature:g} K",
+        f"valleys       {per_valley} energy cells of about {problem.cells.width(0):g} meV, "
         f"{problem.angles.count} angles{' (0 … π)' if problem.angles.half else ''}",
         f"offsets       {_offsets(problem)}",
-        f"coherent      ħΓ_0 = {HBAR * problem.pump.formation_rate:.4g} meV, light cone below "
-        f"{problem.light_cone.energy:.3g} meV",
+        f"coherent      ħΓ_0 = {HBAR * problem.formation_rate:.4g} meV, light cone below {problem.light_cone.energy:.3g} meV",
+        f"terms         {', '.join(term.name for term in problem.terms)}",
         f"unknowns      {_unknowns(problem):.4g} on {ranks} ranks ({px}×{py})"
         + (", folded at the axes" if problem.space.folded else ""),
         f"steps         {len(plan.steps())} of {choice.integrator}: " + plan.describe(),
-        f"resolution    {resolution.describe(resolution.flattening(problem, reference))}",
+        f"resolution    {resolution.describe(problem.peak_loss(reference))}",
         f"memory        {memory.describe()}",
         f"output        {output_bytes(problem, plan) / MIB:.1f} MiB in {problem.config.output.directory}",
     ]
@@ -107,7 +106,7 @@ def _report(problem: Problem, choice: Choice, memory: Memory, ranks: int, refere
 def _offsets(problem: Problem) -> str:
     """Valley bottoms used, and beside a given one what the material's splitting and binding energies say."""
     texts = []
-    for exciton in problem.landscape.valleys:
+    for exciton in problem.valleys.valleys:
         text = f"{exciton.name} {exciton.energy:.4g} meV"
         if exciton.given is None:
             text += " (computed)"
@@ -119,11 +118,11 @@ def _offsets(problem: Problem) -> str:
 
 def output_bytes(problem: Problem, plan: StepPlan) -> float:
     """Bytes of all output files at the end."""
-    output, energies = problem.config.output, problem.energies
+    output = problem.config.output
     chosen = registry.select(output.observables, problem.space.dimensions)
     sizes = dict(zip("xy", problem.space.whole.shape, strict=True))
     sizes |= {
-        "valley": len(energies.valleys),
+        "valley": len(problem.cells.valleys),
         "k": WignerCut.POINTS,
         "q": WignerCut.POINTS // 2 + 1,
         "angle": problem.angles.count,
@@ -132,5 +131,5 @@ def output_bytes(problem: Problem, plan: StepPlan) -> float:
     def row(observables: Sequence[Observable]) -> int:
         return sum(math.prod(sizes[d] for d in o.dimensions[1:]) for o in observables)
 
-    fields = row(chosen.fields) * (round(plan.end / output.fields_every) + 1)
-    return 8.0 * (row(chosen.series) * plan.outputs + fields + row(chosen.wigner) * len(output.wigner_at))
+    fields = row(chosen.fields) * len(multiples(output.fields_every, plan.end))
+    return 8.0 * (row(chosen.series) * len(plan.output_times) + fields + row(chosen.wigner) * len(output.wigner_at))

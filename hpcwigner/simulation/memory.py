@@ -13,12 +13,12 @@ from mpi4py import MPI
 
 from hpcwigner.integrators import exponential as etd
 from hpcwigner.problem.builder import Problem
-from hpcwigner.reference.choice import Choice
+from hpcwigner.reference.step_choice import Choice
 from hpcwigner.runtime.compile import warm_up
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.runtime.kernels import HALO
 from hpcwigner.space.grid import process_grid
-from hpcwigner.storage.checkpoint import LARGEST_WRITE
+from hpcwigner.storage.state import LARGEST_WRITE
 
 MIB = 2**20
 IMEX_ARRAYS = 22
@@ -69,16 +69,17 @@ def predict(problem: Problem, choice: Choice, comm: MPI.Intracomm) -> Memory:
     """Memory of a run on `comm`, to be called once the problem is built and its steps are chosen. Collective."""
     px, py = process_grid(problem.space.shape, problem.space.dimensions, comm.size)
     nx, ny = (math.ceil(n / p) for n, p in zip(problem.space.shape, (px, py), strict=True))
-    cells, angles = problem.energies.size, problem.angles.count
+    cells, angles = problem.cells.size, problem.angles.count
     per_point = 8 * angles * cells
     sizes = {(step.stage, step.size) for step in choice.plan.steps()}
     block = 8 * (max(problem.angles.orders) + 1) * cells**2
     if choice.integrator in etd.SCHEMES:
         scheme = etd.SCHEMES[choice.integrator]
-        arrays, operators = scheme.slots + 4, len(sizes) * sum(scheme.slots_per_stage) * block
+        arrays, operators = scheme.slot_count + 4, len(sizes) * scheme.products() * block
     else:
-        arrays, operators = IMEX_ARRAYS, len(sizes) * block
-    warm_up(comm)  # compiled kernels count as memory of the program
+        stages = {stage for stage, _ in sizes}  # (σ − L)⁻¹ of each step size, and L itself
+        arrays, operators = IMEX_ARRAYS, (len(sizes) + len(stages)) * block
+    warm_up(comm)  # the kernels take memory that belongs to the program
     give_back()
     resident, share = (size + LATER for size in footprint())
     node = comm.Split_type(MPI.COMM_TYPE_SHARED)

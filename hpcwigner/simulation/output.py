@@ -8,22 +8,20 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from hpcwigner.exciton.constants import UM
 from hpcwigner.exciton.phonons import Couplings, absorption_threshold
-from hpcwigner.integrators.steps import StepPlan
+from hpcwigner.integrators.steps import StepPlan, multiples
 from hpcwigner.observables import registry
-from hpcwigner.observables.budget import budget
 from hpcwigner.observables.fields import Directions, LocalState, SpatialMomentSums, undershoot
 from hpcwigner.observables.registry import Observable
 from hpcwigner.observables.series import Snapshot
 from hpcwigner.observables.wigner_cut import WignerCut
 from hpcwigner.problem.builder import Problem
-from hpcwigner.reference import choice as ladder
 from hpcwigner.runtime.errors import RunError
-from hpcwigner.runtime.parallel import on_first_rank
-from hpcwigner.storage import provenance
-from hpcwigner.storage.checkpoint import Header
+from hpcwigner.simulation.balance import Balance
+from hpcwigner.simulation.restart import Resumption
 from hpcwigner.storage.files import Constant, OutputFile
-from hpcwigner.terms.equation import WignerSystem
+from hpcwigner.terms.equation import WignerEquation
 
 Array = NDArray[np.float64]
 
@@ -34,55 +32,58 @@ class RunOutput:
     def __init__(
         self,
         problem: Problem,
-        wigner: WignerSystem,
+        equation: WignerEquation,
         plan: StepPlan,
         directory: Path,
-        input_text: str,
+        attributes: Mapping[str, str | int],
         final: Array,
-        resume: Header | None = None,
+        resume: Resumption | None = None,
     ) -> None:
-        """`final` are the populations (valley,) at the end: below a part of them width and D_v are undefined.
+        """`final` are populations (valley,): below a small part of them w_v² and D_v are undefined.
 
-        `resume` goes on with the files as they were at that checkpoint.
+        `attributes` are those of the files. With `resume` the files keep the rows that this checkpoint knows.
         """
-        self.problem, self.wigner, self.plan = problem, wigner, plan
-        decomposition = wigner.decomposition
+        self.problem, self.equation = problem, equation
+        decomposition = equation.decomposition
         self.comm = decomposition.comm
         self._directions, self._sums = Directions(problem.angles), SpatialMomentSums(decomposition)
         self._final = final
-        self.worst_undershoot = np.array(resume.accumulators["undershoot"]) if resume else np.zeros(len(final))
+        self.worst_undershoot = np.array(resume.header.accumulators["undershoot"]) if resume else np.zeros(len(final))
+        self.balance = Balance(problem, decomposition, plan, resume.header.accumulators if resume else {})
         output = problem.config.output
         self.chosen = registry.select(output.observables, problem.space.dimensions)
-        self._fields_stride = round(output.fields_every / output.series_every)
-        self._wigner_due = {round(t / output.series_every) for t in output.wigner_at} if self.chosen.wigner else set()
-        self._open(directory, input_text, resume)
+        wigner_at = output.wigner_at if self.chosen.wigner else ()
+        self._series_due = _due(plan, plan.output_times)
+        self._fields_due = _due(plan, multiples(output.fields_every, plan.end))
+        self._wigner_due = _due(plan, wigner_at)
+        self._open(directory, attributes, resume)
 
-    def _open(self, directory: Path, input_text: str, resume: Header | None) -> None:
-        attributes = on_first_rank(self.comm, lambda: provenance.attributes(input_text, self.comm.size))
-        valleys = [v.name for v in self.problem.energies.valleys]
+    def _open(self, directory: Path, attributes: Mapping[str, str | int], resume: Resumption | None) -> None:
+        valleys = [v.name for v in self.problem.cells.valleys]
         axes = "xy"[: self.problem.space.dimensions]
-        places = {axis: self.problem.space.whole.centers(i) * registry.UM for i, axis in enumerate(axes)}
-        rows = resume.rows if resume else {}
+        places = {axis: self.problem.space.whole.centers(i) * UM for i, axis in enumerate(axes)}
+        rows, sources = (resume.header.outputs.rows, resume.sources) if resume else ({}, {})
 
         def file(
             name: str, observables: Sequence[Observable], coordinates: Mapping[str, Array], *constants: Constant
         ) -> OutputFile:
-            if name in rows:
-                return OutputFile.reopen(directory / name, self.comm, observables, rows[name])
             used = {d for o in observables for d in o.dimensions}
             shown = {"valley": valleys} | {d: values for d, values in coordinates.items() if d in used}
-            return OutputFile(directory / name, self.comm, observables, shown, attributes, constants)
+            content = (observables, shown, attributes, constants)
+            if name in rows:
+                return OutputFile.restored(sources.get(name), directory / name, self.comm, *content)
+            return OutputFile(directory / name, self.comm, *content)
 
         self.series = file("series.h5", self.chosen.series, {})
         self.fields = file("fields.h5", self.chosen.fields, places) if self.chosen.fields else None
         self.wigner_file, self.cut = None, None
         if self._wigner_due or "wigner.h5" in rows:
             angles = self.problem.angles
-            self.cut = cut = WignerCut(self.wigner.decomposition, angles, self.problem.energies)
+            self.cut = cut = WignerCut(self.equation.decomposition, angles, self.problem.cells)
             momenta = {"k": cut.k, "q": cut.q, "angle": angles.theta}
             threshold = Constant(
                 "threshold", ("valley",), "nm-1", "smallest momentum from which an acoustic phonon lifts into the bright valley",
-                absorption_threshold(Couplings.from_material(self.problem.material, self.problem.landscape), self.problem.bright),
+                absorption_threshold(Couplings.from_material(self.problem.material, self.problem.valleys), self.problem.bright),
             )  # fmt: skip
             self.wigner_file = file("wigner.h5", self.chosen.wigner, {"x": places["x"]} | momenta, threshold)
 
@@ -90,35 +91,42 @@ class RunOutput:
     def _files(self) -> list[OutputFile]:
         return [file for file in (self.series, self.fields, self.wigner_file) if file is not None]
 
-    def flushed(self) -> tuple[list[Path], dict[str, int]]:
-        """Paths of the files, complete on disk, and their rows: what a checkpoint keeps of them. Collective."""
+    def flushed(self) -> list[OutputFile]:
+        """The files, complete on disk. Collective."""
         for file in self._files:
             file.flush()
-        return [file.path for file in self._files], {file.path.name: file.rows for file in self._files}
+        return self._files
 
-    def observe(self, index: int, u: Array) -> None:
-        """Writes what is due at series output `index`; u is (point, angle, cell). Collective."""
-        now = self.plan.output_time(index)
-        scattering = self.problem.scatterings[sum(now > t + 1e-9 for t in self.problem.switches)]
-        coherent = self.problem.moments.coherent(now)
+    def accumulators(self) -> dict[str, list[float]]:
+        """Running accumulators, the same on every rank: what a checkpoint keeps of them. Collective."""
+        return {"undershoot": [float(x) for x in self.worst_undershoot], **self.balance.accumulators()}
+
+    def observe(self, done: int, u: Array) -> None:
+        """Writes what is due after `done` steps; u is (point, angle, cell). Collective."""
+        self.balance.update(done, u)
+        due = [times[done] for times in (self._series_due, self._fields_due, self._wigner_due) if done in times]
+        if not due:
+            return
+        now, generator = due[0], self.problem.generator_at(due[0])
         directions = self._directions(u)
         moments = self._sums(directions)
-        found = budget(moments, scattering, coherent, self.problem.pump.width_squared)
-        if not np.isfinite(found.population).all():
+        if not np.isfinite(moments.zeroth).all():
             raise RunError(f"the state is not finite at {now:g} ps: stopped without a checkpoint")
-        row = self.series.append(now)
-        if self.comm.rank == 0:
-            write_series(self.series, row, self.chosen.series, Snapshot(moments, found, scattering, self._final))
-        if index % self._fields_stride == 0:
-            self._write_fields(now, LocalState(directions, self.wigner.decomposition, scattering, moments))
-        if index in self._wigner_due and self.cut is not None and self.wigner_file is not None:
+        if done in self._series_due:
+            row = self.series.append(now)
+            if self.comm.rank == 0:
+                snapshot = Snapshot(moments, self.problem.budget(now, moments), generator, self._final)
+                write_series(self.series, row, self.chosen.series, snapshot)
+        if done in self._fields_due:
+            self._write_fields(now, LocalState(directions, self.equation.decomposition, generator, moments))
+        if done in self._wigner_due and self.cut is not None and self.wigner_file is not None:
             row = self.wigner_file.append(now)
             for observable in self.chosen.wigner:
                 values = observable.compute(self.cut, u)
                 self._write_images(self.wigner_file, row, observable, values if self.cut.writes else None)
 
     def _write_fields(self, now: float, local: LocalState) -> None:
-        if now >= ladder.JUDGED_FROM:
+        if now >= self.problem.moments.judged_from:
             self.worst_undershoot = np.minimum(self.worst_undershoot, undershoot(local.density, self.comm))
         if self.fields is not None:
             row = self.fields.append(now)
@@ -133,7 +141,7 @@ class RunOutput:
         """This rank's block and its mirror images; `values` has the observable's dimensions without time."""
         dimensions = observable.dimensions[1:]
         turned = {"x": {"x", "k", "angle"}, "y": {"y"}}  # motion along x turns round as well
-        for block, mirrored in self.wigner.decomposition.images():
+        for block, mirrored in self.equation.decomposition.images():
             axes = [axis for axis, flip in zip("xy", mirrored, strict=True) if flip and axis in dimensions]
             place = dict(zip("xy", block, strict=True))
             seen = values
@@ -144,9 +152,14 @@ class RunOutput:
                 file.write(row, observable.name, seen, tuple(place.get(d, slice(None)) for d in dimensions))
 
     def close(self) -> None:
-        """Ends the files. Collective."""
+        """Closes the files. Collective."""
         for file in self._files:
             file.close()
+
+
+def _due(plan: StepPlan, times: Sequence[float] | Array) -> dict[int, float]:
+    """Time [ps] of each output by the number of steps that are done then."""
+    return {int(done): float(time) for done, time in zip(plan.steps_until(times), times, strict=True)}
 
 
 def write_series(file: OutputFile, row: int, observables: Sequence[Observable], snapshot: Snapshot) -> None:

@@ -1,36 +1,37 @@
-"""A run from input to output files, from the start or from a checkpoint."""
+"""One run from input to output files, from the start or from a checkpoint."""
 
 from __future__ import annotations
 
 import fcntl
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 from mpi4py import MPI
 
-from hpcwigner.integrators.petsc import Schedule, integrate
-from hpcwigner.integrators.steps import StepPlan
+from hpcwigner.integrators.petsc import integrate
+from hpcwigner.integrators.schedule import Schedule
 from hpcwigner.observables.budget import Budget
 from hpcwigner.problem import builder
 from hpcwigner.problem.builder import Problem
-from hpcwigner.problem.config import Config, to_yaml
-from hpcwigner.reference import choice as ladder
+from hpcwigner.problem.config import Config
+from hpcwigner.reference.step_choice import Choice
 from hpcwigner.runtime.errors import InputError, RunError
 from hpcwigner.runtime.parallel import on_first_rank
+from hpcwigner.runtime.resources import CollectiveStack
 from hpcwigner.simulation import memory, restart
+from hpcwigner.simulation.checkpoints import CHECKPOINTS, Checkpoints
 from hpcwigner.simulation.control import Control, Job, Request
 from hpcwigner.simulation.output import RunOutput
 from hpcwigner.simulation.progress import LOG, Progress, start_logging
 from hpcwigner.simulation.summary import Work, announce, summarise
 from hpcwigner.storage import xdmf
-from hpcwigner.storage.checkpoint import CheckpointError, CheckpointStore, Header, Layout
+from hpcwigner.storage.checkpoint import CheckpointStore
 from hpcwigner.storage.files import write_whole
-from hpcwigner.terms.equation import WignerSystem
+from hpcwigner.storage.state import CheckpointError
+from hpcwigner.terms.equation import WignerEquation
 
-CHECKPOINTS = "checkpoints"
 RUN_FILES = ("series.h5", "fields.h5", "input.yaml", CHECKPOINTS)
 
 
@@ -61,56 +62,39 @@ def lock_directory(directory: Path) -> IO[str]:
     return lock
 
 
-class Checkpoints:
-    """Writes checkpoints of one run when asked to, and says so."""
-
-    def __init__(
-        self, config: Config, directory: Path, wigner: WignerSystem, output: RunOutput, input_text: str, schedule: Schedule
-    ) -> None:
-        options = config.checkpoint
-        layout = Layout(options.writes == "collective", options.compression == "gzip", int(options.alignment), options.hints)
-        self.store = CheckpointStore(directory / CHECKPOINTS, wigner.decomposition, options.keep, layout)
-        self.wigner, self.output, self.input_text, self.schedule = wigner, output, input_text, schedule
-
-    def write(self, done: int, vector: Any) -> float:
-        """Checkpoint after `done` steps; returns the seconds it took. Raises CheckpointError. Collective."""
-        started = time.perf_counter()
-        paths, rows = self.output.flushed()
-        shape = (*self.wigner.decomposition.grid.shape, *self.wigner.decomposition.per_point)
-        header = Header(
-            step=done,
-            time=self.schedule.time_after(done - 1) if done else 0.0,
-            rows=rows,
-            accumulators={"undershoot": [float(x) for x in self.output.worst_undershoot]},
-            input=self.input_text,
-            shape=shape,
-        )
-        path = self.store.write(self.wigner.read(vector).reshape(self.wigner.decomposition.local_shape), header, paths)
-        took = time.perf_counter() - started
-        LOG.info("checkpoint %s at %g ps in %.2g s", path.name, header.time, took)
-        return took
-
-
 class _Stepper:
     """What happens around each step: outputs, progress, checkpoints, requests to stop."""
 
     def __init__(
-        self, output: RunOutput, checkpoints: Checkpoints, control: Control, schedule: Schedule, plan: StepPlan,
-        progress: Progress, resumed_at: int,
-    ) -> None:  # fmt: skip
-        """`resumed_at` is the step of the checkpoint gone on from: what was due there is in its files. −1 without one."""
+        self,
+        output: RunOutput,
+        checkpoints: Checkpoints,
+        control: Control,
+        schedule: Schedule,
+        progress: Progress,
+        resumed_at: int | None,
+    ) -> None:
+        """`resumed_at`: step resumed from; its outputs are already written."""
         self.output, self.checkpoints, self.control, self.schedule = output, checkpoints, control, schedule
         self.progress = progress
         self.stopped = False
-        self._due = {int(steps): index for index, steps in enumerate(plan.boundaries())}
         self._observed = resumed_at
+        self._first = resumed_at or 0
+
+    @property
+    def steps_done(self) -> int:
+        """Steps done by this process."""
+        return self.progress.done - self._first
 
     def monitor(self, done: int, vector: Any) -> None:
         """Before the first and after every step."""
-        if done in self._due and done != self._observed:
-            self.output.observe(self._due[done], self.output.wigner.read(vector))
+        u = self.output.equation.read(vector).u
+        if done == self._observed:
+            self.output.balance.update(done, u)
+        else:
+            self.output.observe(done, u)
             self._observed = done
-        self.progress.update(done, self.schedule.time_after(done - 1) if done else 0.0)
+        self.progress.update(done, self.schedule.time_after(done - 1))
 
     def after_step(self, done: int, vector: Any) -> bool:
         """Fulfils requests; True stops the run after this step."""
@@ -118,7 +102,7 @@ class _Stepper:
         last = done == len(self.schedule.steps)
         if request is Request.NONE and not last:
             return False
-        self.monitor(done, vector)  # what is due at this step belongs to its checkpoint
+        self.monitor(done, vector)  # outputs of this step belong to its checkpoint
         stop = request is Request.STOP and not last
         if self.checkpoints.store.keep == 0:
             if stop:
@@ -140,96 +124,131 @@ def run(
 ) -> tuple[Path, bool]:
     """Runs the input to its end, or until it is stopped. Returns the run directory and whether the end was reached.
 
-    `restart_from` is 'latest' or a checkpoint; `job` is what the run is part of. Raises schema.InputError and
-    parallel.RunError on all ranks. Collective.
+    `restart_from` is 'latest' or a checkpoint; `job` is the sweep that the run is part of. Raises InputError and RunError
+    on all ranks. Collective.
     """
     started = time.perf_counter()
     if restart_from:
-        config = on_first_rank(comm, lambda: _resumed_config(config, restart_from))
-    problem = builder.build(config, comm)
-    reference, choice = on_first_rank(comm, lambda: _plan(problem))
-    needed = memory.predict(problem, choice, comm)
-    memory.require_room(needed, comm)
-    complete, plan = builder.completed(problem.config, choice, problem.space.folded), choice.plan
-    directory, lock = _on_first_with_local(comm, lambda: prepare_directory(complete, bool(restart_from)))
-    start_logging(comm, directory / "run.log", quiet)
-    control = Control(comm, directory, complete.checkpoint.every, complete.time.walltime, job)
-    input_text = on_first_rank(comm, lambda: to_yaml(complete))
-    wigner = problem.wigner_system(comm)
-    announce(problem, wigner, choice, directory, reference)
-    vector = wigner.create_vector()
-    header = _load(wigner, vector, directory, restart_from) if restart_from else None
-    if comm.rank == 0:
-        write_whole(directory / "input.yaml", input_text)
-
-    output = RunOutput(problem, wigner, plan, directory, input_text, reference[-1].population, header)
-    schedule = Schedule(plan, problem.pump, problem.amplitude)
-    first = header.step if header else 0
-    checkpoints = Checkpoints(complete, directory, wigner, output, input_text, schedule)
-    progress = Progress(comm, len(schedule.steps), plan.end, quiet, first)
-    stepper = _Stepper(output, checkpoints, control, schedule, plan, progress, header.step if header else -1)
-    try:
-        if first < len(schedule.steps):
-            integrate(
-                choice.integrator, wigner, problem.scatterings, schedule, comm, stepper.monitor, vector, first,
-                after_step=stepper.after_step,
-            )  # fmt: skip
-    except RunError:
-        output.close()  # by all ranks together: another run may follow in this process
-        raise
-    finally:
-        progress.close()
-    undershoot = output.worst_undershoot
-    output.close()
-    if comm.rank == 0 and output.fields is not None:
-        xdmf.write(directory / "fields.h5")
-    if stepper.stopped:
-        LOG.warning("stopped by %s with a checkpoint at %g ps: go on with --restart", control.reason, checkpoints_time(stepper))
-    largest = comm.allreduce(memory.peak(), MPI.MAX)
-    if comm.rank == 0 and not stepper.stopped:
-        LOG.info("memory: at most %.0f MiB in a rank, predicted %.0f", largest / memory.MIB, needed.resident / memory.MIB)
-        work = Work(started, progress.started, len(schedule.steps) - first)
-        summarise(problem, wigner, plan, undershoot, directory / "series.h5", reference, work)
-    vector.destroy()
-    problem.free()
-    comm.Barrier()
-    if lock is not None:
-        lock.close()
-    return directory, not stepper.stopped
+        config = on_first_rank(comm, lambda: restart.resumed_config(config, restart_from))
+    with CollectiveStack() as stack:
+        problem = builder.build(config, comm)
+        stack.callback(problem.free)
+        reference, choice = on_first_rank(comm, lambda: plan(problem))
+        needed = memory.predict(problem, choice, comm)
+        memory.require_room(needed, comm)
+        complete = builder.completed(problem.config, choice, problem.space.folded)
+        directory = _lock(complete, bool(restart_from), comm, stack)
+        start_logging(comm, directory / "run.log", quiet)
+        control = Control(comm, directory, complete.checkpoint.every, complete.time.walltime, job)
+        equation = problem.equation(comm)
+        stack.callback(equation.free)
+        announce(problem, equation, choice, directory, reference)
+        schedule = on_first_rank(comm, lambda: Schedule(choice.plan, problem.sources))
+        stepper = _advance(problem, equation, choice, schedule, reference, directory, complete, control, restart_from, quiet)
+        if comm.rank == 0 and (directory / "fields.h5").exists():
+            xdmf.write(directory / "fields.h5")
+        if stepper.stopped:
+            at = schedule.time_after(stepper.progress.done - 1)
+            LOG.warning("stopped by %s with a checkpoint at %g ps: go on with --restart", control.reason, at)
+        else:
+            largest = comm.allreduce(memory.peak(), MPI.MAX)
+            accounts = stepper.output.balance.accounts() if problem.not_closed else []
+            if comm.rank == 0:
+                work = Work(started, stepper.progress.started, stepper.steps_done, largest, needed.resident)
+                summarise(problem, equation, stepper.output.worst_undershoot, accounts, directory / "series.h5", reference, work)
+        return directory, not stepper.stopped
 
 
-def checkpoints_time(stepper: _Stepper) -> float:
-    """Simulated time [ps] at which a run was stopped."""
-    return stepper.schedule.time_after(stepper.progress.done - 1)
+def plan(problem: Problem) -> tuple[list[Budget], Choice]:
+    """Exact budgets at the series outputs and the steps, on one rank. Raises InputError, and RunError when nothing is formed."""
+    reference = problem.moments.reference()
+    final = reference[-1].population
+    if not np.isfinite(final).all() or final.sum() <= 0:
+        raise RunError(
+            f"the moment equations end with {final.sum():g} excitons at {problem.config.time.end:g} ps, expected more than 0"
+        )
+    return reference, problem.choose_steps(reference)
 
 
-def _resumed_config(config: Config, which: str) -> Config:
-    header = restart.peek(Path(config.output.directory), which)
-    return restart.effective_config(config, header, header.time)
+def _lock(config: Config, restarted: bool, comm: MPI.Intracomm, stack: CollectiveStack) -> Path:
+    """The run directory, locked until the stack unwinds on all ranks. Raises InputError. Collective."""
 
-
-def _load(wigner: WignerSystem, vector: Any, directory: Path, which: str) -> Header:
-    """Fills the state from the first good checkpoint and puts the output files as they were then. Collective."""
-    store = CheckpointStore(directory / CHECKPOINTS, wigner.decomposition, keep=1)
-    path, header, u = restart.load(store, directory, which)
-    np.copyto(wigner.decomposition.view(vector), u)
-    restart.restore_outputs(path, header, directory, wigner.decomposition.comm)
-    LOG.info("restarted from checkpoint %s at %g ps", path.name, header.time)
-    return header
-
-
-def _on_first_with_local(comm: MPI.Intracomm, compute: Callable[[], tuple[Path, IO[str]]]) -> tuple[Path, IO[str] | None]:
-    """Like on_first_rank for a path and an open file, which stays on rank 0."""
-    kept: list[IO[str]] = []
-
-    def path_only() -> Path:
-        path, file = compute()
-        kept.append(file)
+    def prepare() -> Path:
+        path, lock = prepare_directory(config, restarted)
+        stack.callback(lock.close)
         return path
 
-    return on_first_rank(comm, path_only), kept[0] if kept else None
+    return on_first_rank(comm, prepare)
 
 
-def _plan(problem: Problem) -> tuple[list[Budget], ladder.Choice]:
-    reference = problem.reference()
-    return reference, problem.choose_steps(reference)
+def _advance(
+    problem: Problem,
+    equation: WignerEquation,
+    choice: Choice,
+    schedule: Schedule,
+    reference: list[Budget],
+    directory: Path,
+    complete: Config,
+    control: Control,
+    restart_from: str | None,
+    quiet: bool,
+) -> _Stepper:
+    """Steps from the start or a checkpoint to the end or a stop; output files are closed in any case. Collective."""
+    comm = equation.decomposition.comm
+    with CollectiveStack() as stack:
+        vector = equation.create_vector()
+        stack.callback(vector.destroy)
+        resumed = None
+        if restart_from:
+            resumed = _load(equation, vector, directory, restart_from, schedule)
+        elif problem.initial is not None:
+            problem.initial.fill(equation.decomposition, equation.view(vector).u)
+        header = resumed.header if resumed else None
+        attributes = on_first_rank(comm, lambda: restart.attributes(complete, comm.size, header))
+        if comm.rank == 0:
+            write_whole(directory / "input.yaml", str(attributes["input"]))
+        output = RunOutput(problem, equation, choice.plan, directory, attributes, undefined_scale(problem, reference), resumed)
+        stack.callback(output.close)
+        first = header.step if header else 0
+        progress = Progress(comm, len(schedule.steps), choice.plan.end, quiet, first)
+        stack.callback(progress.close)
+        extent = resumed.extent if resumed else None
+        checkpoints = Checkpoints(complete, directory, equation, output, attributes, schedule, extent)
+        stepper = _Stepper(output, checkpoints, control, schedule, progress, header.step if header else None)
+        if first < len(schedule.steps):
+            generators = [[generator] for generator in problem.generators]
+            integrate(
+                choice.integrator, equation, generators, schedule, comm, stepper.monitor, vector, first,
+                after_step=stepper.after_step,
+            )  # fmt: skip
+    return stepper
+
+
+def undefined_scale(problem: Problem, reference: list[Budget]) -> Any:
+    """Populations (valley,) at the end, a small part of which makes w_v² and D_v undefined.
+
+    From the moment equations, or where they do not hold, the equilibrium shares of all excitons.
+    """
+    if not problem.not_closed:
+        return reference[-1].population
+    return problem.total * problem.cells.valley_sum(problem.equilibrium.population)
+
+
+def _load(
+    equation: WignerEquation, vector: Any, directory: Path, which: str, schedule: Schedule
+) -> restart.Resumption:
+    """Fills the state from the first good checkpoint. Raises InputError. Collective."""
+    decomposition = equation.decomposition
+    resumption, u, fields = restart.load(CheckpointStore(directory / CHECKPOINTS, decomposition, keep=1), directory, which)
+    header = resumption.header
+    if not 0 <= header.step <= len(schedule.steps) or abs(schedule.time_after(header.step - 1) - header.time) > 1e-9:
+        raise InputError(
+            f"time.end, output.fields_every, output.wigner_at: found times that change the steps before the checkpoint at "
+            f"{header.time:g} ps, expected multiples of output.series_every"
+        )
+    state = equation.view(vector)
+    np.copyto(state.u, u.reshape(equation.shape))
+    np.copyto(state.fields, fields.reshape(state.fields.shape))
+    restart.set_unknown_aside(resumption, directory, decomposition.comm)
+    LOG.info("restarted from checkpoint %s at %g ps", resumption.path.name, header.time)
+    return resumption

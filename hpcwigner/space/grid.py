@@ -1,4 +1,4 @@
-"""Uniform cells in one or two dimensions, decomposed over ranks (PETSc DMDA)."""
+"""Uniform cells in one or two dimensions, and their decomposition over ranks."""
 
 from __future__ import annotations
 
@@ -103,28 +103,22 @@ def process_grid(shape: tuple[int, int], dimensions: int, size: int) -> tuple[in
     return best[1]
 
 
-class Decomposition:
-    """A rank's share of the grid, and the PETSc vectors laid out on it.
+def block(cells: int, parts: int, index: int) -> slice:
+    """Range of part `index` of `cells` cells in `parts` parts: the first cells % parts of them get one cell more."""
+    size, longer = divmod(cells, parts)
+    start = index * size + min(index, longer)
+    return slice(start, start + size + (index < longer))
 
-    Vectors are seen as arrays (x, y, angle, cell), energy cells fastest: x is DMDA's slowest direction.
-    """
+
+class Decomposition:
+    """A rank's block of the grid, and PETSc vectors for it: arrays (x, y, angle, cell), energy cells fastest."""
 
     def __init__(self, grid: SpaceGrid, comm: MPI.Intracomm, per_point: tuple[int, int]) -> None:
-        from petsc4py import PETSc
-
+        """`per_point` is the number of angles and of energy cells. Raises DecompositionError."""
         self.grid, self.comm, self.per_point = grid, comm, per_point
         self.processes = process_grid(grid.shape, grid.dimensions, comm.size)
-        sizes, processes = list(grid.shape), list(self.processes)
-        if grid.dimensions == 1:
-            sizes, processes = sizes[:1], processes[:1]
-        self.dm = PETSc.DMDA().create(
-            dim=grid.dimensions, sizes=sizes[::-1], proc_sizes=processes[::-1], dof=math.prod(per_point),
-            stencil_width=0, comm=comm,
-        )  # fmt: skip
-        ranges = self.dm.getRanges()[::-1]
-        self.x = slice(*ranges[0])
-        self.y = slice(*ranges[1]) if grid.dimensions == 2 else slice(0, 1)
         self.position = divmod(comm.rank, self.processes[1])
+        self.x, self.y = map(block, grid.shape, self.processes, self.position)
 
     @property
     def local_shape(self) -> tuple[int, int, int, int]:
@@ -157,7 +151,7 @@ class Decomposition:
         return values[self.x, self.y]
 
     def create_vector(self) -> Any:
-        """A PETSc vector laid out as the DMDA's own, but in huge pages."""
+        """A PETSc vector in huge pages."""
         from petsc4py import PETSc
 
         return PETSc.Vec().createWithArray(huge_zeros(self.local_shape).ravel(), comm=self.comm)

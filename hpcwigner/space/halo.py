@@ -1,8 +1,6 @@
-"""Halo exchange: three planes of cells from each neighbour, or what a wall makes of one's own."""
+"""Halo exchange: three layers of ghost cells from each neighbour, or ghost cells from the boundary condition."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 from mpi4py import MPI
@@ -15,29 +13,38 @@ Array = NDArray[np.float64]
 
 
 class Halo:
-    """Ghost planes of one array at a time, beside the owned block, which stays in place.
+    """Ghost cells of arrays (x, y, *trailing), kept beside the owned block. Corners are not exchanged.
 
-    `ghosts[axis][side]` (side 0 lower, 1 upper) holds HALO planes in the order of increasing coordinate, with the shape
-    of the block and HALO in place of its extent along `axis`. `start` packs, sends and fills walls, `finish` waits.
+    `ghosts[axis][side]` (side 0 lower, 1 upper) has the block's shape with HALO in place of the extent along `axis`, in the
+    order of increasing coordinate. `start` packs, sends and applies the boundary conditions, `finish` waits.
     """
 
-    def __init__(self, decomposition: Decomposition, mirrors: tuple[NDArray[np.int64], ...], outward: tuple[Array, ...]):
-        """`mirrors[axis]`: angle cell of the mirror image at a wall; `outward[axis]`: v·e_axis/|v| of each angle cell."""
+    def __init__(
+        self,
+        decomposition: Decomposition,
+        trailing_shape: tuple[int, ...],
+        mirrors: tuple[NDArray[np.int64], ...] | None = None,
+        outward: tuple[Array, ...] | None = None,
+    ) -> None:
+        """`mirrors` and `outward` describe the first trailing axis of momentum-resolved states, its angle cells.
+
+        `mirrors[axis]` is each cell's mirror image at a wall normal to `axis`, `outward[axis]` its v·e_axis/|v|. Without them
+        (densities) a reflecting wall mirrors the values, and beyond an open end the outermost value continues.
+        """
         self.decomposition, self.mirrors = decomposition, mirrors
-        self.leaving = tuple((o < 0, o > 0) for o in outward)
-        shape = decomposition.local_shape
+        self.leaving = None if outward is None else tuple((o < 0, o > 0) for o in outward)
         self.axes = range(decomposition.grid.dimensions)
         self.ghosts: list[list[Array]] = []
         self._packed: dict[tuple[int, int], Array] = {}
-        self._requests: list[Any] = []
+        self._requests: list[MPI.Prequest] = []
         for axis in self.axes:
-            plane = list(shape)
-            plane[axis] = HALO
-            self.ghosts.append([np.zeros(plane), np.zeros(plane)])
+            layers = [*decomposition.local_shape[:2], *trailing_shape]
+            layers[axis] = HALO
+            self.ghosts.append([np.zeros(layers), np.zeros(layers)])
             for side in (0, 1):
                 self._connect(axis, side)
         if len(self.ghosts) == 1:  # the drift kernel takes ghosts of both axes
-            self.ghosts.append([np.zeros((0, 0, 0, 0)), np.zeros((0, 0, 0, 0))])
+            self.ghosts.append([np.zeros((0, 0) + (0,) * len(trailing_shape)) for _ in (0, 1)])
 
     def _connect(self, axis: int, side: int) -> None:
         comm = self.decomposition.comm
@@ -51,7 +58,7 @@ class Halo:
 
     @property
     def remote(self) -> list[tuple[int, int]]:
-        """(axis, side) whose ghosts come from another rank; the others are there after `start`."""
+        """(axis, side) whose ghost cells come from another rank; all others are valid after `start`."""
         return list(self._packed)
 
     @property
@@ -60,7 +67,7 @@ class Halo:
         return sum(packed.nbytes for packed in self._packed.values())
 
     def start(self, u: Array) -> None:
-        """Packs and sends the outermost planes of `u` (x, y, angle, cell); fills what does not come from other ranks."""
+        """Packs and sends the outermost layers of `u` (x, y, *trailing); fills the ghost cells that need no other rank."""
         for (axis, side), packed in self._packed.items():
             np.copyto(packed, _edge(u, axis, side))
         MPI.Prequest.Startall(self._requests)
@@ -69,27 +76,39 @@ class Halo:
                 if (axis, side) in self._packed:
                     continue
                 if self.decomposition.neighbor(axis, 2 * side - 1) is None:
-                    self._fill_wall(u, axis, side)
+                    self._apply_boundary(u, axis, side)
                 else:  # periodic, and the only rank in this direction
                     np.copyto(self.ghosts[axis][side], _edge(u, axis, 1 - side))
 
     def finish(self) -> None:
-        """Waits for the neighbours' planes."""
+        """Waits for the neighbours' layers."""
         MPI.Prequest.Waitall(self._requests)
 
-    def _fill_wall(self, u: Array, axis: int, side: int) -> None:
+    def free(self) -> None:
+        """Frees the persistent requests, not during an exchange; the halo must not be used afterwards. May be repeated."""
+        while self._requests:
+            self._requests.pop().Free()
+
+    def _apply_boundary(self, u: Array, axis: int, side: int) -> None:
         ghost, own = self.ghosts[axis][side], _edge(u, axis, side)
         if self.decomposition.grid.wall(side) == "reflecting":
-            # Cell k beyond the wall mirrors cell k inside it, with the normal velocity reversed.
+            # Ghost cell k mirrors cell k inside the wall, with the normal velocity reversed.
             inside = np.flip(own, axis)
+            if self.mirrors is None:
+                np.copyto(ghost, inside)
+                return
             for angle, image in enumerate(self.mirrors[axis]):
                 ghost[:, :, angle] = inside[:, :, image]
             return
-        # Open: nothing comes in; what leaves goes on as it is, so that the edge does not throw it back.
+        # Open: nothing comes in; the outgoing edge value continues, so that the stencil does not reflect it.
         edge = np.take(own, [-1 if side else 0], axis=axis)
-        np.multiply(edge, self.leaving[axis][side][:, None], out=ghost)
+        if self.leaving is None:
+            np.copyto(ghost, edge)
+        else:
+            leaving = self.leaving[axis][side]
+            np.multiply(edge, leaving.reshape(-1, *[1] * (u.ndim - 3)), out=ghost)
 
 
 def _edge(u: Array, axis: int, side: int) -> Array:
-    planes = slice(-HALO, None) if side else slice(None, HALO)
-    return u[planes] if axis == 0 else u[:, planes]
+    layers = slice(-HALO, None) if side else slice(None, HALO)
+    return u[layers] if axis == 0 else u[:, layers]

@@ -13,8 +13,8 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from hpcwigner.exciton import materials
+from hpcwigner.exciton.constants import CM2_PER_S
 from hpcwigner.exciton.materials import Material
-from hpcwigner.observables import registry
 from hpcwigner.observables.curves import Curves
 from hpcwigner.problem import builder, kinetics
 from hpcwigner.problem.config import Config
@@ -48,13 +48,13 @@ class Sensitivity:
 def curves(config: Config, material: Material) -> Curves:
     """D_v(t) of an input with this material instead of its own. Raises schema.InputError."""
     momentum = dataclasses.replace(config.momentum, angles=4)  # the moment equations need m = 0 and 1
-    alone = dataclasses.replace(config, momentum=momentum, rates_cache=None)  # many variants, each used once
+    alone = dataclasses.replace(config, momentum=momentum)
     found = kinetics.for_material(alone, material, kinetics.exciton_valleys(material), MPI.COMM_SELF)
     problem = builder.assemble(found, SpaceGrid(1, config.space.length, (6, 1), config.space.boundary))
     found.rates.free()
-    reference = problem.reference()
+    reference = problem.moments.reference()
     time = config.output.series_every * np.arange(len(reference))
-    return Curves(time, np.array([b.diffusion for b in reference]) * registry.CM2_PER_S)
+    return Curves(time, np.array([b.diffusion for b in reference]) * CM2_PER_S)
 
 
 def parameters(material: Material, ranged: bool = False) -> list[str]:
@@ -100,7 +100,7 @@ def report(config: Config, comm: MPI.Intracomm, ranged: bool, times: Sequence[fl
     def write() -> str:
         text = table(found, TIMES if times is None else times)
         if output is not None:
-            from hpcwigner.plotting.sensitivity import plot_sensitivity
+            from hpcwigner.studies.sensitivity_picture import plot_sensitivity
 
             folder = Path(output)
             folder.mkdir(parents=True, exist_ok=True)

@@ -14,16 +14,17 @@ from hpcwigner.exciton.materials import Material
 from hpcwigner.exciton.phonons import Couplings
 from hpcwigner.exciton.valley import ExcitonValleys
 from hpcwigner.observables import registry
-from hpcwigner.problem import builder, kinetics
-from hpcwigner.problem import config as configuration
-from hpcwigner.problem.config import Config, Point, to_yaml
+from hpcwigner.problem import builder, kinetics, loading
+from hpcwigner.problem.config import Config
+from hpcwigner.problem.loading import Point, to_yaml
 from hpcwigner.runtime.errors import InputError, RunError
 from hpcwigner.runtime.parallel import on_first_rank
+from hpcwigner.simulation.checkpoints import CHECKPOINTS
 from hpcwigner.simulation.control import Control, Job, Request
 from hpcwigner.simulation.ensure import ensure, put_aside, reaches, require_same_input, state
 from hpcwigner.simulation.moments_run import MOMENTS, moments_run
 from hpcwigner.simulation.progress import LOG, start_logging
-from hpcwigner.simulation.run import CHECKPOINTS, lock_directory
+from hpcwigner.simulation.run import lock_directory
 from hpcwigner.storage.files import write_whole
 from hpcwigner.studies.sweep_report import INPUT, collect
 
@@ -38,7 +39,7 @@ def sweep(config: Config, comm: MPI.Intracomm, quiet: bool = False, number: int 
     the others from running. Returns the table of the whole sweep, '' for one point, None when it was stopped. Raises
     schema.InputError, and parallel.RunError when points have failed, on all ranks. Collective.
     """
-    points = on_first_rank(comm, lambda: configuration.points(config))
+    points = on_first_rank(comm, lambda: loading.points(config))
     chosen = points if number is None else [points[number]]
     directory = Path(config.output.directory)
     todo, solved = on_first_rank(comm, lambda: _prepare(config, points, chosen, comm.size))

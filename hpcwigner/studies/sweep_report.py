@@ -10,9 +10,9 @@ import numpy as np
 
 from hpcwigner.exciton import materials
 from hpcwigner.observables.curves import Curves
-from hpcwigner.plotting.sweep import plot_sweep
-from hpcwigner.problem import config as configuration
-from hpcwigner.problem.config import Point, Sweep
+from hpcwigner.problem import loading
+from hpcwigner.problem.config import Sweep
+from hpcwigner.problem.loading import Point
 from hpcwigner.runtime import schema
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.simulation.ensure import finished, reaches
@@ -21,6 +21,7 @@ from hpcwigner.storage import provenance
 from hpcwigner.storage.reading import read
 from hpcwigner.studies import sweep_file
 from hpcwigner.studies.sweep_file import Parameter, SweepSummary
+from hpcwigner.studies.sweep_picture import plot_sweep
 
 INPUT = "sweep.yaml"
 """The sweep's complete input, in its directory."""
@@ -33,14 +34,14 @@ def collect(directory: Path) -> str:
     """
     if not (directory / INPUT).exists():
         raise InputError(f"{directory}: found no {INPUT}, expected the directory of a sweep")
-    config = configuration.load(directory / INPUT)
-    config = configuration.in_directory(config, str(directory))
+    config = loading.load(directory / INPUT)
+    config = config.in_directory(str(directory))
     assert config.sweep is not None
-    points = configuration.points(config)
+    points = loading.points(config)
     summary = _summary(points, config.sweep)
     material = materials.load(config.material)
     bright = material.radiation.bright_valley
-    sweep_file.write(directory / "summary.h5", summary, provenance.attributes(configuration.to_yaml(config), 1))
+    sweep_file.write(directory / "summary.h5", summary, provenance.attributes(loading.to_yaml(config), 1))
     plot_sweep(summary, bright, (directory / "summary.png", directory / "summary.pdf"), directory.resolve().name)
     return table(summary)
 

@@ -8,19 +8,18 @@ import math
 import numpy as np
 from mpi4py import MPI
 
-from hpcwigner.exciton.constants import BOLTZMANN, HBAR
+from hpcwigner.exciton.constants import BOLTZMANN, CM2_PER_S, HBAR
 from hpcwigner.exciton.materials import Material, Sourced
 from hpcwigner.exciton.phonons import Couplings
 from hpcwigner.exciton.radiation import LightCone, linewidth_from_dipole
 from hpcwigner.exciton.valley import ExcitonValleys, film_potential, reduced_masses
 from hpcwigner.exciton.wannier import bound_states
-from hpcwigner.momentum.cells import EnergyGrid, auto_energy_above, auto_energy_step
+from hpcwigner.momentum.cells import EnergyCells
+from hpcwigner.momentum.equilibrium import Equilibrium, auto_energy_above, auto_energy_step
 from hpcwigner.momentum.rates import Rates, formation_rates, generator
 from hpcwigner.observables.transport import chapman_enskog, elastic_acoustic
 from hpcwigner.problem.kinetics import exciton_valleys
 
-CM2_PER_S = 0.01
-"""nm²/ps in cm²/s."""
 TEMPERATURES = (300.0, 77.0, 20.0)
 SLOPE_BETWEEN = (20.0, 100.0)
 """Temperatures [K] between which the acoustic linewidth's slope is taken, as in experiments."""
@@ -64,14 +63,15 @@ def _valleys(material: Material, landscape: ExcitonValleys) -> str:
 
 def _formation(couplings: Couplings, bright: int, temperature: float) -> dict[str, float]:
     """ħΓ_0 [meV] by kind of phonon."""
-    grid = EnergyGrid.build(couplings.valleys, temperature, 1.0, max(60.0, auto_energy_above(temperature)))
+    cells = EnergyCells.build(couplings.valleys, 1.0, max(60.0, auto_energy_above(temperature)))
+    equilibrium = Equilibrium(cells, temperature)
     none = dataclasses.replace(couplings, acoustic=(), optical=())
     kinds = {
         "acoustic": dataclasses.replace(none, acoustic=couplings.acoustic),
         "optical": dataclasses.replace(none, optical=tuple(p for p in couplings.optical if not p.intervalley)),
         "intervalley": dataclasses.replace(none, optical=tuple(p for p in couplings.optical if p.intervalley)),
     }
-    return {kind: HBAR * float(formation_rates(part, grid, bright).sum()) for kind, part in kinds.items()}
+    return {kind: HBAR * float(formation_rates(part, equilibrium, bright).sum()) for kind, part in kinds.items()}
 
 
 def _linewidths(material: Material, couplings: Couplings) -> str:
@@ -130,10 +130,10 @@ def _inside(couplings: Couplings, valley: int) -> Couplings:
 
 def _equilibrium_diffusion(couplings: Couplings, temperature: float) -> float:
     """[cm²/s]"""
-    above = auto_energy_above(temperature)
-    grid = EnergyGrid.build(couplings.valleys, temperature, auto_energy_step(temperature), above)
-    rates = Rates.build(couplings, grid, 1, 0, comm=MPI.COMM_SELF)
-    return CM2_PER_S * chapman_enskog(grid, generator(rates.intravalley + rates.intervalley)[1])
+    cells = EnergyCells.build(couplings.valleys, auto_energy_step(temperature), auto_energy_above(temperature))
+    equilibrium = Equilibrium(cells, temperature)
+    rates = Rates.build(couplings, equilibrium, 1, 0, comm=MPI.COMM_SELF)
+    return CM2_PER_S * chapman_enskog(equilibrium, generator(rates.intravalley + rates.intervalley)[1])
 
 
 def _landscape_statement(material: Material, landscape: ExcitonValleys) -> str:

@@ -1,79 +1,148 @@
-"""The Wigner equation on a decomposed spatial grid, as the integrators see it."""
+"""The Wigner equation on a decomposed grid: a list of terms, as the integrators see it."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hpcwigner.momentum.angles import Angles
-from hpcwigner.momentum.cells import EnergyGrid
-from hpcwigner.momentum.harmonics import AngularTransform, flat, scaled, slot_rows
-from hpcwigner.runtime import kernels
-from hpcwigner.runtime.parallel import readable
+from hpcwigner.momentum.harmonics import AngularTransform
+from hpcwigner.runtime.parallel import huge_zeros, readable
 from hpcwigner.space.grid import Decomposition
-from hpcwigner.space.halo import Halo
+from hpcwigner.terms.densities import GhostedDensities
 from hpcwigner.terms.drift import Drift
+from hpcwigner.terms.term import DensityTerm, LocalLinearTerm, Source, State, Term
 
 Array = NDArray[np.float64]
+Points = slice | NDArray[np.int64]
 
 
-class WignerSystem:
-    """u[x, y, angle, cell], excitons per area (slab: per length) in a momentum cell; rows are angles."""
+class WignerEquation:
+    """∂t u = Σ terms for u[x, y, angle, cell], excitons per area (slab: per length) in a momentum cell.
 
-    def __init__(self, decomposition: Decomposition, angles: Angles, energies: EnergyGrid, source_profile: Array) -> None:
-        """`source_profile` is the normalised |A(r)|² on the whole grid [1/nm or 1/nm²], shape (x, y)."""
-        self.decomposition = decomposition
+    A vector of the state holds u and behind it the auxiliary local fields of the terms. Rows are angles.
+    """
+
+    def __init__(
+        self, decomposition: Decomposition, angles: Angles, terms: Sequence[Term], class_of_point: NDArray[np.int64] | None = None
+    ) -> None:
+        """`class_of_point` (x, y) on the whole grid tells which local generator acts where; one class without it."""
+        self.decomposition, self.terms = decomposition, tuple(terms)
         self.orders = angles.orders
         nx, ny, rows, cells = decomposition.local_shape
         self.shape = (nx * ny, rows, cells)
+        self.sources: Sequence[Source] = [term for term in terms if isinstance(term, Source)]
+        self.explicit_terms = [term for term in terms if not isinstance(term, Source | LocalLinearTerm)]
+        self.field_count = 0
+        for term in self.terms:
+            term.first_field = self.field_count
+            self.field_count += term.field_count
+            term.distribute(decomposition)
         self._transform = AngularTransform(angles, cells)
-        self.source_profile = np.ascontiguousarray(decomposition.local(source_profile)).reshape(-1)
-        axes = range(decomposition.grid.dimensions)
-        halo = Halo(
-            decomposition,
-            mirrors=tuple(angles.mirror(axis) for axis in axes),
-            outward=tuple((angles.cosine, angles.sine)[axis] for axis in axes),
-        )
-        self.drift = Drift(decomposition, halo, energies.velocity, angles.cosine, angles.sine)
-        self._drifted = np.zeros((self._transform.few, rows, cells))
+        self._profiles = [np.ascontiguousarray(decomposition.local(s.profile())).reshape(-1) for s in self.sources]
+        self.classes: Sequence[Points] = _classes(decomposition, class_of_point)
+        cells_of_terms = [term.cells for term in terms if isinstance(term, DensityTerm)]
+        self._densities = GhostedDensities(decomposition, cells_of_terms[0]) if cells_of_terms else None
+        # The drift goes straight into harmonics; what other explicit terms give needs an array of its own.
+        self._fused = self.explicit_terms[0] if self.explicit_terms and isinstance(self.explicit_terms[0], Drift) else None
+        self._others = [term for term in self.explicit_terms if term is not self._fused]
+        self._rest = huge_zeros(self.shape) if self._others else np.zeros((0, rows, cells))
 
     def create_vector(self) -> Any:
-        return self.decomposition.create_vector()
+        """A PETSc vector of zeros for the state, in huge pages."""
+        from petsc4py import PETSc
 
-    def view(self, vector: Any) -> Array:
-        return self.decomposition.view(vector).reshape(self.shape)
+        size = math.prod(self.shape) + self.shape[0] * self.field_count
+        return PETSc.Vec().createWithArray(huge_zeros((size,)), comm=self.decomposition.comm)
 
-    def read(self, vector: Any) -> Array:
-        return readable(vector).reshape(self.shape)
+    def view(self, vector: Any) -> State:
+        """A vector's local part, without a copy."""
+        return self._state(np.asarray(vector.getArray()))
 
-    def to_harmonics(self, state: Array, slots: Array, index: int, factor: float = 1.0, minus: int | None = None) -> None:
-        self._transform.forward(state, slots, index, factor, minus)
+    def read(self, vector: Any) -> State:
+        """The same for reading only, also while PETSc holds a read lock on the vector."""
+        return self._state(readable(vector))
+
+    def _state(self, array: Array) -> State:
+        size = math.prod(self.shape)
+        return State(array[:size].reshape(self.shape), array[size:].reshape(self.shape[0], self.field_count))
+
+    def to_harmonics(self, u: Array, slots: Array, index: int) -> None:
+        """slots[:, :, index] = harmonics of u, for slots (harmonic, point, slot, cell)."""
+        self._transform.forward(u, slots, index)
 
     def from_harmonics(self, harmonics: Array, out: Array, add: bool = False) -> None:
+        """`out` becomes the state with the given harmonics (contiguous), or grows by it."""
         self._transform.backward(harmonics, out, add)
 
-    def explicit(self, state: Array, out: Array) -> None:
-        shape = self.decomposition.local_shape
-        self.drift.apply(state.reshape(shape), out.reshape(shape))
+    def explicit(self, time: float, state: State, out: State) -> None:
+        """out = right-hand side of all terms that are neither local and linear nor sources. Collective."""
+        out.u[...] = 0.0
+        out.fields[...] = 0.0
+        self._add(self.explicit_terms, time, state, out)
 
     def explicit_to_harmonics(
-        self, state: Array, slots: Array, index: int, factor: float = 1.0, minus: int | None = None, own: int | None = None
+        self,
+        time: float,
+        state: State,
+        slots: Array,
+        fields: Array,
+        index: int,
+        minus: int | None = None,
+        own: int | None = None,
+        factor: float = 1.0,
     ) -> None:
-        t = self._transform
-        target, shift = slot_rows(slots, index, minus)
-        beside = 0 if own is None else own - index
-        matrices = *scaled(t.forwards, factor), t.forwards[-1]
-        for arguments in self.drift.passes(state.reshape(self.decomposition.local_shape)):
-            kernels.upwind_transformed(*arguments, self._drifted, t.fold, matrices, t.work, flat(slots), target, shift, beside)
+        """Slot `index` = factor · harmonics of `explicit` − slot `minus`; slot `own` = harmonics of u. Collective.
 
-    def add_source(self, harmonics: Array, per_cell: Array) -> None:
-        for point, strength in enumerate(self.source_profile):
-            harmonics[0, point] += strength * per_cell
+        `slots` is (harmonic, point, slot, cell), `fields` (slot, point, field) takes the same of the auxiliary fields.
+        """
+        changes = np.zeros_like(state.fields)
+        if self._fused is not None:
+            self._fused.to_harmonics(state.u, self._transform, slots, index, minus, own, factor)
+        else:
+            slots[:, :, index] = 0.0 if minus is None else -slots[:, :, minus]
+            if own is not None:
+                self._transform.forward(state.u, slots, own)
+        if self._others:
+            self._rest[...] = 0.0
+            self._add(self._others, time, state, State(self._rest, changes))
+            self._transform.forward(self._rest, slots, index, factor, add=True)
+        if own is not None:
+            fields[own] = state.fields
+        fields[index] = factor * changes - (0.0 if minus is None else fields[minus])
+
+    def _add(self, terms: Sequence[Term], time: float, state: State, out: State) -> None:
+        if self._densities is not None:
+            state = State(state.u, state.fields, self._densities.exchange(state.u))
+        for term in terms:
+            term.add(time, state, out)
+
+    def add_source(self, harmonics: Array, number: int, per_cell: Array, points: Points) -> None:
+        """Adds the profile of source `number` times `per_cell` (cell,) to the isotropic harmonic at some points."""
+        profile = self._profiles[number]
+        for point in np.arange(self.shape[0])[points]:
+            harmonics[0, point] += profile[point] * per_cell
 
     @property
     def unknowns(self) -> int:
         """Unknowns on all ranks."""
-        return math.prod(self.decomposition.grid.shape) * math.prod(self.decomposition.per_point)
+        return math.prod(self.decomposition.grid.shape) * (math.prod(self.decomposition.per_point) + self.field_count)
+
+    def free(self) -> None:
+        """Releases requests and buffers of the terms' distribution. Collective."""
+        for term in self.terms:
+            term.free()
+        if self._densities is not None:
+            self._densities.free()
+
+
+def _classes(decomposition: Decomposition, class_of_point: NDArray[np.int64] | None) -> list[Points]:
+    """Points of this rank that belong to each class."""
+    if class_of_point is None:
+        return [slice(None)]
+    local = class_of_point[decomposition.x, decomposition.y].reshape(-1)
+    return [np.flatnonzero(local == number) for number in range(int(class_of_point.max()) + 1)]

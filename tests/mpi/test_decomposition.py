@@ -9,7 +9,10 @@ from mpi4py import MPI
 from test_drift import drift_on
 
 from hpcwigner.observables.registry import Observable
+from hpcwigner.runtime.kernels import HALO
 from hpcwigner.runtime.parallel import NodeShared
+from hpcwigner.space.grid import Decomposition, SpaceGrid
+from hpcwigner.space.halo import Halo
 from hpcwigner.storage.files import OutputFile
 
 COMM = MPI.COMM_WORLD
@@ -36,6 +39,49 @@ def test_drift_does_not_depend_on_the_decomposition(shape, boundary):
         found[...] = np.nan
         parallel.apply(mine, found)
         assert np.array_equal(found, parallel.decomposition.local(expected))
+
+
+PADDING = {"periodic": "wrap", "reflecting": "symmetric", "open": "edge"}
+"""Ghost cells of densities, as numpy.pad makes them."""
+
+
+@pytest.mark.parametrize("folded", [False, True], ids=["whole", "folded"])
+@pytest.mark.parametrize("boundary", list(PADDING))
+@pytest.mark.parametrize("shape", [(17, 1), (23, 14)])
+def test_ghost_cells_of_densities(shape, boundary, folded):
+    """Between ranks and at the ends, for (x, y, valley), while the ghost cells of a state are under way."""
+    drift, _, _ = drift_on(shape, boundary, COMM)
+    dimensions = 1 if shape[1] == 1 else 2
+    grid = SpaceGrid(dimensions, 10.0, shape, boundary, folded)
+    decomposition = Decomposition(grid, COMM, drift.decomposition.per_point)
+    densities = np.random.default_rng(3).random((*shape, 2))
+    mine = np.ascontiguousarray(decomposition.local(densities))
+    halo = Halo(decomposition, (2,))
+    state = np.zeros(drift.decomposition.local_shape)
+    for _ in range(2):
+        drift.halo.start(state)
+        halo.start(mine)
+        drift.halo.finish()
+        halo.finish()
+        for axis in range(dimensions):
+            own = (decomposition.x, decomposition.y)[axis]
+            across = (decomposition.y, decomposition.x)[axis]
+            for side, begin in ((0, own.start), (1, own.stop + HALO)):
+                padding = [(0, 0)] * 3
+                padding[axis] = (HALO, HALO)
+                padded = np.pad(densities, padding, PADDING[grid.wall(side)])
+                where = (slice(begin, begin + HALO), across) if axis == 0 else (across, slice(begin, begin + HALO))
+                assert np.array_equal(halo.ghosts[axis][side], padded[where])
+    halo.free()
+
+
+def test_halos_free_their_requests():
+    halo = drift_on((23, 14), "periodic", COMM)[0].halo
+    requests = list(halo._requests)
+    assert len(requests) == 2 * len(halo.remote) >= min(COMM.size - 1, 1)
+    halo.free()
+    halo.free()
+    assert all(request == MPI.REQUEST_NULL for request in requests)
 
 
 def test_blocks_cover_the_grid_once():

@@ -10,10 +10,10 @@ from hpcwigner.exciton import materials
 from hpcwigner.exciton.phonons import Couplings
 from hpcwigner.exciton.radiation import LightCone
 from hpcwigner.momentum import rates_file
-from hpcwigner.momentum.cells import EnergyGrid
+from hpcwigner.momentum.cells import EnergyCells
+from hpcwigner.momentum.equilibrium import Equilibrium
 from hpcwigner.momentum.rates import Rates
 from hpcwigner.runtime.errors import InputError
-from hpcwigner.storage import rates_cache
 from hpcwigner.terms.scattering import Scattering
 
 COMM = MPI.COMM_WORLD
@@ -24,13 +24,13 @@ pytestmark = pytest.mark.mpi
 def problem():
     material = materials.load("ws2_hbn")
     couplings = COMM.bcast(Couplings.from_material(material) if COMM.rank == 0 else None)
-    grid = EnergyGrid.build(couplings.valleys, 20.0, 2.0, 30.0)
-    return couplings, grid, LightCone.from_material(material)
+    equilibrium = Equilibrium(EnergyCells.build(couplings.valleys, 2.0, 30.0), 20.0)
+    return couplings, equilibrium, LightCone.from_material(material)
 
 
 def test_rates_and_blocks_do_not_depend_on_the_ranks(problem):
-    couplings, grid, light_cone = problem
-    alone, together = (Rates.build(couplings, grid, 8, 0, comm=comm) for comm in (MPI.COMM_SELF, COMM))
+    couplings, equilibrium, light_cone = problem
+    alone, together = (Rates.build(couplings, equilibrium, 8, 0, comm=comm) for comm in (MPI.COMM_SELF, COMM))
     assert np.array_equal(together.shared.array, alone.shared.array)
     assert np.array_equal(together.formation, alone.formation)
     blocks = [Scattering.build(rates, light_cone).blocks for rates in (alone, together)]
@@ -40,8 +40,8 @@ def test_rates_and_blocks_do_not_depend_on_the_ranks(problem):
 
 def test_large_arrays_exist_once_per_node(problem):
     """What one rank of a node writes, the others see."""
-    couplings, grid, _ = problem
-    rates = Rates.build(couplings, grid, 2, 0, comm=COMM)
+    couplings, equilibrium, _ = problem
+    rates = Rates.build(couplings, equilibrium, 2, 0, comm=COMM)
     COMM.Barrier()
     if rates.shared.comm.rank == rates.shared.comm.size - 1:
         rates.intervalley[1, 2, 3] = 42.0
@@ -49,23 +49,20 @@ def test_large_arrays_exist_once_per_node(problem):
     assert rates.intervalley[1, 2, 3] == 42.0
 
 
-def test_file_and_cache_on_ranks(problem, tmp_path):
-    couplings, grid, _ = problem
+def test_file_on_ranks(problem, tmp_path):
+    couplings, equilibrium, _ = problem
     folder = Path(COMM.bcast(str(tmp_path)))
-    rates = Rates.build(couplings, grid, 4, 0, comm=COMM)
+    rates = Rates.build(couplings, equilibrium, 4, 0, comm=COMM)
     if COMM.rank == 0:
         rates_file.write(folder / "rates.h5", rates, 0, {})
     COMM.Barrier()
-    back = rates_file.read(folder / "rates.h5", grid, 4, COMM)
+    back = rates_file.read(folder / "rates.h5", equilibrium, 4, COMM)
     assert np.abs(back.formation - rates.formation).max() < 1e-14
     blocks = [Scattering.build(r, problem[2]).blocks for r in (back, rates)]
     assert np.abs(blocks[0] - blocks[1]).max() < 1e-13 * np.abs(blocks[1]).max()
-    for _ in range(2):
-        kept = rates_cache.cached(folder, "x", grid, 4, COMM, lambda: Rates.build(couplings, grid, 4, 0, comm=COMM))
-        assert np.array_equal(kept.shared.array, rates.shared.array)
 
 
 def test_a_file_that_is_refused_is_refused_on_every_rank(problem, tmp_path):
-    _, grid, _ = problem
+    _, equilibrium, _ = problem
     with pytest.raises(InputError, match="expected a file that exists"):
-        rates_file.read(tmp_path / "nothing.h5", grid, 4, COMM)
+        rates_file.read(tmp_path / "nothing.h5", equilibrium, 4, COMM)

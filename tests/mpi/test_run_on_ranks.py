@@ -7,7 +7,7 @@ import pytest
 from helpers import small_input
 from mpi4py import MPI
 
-from hpcwigner.problem import config
+from hpcwigner.problem import loading
 from hpcwigner.simulation.run import run
 from hpcwigner.storage.reading import read
 
@@ -24,7 +24,7 @@ def run_on(comm, folder, name, space, integrator):
     if comm.rank == 0:
         small_input(folder, path.stem, space, integrator)
     comm.Barrier()
-    directory, finished = run(config.load(path), comm, quiet=True)
+    directory, finished = run(loading.load(path), comm, quiet=True)
     assert finished
     return directory
 

@@ -7,7 +7,7 @@ import pytest
 from helpers import small_input
 from mpi4py import MPI
 
-from hpcwigner.problem import config
+from hpcwigner.problem import loading
 from hpcwigner.runtime.errors import RunError
 from hpcwigner.storage.reading import read
 from hpcwigner.studies.sweep import sweep
@@ -23,7 +23,7 @@ def study(folder, name, text):
         with path.open("a", encoding="utf-8") as file:
             file.write(text)
     COMM.Barrier()
-    return config.load(path)
+    return loading.load(path)
 
 
 def compare(a, b, tolerance):

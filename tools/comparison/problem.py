@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from hpcwigner.integrators.imex import BlockOperator
 from hpcwigner.observables.budget import Budget, SpatialMoments, budget
-from hpcwigner.problem import builder, config
+from hpcwigner.problem import builder, loading
 from hpcwigner.reference import choice as ladder
 from hpcwigner.runtime.kernels import UPWIND5
 
@@ -52,19 +52,19 @@ class Case:
     """A shipped input, its exact D_v(t), and its moment equations as y' = G y + q |p0(t)|²."""
 
     def __init__(self, path: Path, *settings: str) -> None:
-        self.problem = builder.build(config.load(path, list(settings)), MPI.COMM_SELF)
+        self.problem = builder.build(loading.load(path, list(settings)), MPI.COMM_SELF)
         p = self.problem
         self.scattering = p.scatterings[0]
-        self.cells = p.energies.size
+        self.cells = p.cells.size
         self.times = np.arange(round(p.config.time.end / p.config.output.series_every) + 1) * p.config.output.series_every
-        l0, l1, v = self.scattering.blocks[0], self.scattering.blocks[1], np.diag(p.energies.velocity)
+        l0, l1, v = self.scattering.blocks[0], self.scattering.blocks[1], np.diag(p.equilibrium.velocity)
         self.implicit = sparse.block_diag((l0, l1, l0), format="csr")
         self.explicit = sparse.csr_matrix(sparse.bmat([[0 * v, None, None], [v, 0 * v, None], [None, 2 * v, 0 * v]]))
         self.generator = sparse.csr_matrix(self.implicit + self.explicit)
         f, w2 = self.scattering.formation, p.pump.width_squared
         self.source = p.amplitude * np.concatenate([f, 0 * f, w2 * f])
-        share = p.energies.valley_sum(p.energies.equilibrium) / np.array(p.energies.counts)
-        self.scale = p.amplitude * share[p.energies.valley_of_cell]
+        share = p.cells.valley_sum(p.equilibrium.population) / np.array(p.cells.counts)
+        self.scale = p.amplitude * share[p.cells.valley_of_cell]
         self.moment_scale = np.concatenate([self.scale, self.scale * math.sqrt(w2), self.scale * w2])
 
     @functools.cached_property
@@ -152,7 +152,7 @@ class FullSystem:
         scattering = sparse.kron(sparse.eye(points), sparse.csr_matrix(local.reshape(rows * cells, -1)), format="csr")
         shifts = [np.roll(np.eye(points), k, axis=1) for k in range(-3, 3)]  # row i holds a one in column i + k
         right = sparse.csr_matrix(sum(w * s for w, s in zip(UPWIND5, shifts, strict=True)))
-        velocity = np.outer(angles.cosine, self.problem.energies.velocity).ravel() / self.problem.space.spacing[0]
+        velocity = np.outer(angles.cosine, self.problem.equilibrium.velocity).ravel() / self.problem.space.spacing[0]
         drift = -sparse.kron(right, sparse.diags(np.maximum(velocity, 0)))
         drift += sparse.kron(right.T, sparse.diags(np.minimum(velocity, 0)))
         drift = sparse.csr_matrix(drift)
@@ -170,7 +170,7 @@ class FullSystem:
     def resting(self) -> Array:
         """A cloud in equilibrium: it keeps solvers at their stability limit."""
         isotropic = self.problem.angles.from_harmonics[:, 0]
-        state = np.outer(isotropic, self.problem.energies.equilibrium)
+        state = np.outer(isotropic, self.problem.equilibrium.population)
         return self.problem.amplitude * np.multiply.outer(self.wigner.source_profile, state).ravel()
 
     def atol(self, case: Case, rtol: float) -> Array:

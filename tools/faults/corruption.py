@@ -17,7 +17,7 @@ from mpi4py import MPI
 from faults.campaign import Campaign
 from faults.directories import latest
 from faults.outcomes import DETECTED, SURVIVED, LostError, Tally, require
-from hpcwigner.problem import builder, config
+from hpcwigner.problem import builder, loading
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.simulation import restart
 from hpcwigner.simulation.progress import LOG
@@ -44,7 +44,7 @@ def corruption(campaign: Campaign) -> None:
 
 
 def _loaded(campaign: Campaign, base: Path) -> None:
-    decomposition = builder.build(config.load(campaign.input), MPI.COMM_SELF).wigner_system(MPI.COMM_SELF).decomposition
+    decomposition = builder.build(loading.load(campaign.input), MPI.COMM_SELF).wigner_system(MPI.COMM_SELF).decomposition
     store = CheckpointStore(base / "checkpoints", decomposition, 2)
     names = store.numbers()
     require(len(names) == 2, f"found checkpoints {names}, expected two")

@@ -1,0 +1,49 @@
+"""The steps of a run with the polynomials of its sources, computed beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcwigner.integrators.steps import StepPlan
+from hpcwigner.terms.term import Source
+
+Array = NDArray[np.float64]
+
+NEGLIGIBLE_SOURCE = 1e-30
+"""Steps that form less than this part of all excitons have no source."""
+
+
+class Schedule:
+    """The planned steps and the sources' polynomials in each of them, in plain numbers."""
+
+    def __init__(self, plan: StepPlan, sources: Sequence[Source]) -> None:
+        self.steps = plan.steps()
+        self.end = plan.end
+        self._nothing: tuple[Array | None, ...] = (None,) * len(sources)
+        self._polynomials: dict[int, tuple[Array | None, ...]] = {}
+        total = sum(abs(source.amplitude) for source in sources)
+        for number, step in enumerate(self.steps):
+            polynomials: list[Array | None] = []
+            for source in sources:
+                polynomial = source.polynomial(step.start, step.size)
+                formed = np.abs(polynomial).max() * step.size * float(source.spectrum(step.stage).sum())
+                polynomials.append(polynomial if formed > NEGLIGIBLE_SOURCE * total else None)
+            if any(polynomial is not None for polynomial in polynomials):
+                self._polynomials[number] = tuple(polynomials)
+
+    def sources(self, number: int) -> tuple[Array | None, ...]:
+        """Polynomial of each source's strength in a step; None when it forms nothing."""
+        return self._polynomials.get(number, self._nothing)
+
+    def time_after(self, number: int) -> float:
+        """Time at the end of a step [ps]; 0 before the first, number −1."""
+        if number < 0:
+            return 0.0
+        return self.steps[number + 1].start if number + 1 < len(self.steps) else self.end
+
+    def size_after(self, number: int) -> float:
+        """Size of the step that follows [ps]."""
+        return self.steps[min(number + 1, len(self.steps) - 1)].size

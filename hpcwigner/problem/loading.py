@@ -1,0 +1,147 @@
+"""Reads an input file into a Config and writes it back; overrides, paths, and the points of a sweep are resolved here."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hpcwigner.exciton import materials
+from hpcwigner.problem.config import Config, Sweep
+from hpcwigner.runtime import schema
+from hpcwigner.runtime.errors import InputError
+from hpcwigner.runtime.schema import KeyInputError
+
+
+def load(path: Path, overrides: Sequence[str] = ()) -> Config:
+    """Config of the input file `path` with overrides "key=value" applied. Raises InputError.
+
+    Relative paths of files that the run reads start at the input's folder. They become absolute, so that the input written
+    into a run directory names the same files.
+    """
+    return from_data(schema.read_yaml(path), overrides, str(path), path.absolute().parent)
+
+
+def from_data(data: Mapping[str, Any], overrides: Sequence[str], origin: str, folder: Path) -> Config:
+    """Config of plain `data`; `origin` names it in messages, relative paths start at `folder`. Raises InputError.
+
+    Every point of a sweep is validated.
+    """
+    plain = copy.deepcopy(dict(data))
+    for override in overrides:
+        _override(plain, override)
+    sweep: Sweep | None = None
+    if (block := plain.pop("sweep", None)) is not None:
+        sweep = schema.validate(Sweep, block, origin, "sweep")
+        vary = {key: [_located(key, value, folder) for value in values] for key, values in sweep.vary.items()}
+        sweep = dataclasses.replace(sweep, vary=vary)
+    plain = {key: _located(key, value, folder) for key, value in plain.items()}
+    config = _validated(plain, sweep, sweep.choices()[0] if sweep else {}, origin)
+    config = dataclasses.replace(config, sweep=sweep)
+    points(config, origin)
+    return config
+
+
+def to_yaml(config: Config) -> str:
+    """The complete input as YAML text: it loads back to an equal Config."""
+    import yaml
+
+    data = schema.dump(config)
+    return str(yaml.safe_dump(data, sort_keys=False, default_flow_style=None, width=120, allow_unicode=True))
+
+
+@dataclasses.dataclass(frozen=True)
+class Point:
+    """One run of a sweep."""
+
+    number: int
+    values: Mapping[str, Any]
+    """As the input gives them, by dotted key."""
+    config: Config
+    """Complete, without the sweep, in a directory of its own."""
+
+    @property
+    def name(self) -> str:
+        """Directory and values, for messages."""
+        values = ", ".join(f"{key} {value}" for key, value in self.values.items())
+        return f"{Path(self.config.output.directory).name} ({values})"
+
+
+def points(config: Config, origin: str = "sweep") -> list[Point]:
+    """The runs of a sweep; none without one. Raises InputError, naming the value of a point that does not fit."""
+    sweep = config.sweep
+    if sweep is None:
+        return []
+    data = schema.dump(dataclasses.replace(config, sweep=None))
+    runs = []
+    for number, choice in enumerate(sweep.choices()):
+        run = _validated(data, sweep, choice, origin).in_directory(f"{Path(config.output.directory) / f'point_{number:03d}'}")
+        runs.append(Point(number, {key: sweep.vary[key][index] for key, index in choice.items()}, run))
+    return runs
+
+
+def point(config: Config, number: int) -> Point:
+    """One run of a sweep. Raises InputError when there is none of that number."""
+    if config.sweep is None:
+        raise InputError(f"--point {number}: found an input without a sweep block, expected one")
+    runs = points(config)
+    if not 0 <= number < len(runs):
+        raise InputError(f"--point {number}: found a sweep of {len(runs)} points, expected a number from 0 to {len(runs) - 1}")
+    return runs[number]
+
+
+def _validated(data: Mapping[str, Any], sweep: Sweep | None, choice: Mapping[str, int], origin: str) -> Config:
+    """Config of `data` with one choice of a sweep's values. Raises InputError, by the name of the varied value at fault."""
+    plain = copy.deepcopy(dict(data))
+    for key, index in choice.items():
+        assert sweep is not None
+        _substitute(plain, key, sweep.vary[key][index], f"{origin}: sweep.vary.{key}")
+    if plain.get("initial", "none") != "none":
+        plain.setdefault("pump", False)
+    try:
+        return schema.validate(Config, plain, origin)
+    except KeyInputError as error:
+        if not choice:
+            raise
+        key, problem = error.key, error.problem
+    for varied, index in choice.items():
+        if f"{key}.".startswith(f"{varied}."):
+            raise KeyInputError(origin, f"sweep.vary.{varied}[{index}]{key.removeprefix(varied)}", problem)
+    values = ", ".join(f"{varied}[{index}]" for varied, index in choice.items())
+    raise KeyInputError(origin, key, f"{problem} (with the values {values} of sweep.vary)")
+
+
+_PATHS = {"material": (), "rates": ("auto",), "initial": ("none", "equilibrium")}
+"""Keys that may name a file to read, with the words that do not."""
+
+
+def _located(key: str, value: Any, folder: Path) -> Any:
+    """The value of a key, made absolute if it is the path of a file to read."""
+    if key not in _PATHS or not isinstance(value, str) or value in _PATHS[key]:
+        return value
+    return value if key == "material" and not materials.is_path(value) else str(folder / value)
+
+
+def _override(data: dict[str, Any], text: str) -> None:
+    import yaml
+
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise InputError(f"--set {text}: expected path.to.key=value")
+    try:
+        _substitute(data, key, yaml.safe_load(value), f"--set {text}")
+    except yaml.YAMLError:
+        raise InputError(f"--set {text}: the value is not valid YAML") from None
+
+
+def _substitute(data: dict[str, Any], key: str, value: Any, origin: str) -> None:
+    """Puts `value` at the dotted `key` of plain data."""
+    *parents, last = key.split(".")
+    block: Any = data
+    for parent in parents:
+        block = block.setdefault(parent, {}) if isinstance(block, dict) else None
+        if not isinstance(block, dict):
+            raise InputError(f"{origin}: '{parent}' holds a value, not keys")
+    block[last] = value

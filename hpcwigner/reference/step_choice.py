@@ -1,0 +1,184 @@
+"""Chooses the steps of a run beforehand, by trying them on the moment equations.
+
+Under the linear stencil the discrete spatial moments close, so the time error of D_v(t) in the full run equals the one
+of the same integrator on the moment system: it is measured there, against the exact solution, to the tolerance asked for.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from mpi4py import MPI
+from numpy.typing import NDArray
+
+from hpcwigner.integrators.exponential import SCHEMES
+from hpcwigner.integrators.operators import OperatorCache
+from hpcwigner.integrators.steps import StepPlan
+from hpcwigner.observables.budget import Budget
+from hpcwigner.reference.moment_problem import MomentProblem, relative_deviation
+
+Array = NDArray[np.float64]
+
+LONGEST_PULSE_STEP = 0.01
+"""Steps while a source varies fast [ps]; at most a tenth of the pulse's FWHM."""
+PHASES = (2.0, 3.0, 5.0)
+"""Steps may change this long after the start, a source or a switch [ps], and after ten, a hundred, … times that."""
+SHARES = (1.0, 0.5, 0.25)
+"""Parts of the tolerance that early phases may use up: what they spare allows longer steps later."""
+
+
+class NoStepsError(ValueError):
+    """No step size reaches the tolerance."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """An integrator and its steps."""
+
+    integrator: str
+    plan: StepPlan
+
+    @property
+    def cost(self) -> int:
+        """Block products of the whole run, which is what exponential integrators spend their time on."""
+        return len(self.plan.steps()) * cost_per_step(self.integrator)
+
+
+def cost_per_step(name: str) -> int:
+    """Block products in a step; an implicit stage takes two (residual and resolvent), of ARK3(2)4L[2]SA and ARS(4,4,3)."""
+    return SCHEMES[name].products() if name in SCHEMES else 8
+
+
+def choose(problem: MomentProblem, largest_steps: Mapping[str, float], tolerance: float, reference: Sequence[Budget]) -> Choice:
+    """The cheapest of the integrators whose error of D_v(t) stays below `tolerance`. Raises NoStepsError.
+
+    `largest_steps` [ps] are what the stability of the explicit terms allows each of them.
+    """
+    best: Choice | None = None
+    for name, largest in largest_steps.items():
+        trial = _Trial(problem, name, tolerance, largest, reference)
+        best = trial.cheapest(math.inf if best is None else best.cost) or best
+    if best is None:
+        raise NoStepsError(f"{' and '.join(largest_steps)} do not reach {tolerance:g} with steps as long as during the pulse")
+    return best
+
+
+class _Trial:
+    """Looks for the steps of one integrator on the moment equations, one phase after the other."""
+
+    def __init__(self, problem: MomentProblem, name: str, tolerance: float, largest: float, reference: Sequence[Budget]) -> None:
+        self.problem, self.name, self.tolerance = problem, name, tolerance
+        self.tick = problem.plan((problem.end, 1)).tick
+        self.judged = problem.times >= problem.judged_from - 1e-9
+        self.reference = np.array([b.diffusion for b in reference])
+        self.windows = pulse_windows(problem, self.tick)
+        self.counts = [n for n in _counts(self.tick) if n >= self.tick / largest - 1e-9]
+        self.ends = _ends_of_phases(problem, self.windows)
+        self._cache: OperatorCache | None = None
+        if name in SCHEMES:
+            generators = [[generator] for generator in problem.generators]
+            self._cache = OperatorCache(SCHEMES[name], generators, problem.system, MPI.COMM_SELF)
+
+    def cheapest(self, bound: float) -> Choice | None:
+        """The cheapest choice that reaches the tolerance and costs less than `bound`, None if there is none."""
+        best = None
+        try:
+            for share in SHARES if self.counts else ():
+                choice = self._forward(share * self.tolerance, bound)
+                if choice is not None:
+                    best, bound = choice, choice.cost
+        finally:
+            if self._cache is not None:
+                self._cache.free()
+        return best
+
+    def _forward(self, target: float, bound: float) -> Choice | None:
+        """In each phase the longest steps with an error below `target`, or else the shortest if within the tolerance."""
+        phases: tuple[tuple[float, int], ...] = ()
+        done, state = 0, None
+        for end in self.ends:
+            fixed = next((window.steps_per_tick for window in self.windows if window.begin < end <= window.end), None)
+            for count in self.counts if fixed is None else [fixed]:
+                tried = (*phases, (end, count))
+                if Choice(self.name, self.problem.plan(*tried, (self.problem.end, self.counts[0]))).cost >= bound:
+                    return None
+                if fixed is not None:
+                    break
+                plan = self._until(end, tried)
+                error, after = self._continued(plan, done, state)
+                if error <= target or (count == self.counts[-1] and error <= self.tolerance):
+                    done, state = len(plan.steps()), after
+                    break
+            else:
+                return None
+            phases = tried
+        return Choice(self.name, self._until(self.problem.end, _merged(phases)))
+
+    def _until(self, end: float, phases: Sequence[tuple[float, int]]) -> StepPlan:
+        return dataclasses.replace(self.problem.plan(*phases), end=end)
+
+    def _continued(self, plan: StepPlan, done: int, state: Array | None) -> tuple[float, Array]:
+        """Largest error of D_v in the steps of a plan that are not done yet, and the state after them."""
+        moments, after = self.problem.advanced(self.name, plan, self._cache, done, state)
+        values = self.reference.copy()
+        for (time, _), b in zip(moments, self.problem.budgets(moments), strict=True):
+            values[np.abs(self.problem.times - time).argmin()] = b.diffusion
+        return float(np.nanmax(relative_deviation(values, self.reference, self.judged))), after
+
+
+@dataclasses.dataclass(frozen=True)
+class PulseWindow:
+    """A stretch of time with short steps, because sources vary fast there."""
+
+    begin: float
+    end: float
+    """[ps], multiples of a tick."""
+    steps_per_tick: int
+
+
+def pulse_windows(problem: MomentProblem, tick: float) -> list[PulseWindow]:
+    """The union of the sources' windows, in order; overlapping ones take the shorter steps."""
+    windows: list[PulseWindow] = []
+    for source in sorted(problem.sources, key=lambda source: source.window[0]):
+        begin, end = math.floor(source.window[0] / tick + 1e-9) * tick, _round_up(source.window[1], tick)
+        count = math.ceil(tick / min(LONGEST_PULSE_STEP, source.shortest_time / 10) - 1e-9)
+        if windows and begin <= windows[-1].end:
+            last = windows.pop()
+            begin, end, count = last.begin, max(last.end, end), max(last.steps_per_tick, count)
+        windows.append(PulseWindow(begin, end, count))
+    return [window for window in windows if window.begin < problem.end]
+
+
+def _ends_of_phases(problem: MomentProblem, windows: Sequence[PulseWindow]) -> list[float]:
+    """Times at which steps may change: 2, 5, 20, 50, … ps after the start, each source and each switch, and the end."""
+    every = problem.output_every
+    begins = sorted({0.0, *problem.switches, *(window.begin for window in windows if window.begin < problem.end)})
+    ends = {problem.end}
+    for begin, stop in itertools.pairwise((*begins, problem.end)):
+        ends.add(stop)
+        offsets = (scale * offset for scale in 10.0 ** np.arange(6) for offset in PHASES)
+        ends |= {t for t in (_round_up(begin + offset, every) for offset in offsets) if t < stop}
+    ends = {t for t in ends if not any(window.begin < t <= window.end + 1e-9 for window in windows)}
+    ends |= {min(window.end, problem.end) for window in windows} | {window.begin for window in windows}
+    return sorted(t for t in ends | {problem.end} if t > 1e-9)
+
+
+def _merged(phases: Sequence[tuple[float, int]]) -> list[tuple[float, int]]:
+    """Phases with equal steps made one."""
+    follows = [*(count for _, count in phases[1:]), None]
+    return [phase for phase, after in zip(phases, follows, strict=True) if phase[1] != after]
+
+
+def _counts(tick: float) -> list[int]:
+    """Candidate numbers of steps per tick, down to steps as small as during a pulse."""
+    most = math.ceil(tick / LONGEST_PULSE_STEP - 1e-9)
+    counts = [n for n in (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 25, 32, 40, 50) if n <= most]
+    return counts if counts[-1] == most else [*counts, most]
+
+
+def _round_up(time: float, tick: float) -> float:
+    return math.ceil(time / tick - 1e-9) * tick

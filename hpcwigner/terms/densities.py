@@ -1,0 +1,44 @@
+"""Valley densities with ghost cells, for terms that need the densities around a point."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcwigner.momentum.cells import EnergyCells
+from hpcwigner.runtime.kernels import HALO
+from hpcwigner.space.grid import Decomposition
+from hpcwigner.space.halo import Halo
+
+Array = NDArray[np.float64]
+
+
+class GhostedDensities:
+    """N_v(r) [1/nm²; slab 1/nm] on a rank's block and on three layers of ghost cells around it.
+
+    Corners, which no stencil along the axes reads, are NaN.
+    """
+
+    def __init__(self, decomposition: Decomposition, cells: EnergyCells) -> None:
+        valleys = len(cells.valleys)
+        nx, ny = decomposition.local_shape[:2]
+        self._cells, self._halo = cells, Halo(decomposition, (valleys,))
+        self._in_plane = decomposition.grid.dimensions == 2
+        margin = HALO if self._in_plane else 0
+        self._block = (slice(HALO, HALO + nx), slice(margin, margin + ny))
+        self._values = np.full((nx + 2 * HALO, ny + 2 * margin, valleys), np.nan)
+
+    def exchange(self, u: Array) -> Array:
+        """Densities of u (point, angle, cell), shape (x, y, valley) with ghost cells. Valid until the next call. Collective."""
+        inner, (x, y) = self._values[self._block], self._block
+        inner[...] = self._cells.valley_sum(u.sum(axis=1)).reshape(inner.shape)
+        self._halo.start(np.ascontiguousarray(inner))
+        self._halo.finish()
+        self._values[:HALO, y], self._values[x.stop :, y] = self._halo.ghosts[0]
+        if self._in_plane:
+            self._values[x, :HALO], self._values[x, y.stop :] = self._halo.ghosts[1]
+        return self._values
+
+    def free(self) -> None:
+        """Releases the halo's requests."""
+        self._halo.free()

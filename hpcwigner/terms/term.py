@@ -1,0 +1,122 @@
+"""What a term of the equation is: its right-hand side, its limits on the step, its symmetries and its place in the budgets."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcwigner.momentum.cells import EnergyCells
+from hpcwigner.observables.budget import Entry, SpatialMoments
+from hpcwigner.space.grid import Decomposition
+
+Array = NDArray[np.float64]
+
+
+@dataclasses.dataclass(frozen=True)
+class State:
+    """Views of the state on one rank; terms never keep them."""
+
+    u: Array
+    """Excitons per area (slab: per length) in each momentum cell, shape (point, angle, cell)."""
+    fields: Array
+    """Auxiliary local fields of the terms that own some, shape (point, field)."""
+    densities: Array | None = None
+    """N_v with ghost cells, shape (x, y, valley), three more cells on each side of a distributed axis; only for a DensityTerm."""
+
+
+class Term(abc.ABC):
+    """One summand of the equation ∂t u = Σ terms.
+
+    A term is built from plain numbers and knows nothing of ranks until `distribute` is called. It holds no state.
+    """
+
+    name: str
+    """Of the term, for messages."""
+    part: str
+    """Of its contribution to the budgets: D_v = Σ diffusion_<part>."""
+    keeps_moments_closed: ClassVar[bool] = True
+    """Whether the moments M0, M1, M2 of each momentum cell obey closed equations in its presence."""
+    mirrors: frozenset[int] = frozenset((0, 1))
+    """Axes whose mirror images (x → −x with θ → π − θ, y → −y with θ → −θ) map solutions to solutions."""
+    field_count: int = 0
+    """Number of auxiliary local fields that it owns."""
+    first_field: int = 0
+    """Column of its first auxiliary field in `State.fields`; set by the equation that lists it."""
+
+    @abc.abstractmethod
+    def add(self, time: float, state: State, out: State) -> None:
+        """Adds the term's right-hand side [1/ps] at `time` [ps] to `out.u`, and of its own fields to `out.fields`."""
+
+    @abc.abstractmethod
+    def entry(self, time: float, moments: SpatialMoments) -> Entry:
+        """Its contribution to the rates of change of n_v, ∫r²N_v dr and of the energy at `time` [ps]."""
+
+    def courant_rate(self) -> Array | float:
+        """Rate [1/ps] that limits explicit steps in each cell, shape (cell,); 0 where it sets no limit."""
+        return 0.0
+
+    def distribute(self, decomposition: Decomposition) -> None:
+        """Allocates what depends on the decomposition. Collective."""
+        return
+
+    def free(self) -> None:
+        """Releases what `distribute` allocated. Collective."""
+        return
+
+
+class LocalLinearTerm(Term):
+    """A term that is linear and local in space: it goes into the generator L that exponentials integrate exactly."""
+
+
+class DensityTerm(Term):
+    """An explicit term that depends on the densities N_v around a point: `State.densities` is there when it is evaluated."""
+
+    cells: EnergyCells
+    """Whose valleys the densities are of."""
+
+
+class Source(Term):
+    """A term that does not depend on the state: strength(t) × profile(r) × spectrum(cell).
+
+    Integrators take it as a polynomial of each step with its exact moments.
+    """
+
+    amplitude: float
+    """Population that it generates in all, if nothing switches it off."""
+    width_squared: float
+    """⟨r²⟩ of its profile [nm²]."""
+    window: tuple[float, float]
+    """Times [ps] between which it varies fast; steps are short there."""
+    shortest_time: float
+    """Time scale on which it varies within the window [ps]."""
+    decay: float
+    """Rate [1/ps] at which the strength decays after the window; infinite: it is zero there."""
+
+    @abc.abstractmethod
+    def spectrum(self, stage: int) -> Array:
+        """Rate [1/ps] into each cell per unit of strength while the scattering of `stage` acts, shape (cell,)."""
+
+    @abc.abstractmethod
+    def strength(self, time: float) -> float:
+        """Strength at `time` [ps]: a population, or 1 where the spectrum holds the rates."""
+
+    @abc.abstractmethod
+    def polynomial(self, start: float, size: float) -> Array:
+        """Coefficients a_k, k ≤ SOURCE_DEGREE, of Σ a_k s^k, s = (t − start)/size, with the step's exact moments."""
+
+    @abc.abstractmethod
+    def generated(self, time: float) -> float:
+        """Population generated until `time` [ps]."""
+
+    @property
+    def coherent(self) -> bool:
+        """Whether its strength is a population of coherent excitons."""
+        return False
+
+    @abc.abstractmethod
+    def profile(self) -> Array:
+        """Normalised profile on the whole grid held [1/nm² or, in a slab, 1/nm], shape (x, y)."""
