@@ -103,6 +103,27 @@ def test_shared_arrays_are_filled_by_all_and_seen_by_all():
     shared.free()
 
 
+def resident():
+    """Memory of this process [bytes], its part of what it shares included."""
+    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+
+
+def test_shared_arrays_are_freed():
+    """200 arrays of 1 MB in turn: neither memory nor windows nor communicators run out; freeing twice is harmless."""
+    for number in range(200):
+        if number == 20:
+            before = resident(), len(Path("/proc/self/maps").read_text().splitlines())
+        with NodeShared(COMM, (2**17,)) as shared:
+            shared.fill(4, lambda part, shared=shared: shared.array[part::4].fill(part))
+            assert shared.array[:8].tolist() == [0, 1, 2, 3, 0, 1, 2, 3]
+            COMM.Barrier()
+        assert shared.comm == MPI.COMM_NULL
+        shared.free()
+    assert resident() - before[0] < 2**22
+    assert len(Path("/proc/self/maps").read_text().splitlines()) - before[1] < 20
+
+
 def test_files_hold_every_ranks_part(tmp_path):
     """Also when a rank has nothing to write (h5py #965), and with more ranks than rows."""
     path = shared_path(tmp_path) / "out.h5"
