@@ -19,7 +19,7 @@ from hpcwigner.terms.equation import WignerEquation
 from hpcwigner.terms.generator import LocalGenerator
 from hpcwigner.terms.term import State, Term
 
-SPACES = {"slab": "{dimensions: 1, length: 4 um, cells: 24}", "plane": "{dimensions: 2, length: 2.4 um, cells: [14, 12]}"}
+SPACES = {"slab": "{dimensions: 1, length: 4 um, cells: 24}", "plane": "{dimensions: 2, length: 3.6 um, cells: [20, 18]}"}
 
 
 @pytest.fixture(scope="module", params=["slab", "plane"])

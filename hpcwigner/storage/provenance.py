@@ -32,8 +32,13 @@ def library_versions() -> dict[str, str]:
 
 
 def git_revision() -> str:
-    """Revision of the program's checkout, with '+changes' when it differs; 'unknown' outside a checkout."""
+    """Revision of the program's checkout, with '+changes' when it differs; 'unknown' outside a checkout.
+
+    A copy made by jobs/pack_environment.sh has it in a file.
+    """
     root = Path(hpcwigner.__file__).resolve().parents[1]
+    if (packed := root / "REVISION").exists():
+        return packed.read_text(encoding="utf-8").strip()
 
     def git(*words: str) -> str:
         return subprocess.run(
