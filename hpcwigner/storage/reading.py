@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import h5py
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from hpcwigner.observables.curves import negative_windows
 from hpcwigner.observables.phases import Phases, Thermalisation
 from hpcwigner.runtime.errors import InputError
+from hpcwigner.storage.provenance import describe_history
 
 Array = NDArray[np.float64]
 
@@ -47,8 +49,9 @@ def read(path: Path) -> Variables:
     """All variables of an output file. Raises InputError when it cannot be read."""
     try:
         with h5py.File(path, "r") as file:
-            data = {name: d[()] for name, d in file.items() if name != "valley"}
-            units, long_names = ({n: str(d.attrs.get(key, "")) for n, d in file.items()} for key in ("units", "long_name"))
+            datasets = {name: d for name, d in file.items() if isinstance(d, h5py.Dataset)}
+            data = {name: d[()] for name, d in datasets.items() if name != "valley"}
+            units, long_names = ({n: str(d.attrs.get(key, "")) for n, d in datasets.items()} for key in ("units", "long_name"))
             valleys = tuple(v.decode() for v in file["valley"][()])
             return Variables(path, data, units, long_names, valleys, {k: str(v) for k, v in file.attrs.items()})
     except FileNotFoundError:
@@ -71,6 +74,7 @@ def describe(directory: Path) -> str:
     series = read(directory / "series.h5")
     times = series.data["time"]
     lines = [f"{key:<14}{series.attributes.get(key, '?')}" for key in ("source", "git_revision", "libraries", "machine", "ranks")]
+    lines += [f"{'start':<14}{line}" for line in describe_history(json.loads(series.attributes.get("history", "[]")))]
     if not len(times):
         return "\n".join([*lines, "nothing written yet"])
     lines.append(f"{'time':<14}0 … {times[-1]:g} ps in {len(times)} outputs")
