@@ -14,6 +14,7 @@ petsc4py.init([])
 import pytest
 from helpers import hpcwigner, small_input
 from mpi4py import MPI
+from problems import local_generator
 
 from hpcwigner.exciton import materials
 from hpcwigner.exciton.phonons import Couplings
@@ -21,7 +22,6 @@ from hpcwigner.exciton.radiation import LightCone
 from hpcwigner.momentum.cells import EnergyCells
 from hpcwigner.momentum.equilibrium import Equilibrium
 from hpcwigner.momentum.rates import Rates
-from hpcwigner.terms.scattering import Scattering
 
 
 @pytest.fixture(scope="session")
@@ -49,9 +49,15 @@ def rates(request, couplings):
 
 
 @pytest.fixture(scope="session")
-def scattering(rates, light_cone):
-    """With radiative loss."""
-    return Scattering.build(rates, light_cone)
+def generator(rates, light_cone):
+    """Scattering and radiative loss."""
+    return local_generator(rates, light_cone)
+
+
+@pytest.fixture(scope="session")
+def lossless(rates):
+    """Scattering alone."""
+    return local_generator(rates)
 
 
 def _finished(folder, **options):
