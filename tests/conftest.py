@@ -14,7 +14,7 @@ petsc4py.init([])
 import pytest
 from helpers import hpcwigner, small_input
 from mpi4py import MPI
-from problems import local_generator
+from problems import local_generator, problem_of
 
 from hpcwigner.exciton import materials
 from hpcwigner.exciton.phonons import Couplings
@@ -58,6 +58,12 @@ def generator(rates, light_cone):
 def lossless(rates):
     """Scattering alone."""
     return local_generator(rates)
+
+
+@pytest.fixture(scope="session")
+def problem(rates):
+    """The small problem with these rates, to 6 ps."""
+    return problem_of(rates)
 
 
 def _finished(folder, **options):

@@ -32,28 +32,28 @@ def state(grid, angles, equilibrium, width_squared):
 def test_moments_of_a_gaussian(place, rates):
     grid, decomposition, angles = place
     w2 = 300.0**2
-    found = SpatialMomentSums(decomposition)(Directions(angles)(state(grid, angles, rates.equilibrium, w2)))
+    moments = SpatialMomentSums(decomposition)(Directions(angles)(state(grid, angles, rates.equilibrium, w2)))
     p = rates.equilibrium.population
-    assert found.zeroth == pytest.approx(p, rel=1e-12)
-    assert found.second == pytest.approx(w2 * p, rel=1e-9)
+    assert moments.zeroth == pytest.approx(p, rel=1e-12)
+    assert moments.second == pytest.approx(w2 * p, rel=1e-9)
     # ∫r·Q̂ u: ⟨x²⟩⟨cos²⟩ (+ the same for y) / R = w²/2 / R; a slab doubles its x
-    assert found.first == pytest.approx(0.5 * w2 / 1e4 * p, rel=1e-9)
+    assert moments.first == pytest.approx(0.5 * w2 / 1e4 * p, rel=1e-9)
 
 
-def test_shape_variation_integrates_to_zero_and_cancels_between_valleys(place, rates, scattering):
+def test_shape_variation_integrates_to_zero_and_cancels_between_valleys(place, rates, generator):
     grid, decomposition, angles = place
     rng = np.random.default_rng(5)
     u = state(grid, angles, rates.equilibrium, 2e5) * rng.random((grid.shape[0] * grid.shape[1], 1, rates.cells.size))
     directions = Directions(angles)(u)
     moments = SpatialMomentSums(decomposition)(directions)
-    fields = LocalState(directions, decomposition, scattering, moments)
+    fields = LocalState(directions, decomposition, generator, moments)
     for v in range(3):
         assert abs(fields.shape_variation[v].sum()) < 1e-12 * np.abs(fields.shape_variation[v]).sum()
-    growth = scattering.valley_transfer @ moments.zeroth / rates.cells.valley_sum(moments.zeroth)
+    growth = generator.valley_transfer @ moments.zeroth / rates.cells.valley_sum(moments.zeroth)
     full = fields.shape_variation + growth[:, None, None] * fields.density
     assert np.abs(full.sum(axis=0)).max() < 1e-12 * np.abs(full).max()
     assert fields.density.sum() * grid.cell_measure == pytest.approx(moments.zeroth.sum())
-    assert fields.pl.sum() * grid.cell_measure == pytest.approx(scattering.loss @ moments.zeroth)
+    assert fields.pl.sum() * grid.cell_measure == pytest.approx(generator.light @ moments.zeroth)
 
 
 def test_wigner_cut_of_a_boltzmann_state(place, rates):
@@ -61,8 +61,8 @@ def test_wigner_cut_of_a_boltzmann_state(place, rates):
     grid, decomposition, angles = place
     equilibrium, cells = rates.equilibrium, rates.cells
     cut = WignerCut(decomposition, angles, cells)
-    found = cut.along_x(state(grid, angles, equilibrium, 500.0**2))
-    assert found.shape == (3, 60, cut.POINTS)
+    occupations = cut.along_x(state(grid, angles, equilibrium, 500.0**2))
+    assert occupations.shape == (3, 60, cut.POINTS)
     x = grid.centers(0)
     profile = np.exp(-((x / 500.0) ** 2))
     norm = grid.gaussian(500.0**2).max() / np.exp(
@@ -71,11 +71,11 @@ def test_wigner_cut_of_a_boltzmann_state(place, rates):
     for v, valley in enumerate(cells.valleys):
         kinetic = 76.1996 * cut.k**2 / (2 * valley.mass)
         inside = kinetic < cells.tops[v]
-        assert np.array_equal(np.isfinite(found[v, 30]), inside | (kinetic <= cells.tops[v]))
+        assert np.array_equal(np.isfinite(occupations[v, 30]), inside | (kinetic <= cells.tops[v]))
         occupation = (equilibrium.population / cells.states)[cells.cell_at(v, kinetic[inside])]
         direction = 1 + np.sign(cut.k[inside]) * x[:, None] / 1e4
         expected = norm * profile[:, None] * direction * occupation
-        assert found[v][:, inside] == pytest.approx(expected, rel=1e-4)
+        assert occupations[v][:, inside] == pytest.approx(expected, rel=1e-4)
     per_state = equilibrium.population / cells.states  # the same function of total energy in every valley
     total = equilibrium.kinetic_energy + np.array([v.energy for v in cells.valleys])[cells.valley_of_cell]
     slope = np.polyfit(total, np.log(per_state), 1)[0]
