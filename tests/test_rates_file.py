@@ -189,7 +189,7 @@ def test_a_run_takes_the_speeds_of_the_file(tmp_path):
     )
     assert filed.equilibrium.velocity == pytest.approx(1.5 * direct.equilibrium.velocity, rel=1e-15)
     assert filed.largest_step("etd2") < direct.largest_step("etd2")
-    late = [p.reference()[-1].diffusion for p in (direct, filed)]
+    late = [p.moments.reference()[-1].diffusion for p in (direct, filed)]
     assert np.all(late[1] > 1.5 * late[0])
 
 
