@@ -235,7 +235,7 @@ def _check(options: argparse.Namespace, comm: MPI.Intracomm) -> int:
 
 
 def _moments(options: argparse.Namespace, comm: MPI.Intracomm) -> int:
-    from hpcwigner.simulation.moments_run import moments_report
+    from hpcwigner.studies.moments_run import moments_report
 
     config = _load(options, comm)
     if config.sweep:

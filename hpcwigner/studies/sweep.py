@@ -22,10 +22,10 @@ from hpcwigner.runtime.parallel import on_first_rank
 from hpcwigner.simulation.checkpoints import CHECKPOINTS
 from hpcwigner.simulation.control import Control, Job, Request
 from hpcwigner.simulation.ensure import ensure, put_aside, reaches, require_same_input, state
-from hpcwigner.simulation.moments_run import MOMENTS, moments_run
 from hpcwigner.simulation.progress import LOG, start_logging
 from hpcwigner.simulation.run import lock_directory
 from hpcwigner.storage.files import write_whole
+from hpcwigner.studies.moments_run import MOMENTS, moments_run
 from hpcwigner.studies.sweep_report import INPUT, collect
 
 Solved = dict[str, tuple[Material, ExcitonValleys]]

@@ -16,10 +16,10 @@ from hpcwigner.problem.loading import Point
 from hpcwigner.runtime import schema
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.simulation.ensure import finished, reaches
-from hpcwigner.simulation.moments_run import MOMENTS
 from hpcwigner.storage import provenance
 from hpcwigner.storage.reading import read
 from hpcwigner.studies import sweep_file
+from hpcwigner.studies.moments_run import MOMENTS
 from hpcwigner.studies.sweep_file import Parameter, SweepSummary
 from hpcwigner.studies.sweep_picture import plot_sweep
 

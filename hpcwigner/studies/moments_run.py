@@ -27,9 +27,9 @@ MOMENTS = "moments.h5"
 
 def moments_run(config: Config, material: Material, landscape: ExcitonValleys) -> None:
     """Writes moments.h5 and its complete input into the run directory, on this rank alone. Raises InputError."""
-    found = kinetics.for_material(config, material, landscape, MPI.COMM_SELF)
-    problem = builder.assemble(found, builder.space_grid(config, 1))
-    found.rates.free()
+    rates = kinetics.for_material(config, material, landscape, MPI.COMM_SELF)
+    problem = builder.assemble(rates, builder.space_grid(config, 1))
+    rates.rates.free()
     directory = Path(config.output.directory)
     directory.mkdir(parents=True, exist_ok=True)
     write_whole(directory / "input.yaml", to_yaml(problem.config))
