@@ -194,7 +194,8 @@ def _advance(
     quiet: bool,
 ) -> _Stepper:
     """Steps from the start or a checkpoint to the end or a stop; output files are closed in any case. Collective."""
-    comm, input_text = equation.decomposition.comm, to_yaml(complete)
+    comm = equation.decomposition.comm
+    input_text = on_first_rank(comm, lambda: to_yaml(complete))  # the units library is loaded on one rank only
     with CollectiveStack() as stack:
         vector = equation.create_vector()
         stack.callback(vector.destroy)
