@@ -1,7 +1,8 @@
-"""The verb `figures` on small runs, runs that are made only as far as they are missing, and the criteria of phases."""
+"""The verb `figures` on small runs, the reuse of finished and unfinished runs, and the criteria of phases."""
 
 import os
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from hpcwigner.problem import loading
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.simulation.ensure import ensure
 from hpcwigner.storage.reading import read
+from hpcwigner.studies.figures import jobs
 from hpcwigner.studies.paper.data import PaperRun
 
 SMALL = (
@@ -27,34 +29,34 @@ SETTINGS = tuple(word for setting in SMALL for word in ("--set", setting))
 def drawn(tmp_path_factory):
     """Folder and output of `figures`."""
     folder = tmp_path_factory.mktemp("paper")
-    found = hpcwigner("figures", "-o", folder, *SETTINGS)
-    assert found.returncode == 0, found.stderr
-    return folder, found
+    process = hpcwigner("figures", "-o", folder, *SETTINGS)
+    assert process.returncode == 0, process.stderr
+    return folder, process
 
 
 def test_every_figure_in_print_and_on_screen(drawn):
-    folder, found = drawn
+    folder, process = drawn
     for name in ("figure2", "figure3", "figure4", "figure5", "figure_s1"):
         assert (folder / f"{name}.pdf").read_bytes().startswith(b"%PDF")
         assert (folder / f"{name}.png").read_bytes().startswith(b"\x89PNG")
-        assert name in found.stdout
-    assert "Warning" not in found.stderr
+        assert name in process.stdout
+    assert "Warning" not in process.stderr
 
 
 def test_each_statement_has_a_number_and_a_verdict(drawn):
-    folder, found = drawn
+    folder, process = drawn
     text = (folder / "figures.md").read_text()
     rows = [line for line in text.splitlines() if line.startswith("| ") and line.endswith(("| yes |", "| **no** |"))]
     assert len(rows) >= 25
     failed = sum(row.endswith("| **no** |") for row in rows)
-    assert f"{len(rows) - failed} of {len(rows)} statements hold" in found.stdout
-    assert found.stdout.count("does not hold: ") == failed
+    assert f"{len(rows) - failed} of {len(rows)} statements hold" in process.stdout
+    assert process.stdout.count("does not hold: ") == failed
     assert all(len(row.replace(r"\|", "").split("|")) == 6 for row in rows)
     assert "inverse Abel transform" in text
     assert "Cormack" in text
     assert "move in 8 directions" in text  # as asked for, not as by default
-    foretold = [float(x) for x in re.search(r"up to about ([\d.]+) %, ([\d.]+) %, ([\d.]+) %", text).groups()]
-    assert foretold[0] > foretold[2] > 0
+    predicted = [float(x) for x in re.search(r"up to about ([\d.]+) %, ([\d.]+) %, ([\d.]+) %", text).groups()]
+    assert predicted[0] > predicted[2] > 0
 
 
 def test_numbers_in_the_table_are_those_of_the_runs(drawn):
@@ -69,12 +71,13 @@ def test_numbers_in_the_table_are_those_of_the_runs(drawn):
     assert f"| {warm['diffusion'][-1].mean():.2f} cm²/s, different by at most" in text
 
 
-def test_finished_runs_are_taken_and_others_refused(drawn):
+def test_finished_runs_are_reused_and_other_inputs_refused(drawn):
     folder, _ = drawn
-    series = folder / "runs/20K/series.h5"
-    before = series.stat().st_mtime_ns
-    assert hpcwigner("figures", "-o", folder, *SETTINGS).returncode == 0
-    assert series.stat().st_mtime_ns == before
+    for settings in jobs("ws2_hbn", folder / "runs", plane=False, overrides=SMALL).values():
+        series = Path(settings.output.directory) / "series.h5"
+        before = series.stat().st_mtime_ns
+        assert ensure(settings, MPI.COMM_SELF, quiet=True)
+        assert series.stat().st_mtime_ns == before
     refused = hpcwigner("figures", "-o", folder, *SETTINGS, "--set", "momentum.angles=16")
     assert refused.returncode == 2
     assert "momentum.angles" in refused.stderr
@@ -85,9 +88,9 @@ def test_middle_line_keeps_the_population(drawn):
     """2π∫ r N(r) dr of the inverted profile is n_v."""
     run = PaperRun(drawn[0] / "runs/20K", 0)
     density = run.line("density", 20.0)
-    r = run.place  # uniform, and nothing is left at its ends
-    found = np.pi * (np.abs(r) * density).sum(axis=-1) * (r[1] - r[0])
-    assert found[1:] == pytest.approx(run.at("population", 20.0)[1:], rel=2e-3)
+    r = run.x  # uniform, and nothing is left at its ends
+    population = np.pi * (np.abs(r) * density).sum(axis=-1) * (r[1] - r[0])
+    assert population[1:] == pytest.approx(run.at("population", 20.0)[1:], rel=2e-3)
 
 
 def test_fick_regime(drawn):
@@ -120,8 +123,7 @@ def test_intrinsic_diffusion_with_one_rate_for_all(rates):
     for own in cells.slices:
         p = equilibrium.population[own]
         one[0, own, own] = rate * np.outer(p / p.sum(), np.ones(len(p)))
-    found = intrinsic_diffusion(equilibrium, one)
-    for valley, d in zip(cells.valleys, found, strict=True):
+    for valley, d in zip(cells.valleys, intrinsic_diffusion(equilibrium, one), strict=True):
         expected = equilibrium.thermal_energy * 76.1996 / 0.6582119569**2 / valley.mass / rate
         for value in (d.exact, d.relaxation_time, d.constant_time):
             assert value == pytest.approx(expected, rel=20 * equilibrium.discarded_weight + 1e-9)
@@ -168,11 +170,11 @@ def test_phases_of_made_up_curves():
     time = np.arange(0, 20, 0.5)
     rise = 1 - np.exp(-time)
     common = np.stack((1 + 2 * np.exp(-time / 2), np.ones_like(time)), axis=1) * rise[:, None]
-    found = Phases.from_diffusion(time, common)
+    phases = Phases.from_diffusion(time, common)
     top = common[:, 1].argmax()  # the second curve rises to the end, but has 95 % early
-    assert 0 < found.rise_end < time[top]
+    assert 0 < phases.rise_end < time[top]
     expected = time[np.flatnonzero(np.ptp(common, axis=1) > 0.1 * common.mean(axis=1))[-1] + 1]
-    assert found.alike_from == expected
+    assert phases.alike_from == expected
     apart = common.copy()
     apart[-1, 0] *= 2
     assert np.isnan(Phases.from_diffusion(time, apart).alike_from)

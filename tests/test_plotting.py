@@ -9,7 +9,7 @@ import sys
 import h5py
 import numpy as np
 import pytest
-from helpers import ROOT, clean_environment, hpcwigner
+from helpers import ROOT, clean_environment, hpcwigner, small_input
 from PIL import Image
 
 from hpcwigner.plotting import animation, curves, maps, style
@@ -43,8 +43,8 @@ def test_every_view_of_slab_and_plane(run, view, tmp_path):
 @pytest.mark.parametrize("suffix", MAGIC)
 def test_format_follows_the_suffix(slab, tmp_path, suffix):
     path = tmp_path / f"widths{suffix}"
-    found = hpcwigner("plot", slab, "--show", "widths", "--output", path)
-    assert (found.returncode, found.stdout.strip()) == (0, str(path)), found.stderr
+    process = hpcwigner("plot", slab, "--show", "widths", "--output", path)
+    assert (process.returncode, process.stdout.strip()) == (0, str(path)), process.stderr
     assert path.read_bytes().startswith(MAGIC[suffix])
 
 
@@ -60,14 +60,14 @@ def test_format_follows_the_suffix(slab, tmp_path, suffix):
     ],
 )
 def test_refused_in_one_line(slab, words, expected):
-    found = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-m", "hpcwigner", "plot", slab, *words],
         cwd=ROOT, env={k: v for k, v in clean_environment().items() if k not in ("DISPLAY", "WAYLAND_DISPLAY", "MPLBACKEND")},
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
-    assert (found.returncode, found.stdout) == (2, ""), found.stderr
-    assert expected in found.stderr
-    assert found.stderr.count("\n") == 1
+    assert (process.returncode, process.stdout) == (2, ""), process.stderr
+    assert expected in process.stderr
+    assert process.stderr.count("\n") == 1
 
 
 def test_a_toolkit_that_cannot_start_is_refused(monkeypatch):
@@ -144,9 +144,9 @@ def test_the_line_through_the_middle_is_exact_for_quintic_fields(cells):
     assert style.central_line(field) == pytest.approx([1, 3], abs=1e-12)
 
 
-def test_units_as_people_write_them():
-    found = [style.unit_text(u) for u in ("cm2 s-1", "um-2 ps-1", "nm-1", "um", "1")]
-    assert found == ["cm²/s", "µm⁻² ps⁻¹", "nm⁻¹", "µm", ""]
+def test_units_as_printed():
+    texts = [style.unit_text(u) for u in ("cm2 s-1", "um-2 ps-1", "nm-1", "um", "1")]
+    assert texts == ["cm²/s", "µm⁻² ps⁻¹", "nm⁻¹", "µm", ""]
 
 
 @pytest.mark.parametrize("quantity", animation.ANIMATED)
@@ -179,11 +179,11 @@ def test_animation_thins_out_long_runs(slab, tmp_path, monkeypatch):
 def test_a_quantity_that_was_not_written_is_named(changed, file, name, words):
     with h5py.File(changed / file, "r+") as opened:
         del opened[name]
-    found = hpcwigner("plot", changed, *words)
-    assert found.returncode == 2
-    assert found.stderr.count("\n") == 1
+    process = hpcwigner("plot", changed, *words)
+    assert process.returncode == 2
+    assert process.stderr.count("\n") == 1
     for word in (str(changed / file), f"'{name}'", "output"):
-        assert word in found.stderr
+        assert word in process.stderr
 
 
 def keep_rows(directory, rows):
@@ -199,14 +199,14 @@ def keep_rows(directory, rows):
 @pytest.mark.parametrize("view", ["overview", "fields", "widths", "budget"])
 def test_a_young_run_can_be_looked_at(changed, rows, view):
     keep_rows(changed, rows)
-    found = hpcwigner("plot", changed, "--show", view)
-    assert (found.returncode, found.stderr) == (0, "")
+    process = hpcwigner("plot", changed, "--show", view)
+    assert (process.returncode, process.stderr) == (0, "")
 
 
 def test_a_young_run_has_a_report_but_no_film(changed):
     keep_rows(changed, 1)
-    found = hpcwigner("report", changed)
-    assert (found.returncode, found.stderr) == (0, "")
+    process = hpcwigner("report", changed)
+    assert (process.returncode, process.stderr) == (0, "")
     assert "not finished: 0 of 3 ps" in (changed / "report.html").read_text(encoding="utf-8")
     with pytest.raises(InputError, match="pl = 0 at every time"):
         animation.animate(changed, "pl")
@@ -227,17 +227,31 @@ def test_a_run_without_output_yet_is_refused(changed):
 
 
 def test_parts_off_the_sum_are_measured():
-    total = np.array([np.nan, 1.0, 2.0])
-    assert curves.sum_error(total, [np.array([np.nan, 0.5, 4.0]), np.array([np.nan, 0.5, -1.0])]) == pytest.approx(0.25)
+    total, parts = np.array([np.nan, 1.0, 2.0]), np.array([[np.nan, np.nan], [0.5, 0.5], [4.0, -1.0]])
+    assert curves.sum_error(total, parts) == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize("words", [["--help"], ["check", "INPUT"], ["run", "INPUT"]], ids=lambda words: words[0])
+def test_plotting_libraries_are_imported_only_to_draw(tmp_path, words):
+    path = small_input(tmp_path)
+    code = "import sys; from hpcwigner.cli.main import main; status = main(sys.argv[1:]); print(*sys.modules); sys.exit(status)"
+    process = subprocess.run(
+        [sys.executable, "-c", code, *(str(path) if word == "INPUT" else word for word in words)],
+        cwd=ROOT, env=clean_environment(), capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert process.returncode == 0, process.stderr
+    imported = process.stdout.splitlines()[-1].split()
+    assert "hpcwigner.cli.main" in imported
+    assert not {"matplotlib", "plotly", "jinja2"} & set(imported)
 
 
 def test_example_from_file_to_plot_in_ten_lines(slab, tmp_path):
     script = ROOT / "inputs" / "plot_example.py"
     code = [line for line in script.read_text(encoding="utf-8").splitlines()[2:] if line and not line.startswith("import sys")]
     assert len(code) <= 10
-    found = subprocess.run(
+    process = subprocess.run(
         [sys.executable, script, slab, tmp_path / "example.png"],
         env=os.environ | {"MPLBACKEND": "Agg"}, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
-    assert found.returncode == 0, found.stderr
+    assert process.returncode == 0, process.stderr
     assert (tmp_path / "example.png").read_bytes().startswith(MAGIC[".png"])

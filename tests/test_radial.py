@@ -58,8 +58,8 @@ def test_slab_and_plane_agree_on_the_middle_line(tmp_path):
     weights = np.array([3.0, -25.0, 150.0, 150.0, -25.0, 3.0]) / 256
     for name in ("density", "pl"):
         expected = plane.data[name][-1][..., 21:27] @ weights
-        found = inversion.isotropic(slab.data[name][-1])
-        assert np.abs(found - expected).max() < 2e-3 * np.abs(expected).max(), name
+        inverted = inversion.isotropic(slab.data[name][-1])
+        assert np.abs(inverted - expected).max() < 2e-3 * np.abs(expected).max(), name
     slab, plane = (read(tmp_path / name / "wigner.h5").data for name in ("slab", "plane"))
     projections = np.moveaxis(slab["wigner_angles"][0], 2, -1)  # (valley, x, angle, q) → (valley, x, q, angle)
     projections = np.swapaxes(projections, 1, 2)  # (valley, q, x, angle)

@@ -1,21 +1,23 @@
 """Rates that leave as a file and come back, rates from elsewhere, and the cache."""
 
-import dataclasses
 import shutil
 
 import h5py
 import numpy as np
 import pytest
+import xarray
 from helpers import hpcwigner, small_input
 from mpi4py import MPI
 
 from hpcwigner.momentum import rates_file
 from hpcwigner.momentum.cells import EnergyCells
 from hpcwigner.momentum.equilibrium import Equilibrium
-from hpcwigner.momentum.rates import Rates
+from hpcwigner.momentum.rates import Rates, generator
+from hpcwigner.observables.transport import chapman_enskog
+from hpcwigner.problem import builder, loading
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.storage.reading import read
-from hpcwigner.terms.scattering import Scattering
+from hpcwigner.terms.scattering import ScatteringStage
 
 
 @pytest.fixture(scope="module")
@@ -35,23 +37,21 @@ def path(tmp_path, built):
     return file
 
 
-def generators(rates, light_cone):
-    return [
-        Scattering.build(rates, light_cone, intravalley=a, intervalley=b) for a, b in ((True, True), (True, False), (False, True))
-    ]
+def generators(rates):
+    kinds = ((True, True), (True, False), (False, True))
+    return [ScatteringStage.build(rates, intravalley=a, intervalley=b) for a, b in kinds]
 
 
-def test_blocks_survive_the_file(path, built, equilibrium, light_cone):
+def test_blocks_survive_the_file(path, built, equilibrium):
     back = rates_file.read(path, equilibrium, 4, MPI.COMM_SELF)
-    for found, expected in zip(generators(back, light_cone), generators(built, light_cone), strict=True):
+    for found, expected in zip(generators(back), generators(built), strict=True):
         assert np.abs(found.blocks - expected.blocks).max() < 1e-13 * np.abs(expected.blocks).max()
-        assert np.abs(found.blocks[0].sum(axis=0) + found.loss).max() < 1e-13 * found.fastest_rate
-        assert found.valley_transfer == pytest.approx(expected.valley_transfer, abs=1e-12 * found.fastest_rate)
-        assert found.formation == pytest.approx(expected.formation, rel=1e-13)
+        assert np.abs(found.blocks[0].sum(axis=0)).max() < 1e-13 * np.abs(found.blocks[0]).max()
+        assert found.valley_transfer == pytest.approx(expected.valley_transfer, abs=1e-12 * np.abs(found.blocks[0]).max())
+    assert back.formation == pytest.approx(built.formation, rel=1e-13)
 
 
 def test_columns_of_gamma_sum_to_zero_and_xarray_opens_it(path):
-    xarray = pytest.importorskip("xarray")
     with xarray.open_dataset(path, engine="h5netcdf") as data:
         assert data.gamma.dims == ("m", "cell_to", "cell_from")
         assert np.abs(data.gamma[0].sum("cell_to")).max() < 1e-12 * np.abs(data.gamma).max()
@@ -63,7 +63,7 @@ def test_a_file_without_the_intervalley_part_counts_by_valleys(path, built, equi
     with h5py.File(path, "r+") as file:
         del file["gamma_intervalley"], file["formation_intervalley"]
     back = rates_file.read(path, equilibrium, 4, MPI.COMM_SELF)
-    whole, expected = generators(back, light_cone)[0], generators(built, light_cone)[0]
+    whole, expected = generators(back)[0], generators(built)[0]
     assert np.abs(whole.blocks - expected.blocks).max() < 1e-13 * np.abs(expected.blocks).max()
     assert whole.valley_transfer == pytest.approx(expected.valley_transfer, abs=1e-12 * whole.fastest_rate)
     assert back.formation == pytest.approx(built.formation, rel=1e-13)
@@ -112,14 +112,12 @@ def test_what_breaks_the_physics_is_refused(path, equilibrium, damage, words):
     assert "\n" not in str(error.value)
 
 
-def test_small_errors_are_mended_exactly(path, equilibrium, light_cone):
+def test_small_errors_are_mended_exactly(path, equilibrium):
     """As rates in single precision have them: balance and number hold to rounding afterwards."""
     with h5py.File(path, "r+") as file:
         for name in ("gamma", "gamma_intervalley"):
             file[name][...] = file[name][()].astype(np.float32)
-    blocks = Scattering.build(
-        rates_file.read(path, equilibrium, 4, MPI.COMM_SELF), dataclasses.replace(light_cone, rate=0.0)
-    ).blocks
+    blocks = ScatteringStage.build(rates_file.read(path, equilibrium, 4, MPI.COMM_SELF)).blocks
     flow = blocks[0] * equilibrium.population
     assert np.abs(flow - flow.T).max() < 1e-15 * np.abs(flow).max()
     assert np.abs(blocks[0].sum(axis=0)).max() < 1e-13 * np.abs(blocks[0]).max()
@@ -134,10 +132,65 @@ def test_a_file_of_another_grid_or_temperature_is_refused(path, couplings, equil
         rates_file.read(path, equilibrium, 16, MPI.COMM_SELF)
     with pytest.raises(InputError, match=r"rates: found '.*nothing.h5', expected a file"):
         rates_file.read(path.with_name("nothing.h5"), equilibrium, 4, MPI.COMM_SELF)
+    other_top = Equilibrium(EnergyCells.build(couplings.valleys, 4.0, 61.9), 77.0)
+    assert other_top.cells.counts == equilibrium.cells.counts
+    with pytest.raises(InputError, match=r"width: found .* in KK at .*, expected that of the input's cells"):
+        rates_file.read(path, other_top, 4, MPI.COMM_SELF)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("velocity", np.nan, r"velocity: found nan in KK at .* meV, expected a speed ≥ 0"),
+        ("energy", 30.0, r"energy: found 30 in KK at .* meV, expected one inside the cell"),
+        ("equilibrium", 0.0, r"equilibrium: found 0 in KK at .* meV, expected a population > 0"),
+        ("equilibrium", 0.5, r"equilibrium: found a sum of .*, expected 1"),
+        ("formation", -1.0, r"formation: found -1 in KK at .* meV, expected a rate ≥ 0"),
+        ("valley", "Λ".encode(), r"valley: found Λ, KK', KΛ, expected KK, KK', KΛ, as in the material"),
+    ],
+)
+def test_values_that_do_not_fit_the_cells_are_refused(path, equilibrium, name, value, words):
     with h5py.File(path, "r+") as file:
-        file["velocity"][5] *= 1.1
-    with pytest.raises(InputError, match=r"velocity: found .* in KK at"):
+        file[name][0] = value
+    with pytest.raises(InputError, match=words):
         rates_file.read(path, equilibrium, 4, MPI.COMM_SELF)
+
+
+def test_bands_need_not_be_parabolic(path, built, equilibrium):
+    """Speeds, populations and energies are the file's: D is quadratic in speed, and balance is that of its populations."""
+    population = built.equilibrium.population * np.random.default_rng(2).uniform(0.8, 1.2, built.cells.size)
+    population /= population.sum()
+    with h5py.File(path, "r+") as file:
+        for name in ("gamma", "gamma_intervalley"):
+            file[name][...] = file[name][()] * (built.equilibrium.population / population)
+        file["velocity"][...] *= 2
+        file["equilibrium"][...] = population
+        file["energy"][3] += 0.1
+    back = rates_file.read(path, equilibrium, 4, MPI.COMM_SELF)
+    flow = (back.intravalley + back.intervalley)[0] * population
+    assert np.abs(flow - flow.T).max() < 1e-15 * flow.max()
+    assert np.array_equal(back.equilibrium.population, population)
+    shift = back.equilibrium.kinetic_energy - equilibrium.kinetic_energy
+    assert shift == pytest.approx(np.where(np.arange(len(shift)) == 3, 0.1, 0.0), abs=1e-12)
+    d, twice = (
+        chapman_enskog(e, generator(built.intravalley + built.intervalley)[1])
+        for e in (equilibrium, equilibrium.with_values(equilibrium.population, back.equilibrium.velocity, shift))
+    )
+    assert twice == pytest.approx(4 * d, rel=1e-12)
+
+
+def test_a_run_takes_the_speeds_of_the_file(tmp_path):
+    source = small_input(tmp_path, "direct")
+    assert hpcwigner("rates", source, "-o", tmp_path / "rates.h5").returncode == 0
+    with h5py.File(tmp_path / "rates.h5", "r+") as file:
+        file["velocity"][...] *= 1.5
+    direct, filed = (
+        builder.build(loading.load(source, more), MPI.COMM_SELF) for more in ([], [f"rates={tmp_path / 'rates.h5'}"])
+    )
+    assert filed.equilibrium.velocity == pytest.approx(1.5 * direct.equilibrium.velocity, rel=1e-15)
+    assert filed.largest_step("etd2") < direct.largest_step("etd2")
+    late = [p.reference()[-1].diffusion for p in (direct, filed)]
+    assert np.all(late[1] > 1.5 * late[0])
 
 
 def test_a_run_from_a_file_equals_the_run_from_the_material(tmp_path):

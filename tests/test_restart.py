@@ -1,6 +1,8 @@
-"""Stopping and going on, in processes of their own: bit-identical, refused where it makes no sense, within seconds."""
+"""Stop and restart in processes of their own: bit-identical, refused where it makes no sense, within seconds."""
 
+import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -38,17 +40,23 @@ def state(checkpoint):
         return file["u"][()]
 
 
+def copy_checkpoint(source, target, number):
+    """As if the run had been killed after this checkpoint, and its output files were gone."""
+    for name in (number, "rows"):
+        shutil.copytree(source / "checkpoints" / name, target / "checkpoints" / name)
+
+
 @pytest.mark.parametrize("ranks", [1, 2, 4])
 @pytest.mark.parametrize(("space", "integrator"), [(SLAB, "etd3"), (SLAB, "arkimex3"), (PLANE, "etd3"), (PLANE, "arkimex3")])
 def test_restarted_twice_it_is_bit_identical(tmp_path, space, integrator, ranks):
     path = small_input(tmp_path, space=space, integrator=integrator, steps=FEW_STEPS)
     whole = hpcwigner(path, *EVERY_STEP, "--output", tmp_path / "whole", ranks=ranks)
     assert whole.returncode == 0, whole.stderr
-    numbers = sorted(p.name for p in (tmp_path / "whole/checkpoints").iterdir() if p.is_dir())
+    numbers = sorted(path.parent.name for path in (tmp_path / "whole/checkpoints").glob("*/complete.json"))
     assert len(numbers) == 29
     resumed = tmp_path / "resumed"
-    # killed in the pump, between two outputs; then stopped by request, and gone on with again
-    shutil.copytree(tmp_path / "whole/checkpoints" / numbers[12], resumed / "checkpoints" / numbers[12])
+    # killed in the pump, between two outputs; then stopped by request, and restarted again
+    copy_checkpoint(tmp_path / "whole", resumed, numbers[12])
     (resumed / "STOP").touch()
     first = hpcwigner(path, *EVERY_STEP, "--output", resumed, "--restart", ranks=ranks)
     assert first.returncode == 3, first.stdout + first.stderr
@@ -71,9 +79,9 @@ def test_other_numbers_of_ranks(tmp_path):
     assert hpcwigner(path, *EVERY_STEP).returncode == 0
     for ranks in (2, 3):
         folder = tmp_path / f"on{ranks}"
-        shutil.copytree(tmp_path / "run/checkpoints/00000011", folder / "checkpoints/00000011")
-        found = hpcwigner(path, *EVERY_STEP, "--output", folder, "--restart", "00000011", ranks=ranks)
-        assert found.returncode == 0, found.stderr
+        copy_checkpoint(tmp_path / "run", folder, "00000011")
+        done = hpcwigner(path, *EVERY_STEP, "--output", folder, "--restart", "00000011", ranks=ranks)
+        assert done.returncode == 0, done.stderr
         for name, keys in (("series.h5", ("population", "diffusion")), ("fields.h5", ("density",))):
             a, b = read(folder / name), read(tmp_path / "run" / name)
             for key in keys:
@@ -89,7 +97,7 @@ def test_a_longer_end_and_other_fields(tmp_path):
     assert longer.returncode == 0, longer.stderr
     assert hpcwigner(path, "--output", tmp_path / "whole").returncode == 0
     same(tmp_path / "run", tmp_path / "whole")
-    assert (tmp_path / "run/series.h5.replaced").exists()
+    assert not (tmp_path / "run/series.h5.replaced").exists()  # it held nothing that the new file does not
     shorter = hpcwigner(path, "--restart", "--set", "time.end=2 ps")
     assert shorter.returncode == 2
     assert "time.end: found 2 ps" in shorter.stderr
@@ -103,6 +111,55 @@ def test_automatic_steps_are_those_of_the_first_start(tmp_path):
     same(tmp_path / "run", tmp_path / "whole")
 
 
+def contents(directory):
+    """Every file of a run directory."""
+    return {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+
+
+def test_a_wigner_cut_may_be_added_by_several_restarts_from_one_checkpoint(tmp_path):
+    """The checkpoint does not know the file, and every restart leaves a newer one behind; none may be lost."""
+    path = small_input(tmp_path)
+    directory = tmp_path / "run"
+    assert hpcwigner(path, "--set", "time.end=1 ps", "--set", "output.wigner_at=[]").returncode == 0
+    number = (directory / "checkpoints/latest").read_text().strip()
+    ends = (1.5, 2, 3)
+    for end in ends:
+        words = ("--set", f"time.end={end} ps", "--set", "output.wigner_at=[1.25 ps]")
+        again = hpcwigner(path, "--restart", number, *words)
+        assert again.returncode == 0, again.stderr
+    for name in ("series.h5", "wigner.h5"):
+        files = [directory / f"{name}{suffix}" for suffix in (".replaced", ".replaced1", "")]
+        expected = ends if name == "series.h5" else 3 * (1.25,)
+        assert [read(file).last_time() for file in files] == list(expected)
+    assert hpcwigner(path, "--set", "output.wigner_at=[1.25 ps]", "--output", tmp_path / "whole").returncode == 0
+    same(directory, tmp_path / "whole")
+
+
+def test_history_of_starts(tmp_path):
+    """The files' attributes are those of the latest start; what the starts before it were is kept."""
+    path = small_input(tmp_path)
+    assert hpcwigner(path, "--set", "time.end=1 ps", "--set", "output.wigner_at=[]").returncode == 0
+    assert hpcwigner(path, "--restart", "--set", "time.end=2 ps", "--set", "output.fields_every=0.5 ps", ranks=2).returncode == 0
+    assert hpcwigner(path, "--restart", "--set", "output.fields_every=0.5 ps").returncode == 0
+    for name in FILES:
+        attributes = read(tmp_path / "run" / name).attributes
+        assert attributes["ranks"] == "1"
+        assert "end: 3.0 ps" in attributes["input"]
+        starts = json.loads(attributes["history"])
+        assert [start["ranks"] for start in starts] == [1, 2, 1]
+        steps = [start["first_step"] for start in starts]
+        assert steps[0] == 0 < steps[1] < steps[2]
+        assert all(re.match(r"20\d\d-\d\d-\d\dT", start["time"]) for start in starts)
+        assert starts[1]["changes"]["time.end"] == ["1.0 ps", "2.0 ps"]
+        assert starts[1]["changes"]["output.fields_every"] == ["1.0 ps", "0.5 ps"]
+        assert starts[2]["changes"] == {"time.end": ["2.0 ps", "3.0 ps"]}
+        assert all(start["git_revision"] and start["libraries"] for start in starts)
+    shown = hpcwigner("info", tmp_path / "run").stdout
+    assert "from step 0" in shown
+    assert f"from step {steps[2]}: " in shown
+    assert "time.end 2.0 ps → 3.0 ps" in shown
+
+
 @pytest.mark.parametrize(
     ("override", "key"),
     [
@@ -111,22 +168,25 @@ def test_automatic_steps_are_those_of_the_first_start(tmp_path):
         ("space.cells=50", "space.cells"),
         ("time.steps=[{size: 10 fs, until: 0.75 ps}, {size: 50 fs, until: 2 ps}, {size: 250 fs}]", "time.steps"),
         ("output.series_every=0.5 ps", "output.series_every"),
+        ("output.wigner_at=[1 ps, 2 ps]", "output.wigner_at"),
     ],
 )
 def test_changes_that_make_no_sense_are_refused_by_key(tmp_path, override, key):
     path = small_input(tmp_path)
     assert hpcwigner(path, "--set", "time.end=1 ps", "--set", "output.wigner_at=[]").returncode == 0
-    found = hpcwigner(path, "--restart", "--set", "output.wigner_at=[]", "--set", override)
-    assert found.returncode == 2
-    assert found.stderr.startswith(f"hpcwigner: {key}: found ")
-    assert found.stderr.count("\n") == 1
+    before = contents(tmp_path / "run")
+    refused = hpcwigner(path, "--restart", "--set", "output.wigner_at=[]", "--set", override)
+    assert refused.returncode == 2
+    assert refused.stderr.startswith(f"hpcwigner: {key}: found ")
+    assert refused.stderr.count("\n") == 1
+    assert contents(tmp_path / "run") == before
 
 
 @pytest.mark.parametrize("ranks", [1, 4])
 def test_nothing_to_restart_from(tmp_path, ranks):
-    found = hpcwigner(small_input(tmp_path), "--restart", "latest", ranks=ranks)
-    assert (found.returncode, found.stderr.count("\n")) == (2, 1), found.stderr
-    assert "no complete checkpoint" in found.stderr
+    refused = hpcwigner(small_input(tmp_path), "--restart", "latest", ranks=ranks)
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1), refused.stderr
+    assert "no complete checkpoint" in refused.stderr
     assert not (tmp_path / "run").exists()
 
 

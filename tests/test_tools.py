@@ -1,4 +1,4 @@
-"""Scripts in tools/: wrong words do not hang them, and what judges the fault campaign sees a single bit."""
+"""Scripts in tools/ and jobs/: they start, answer wrong words, and compare files to the last bit."""
 
 import shutil
 import subprocess
@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 from faults.directories import FILES, difference
 from helpers import ROOT, clean_environment
+
+SHEBANG = "#!/usr/bin/env python3"
+PYTHON_TOOLS = sorted(p.name for p in (ROOT / "tools").iterdir() if p.is_file() and p.read_text("utf-8").startswith(SHEBANG))
 
 
 @pytest.fixture
@@ -53,20 +56,64 @@ def test_campaign_sees_what_is_missing(twins):
 @pytest.mark.parametrize(("words", "code"), [(("--help",), 0), (("/nowhere",), 2)])
 def test_checkpoint_benchmark_answers_words(words, code):
     command = ["mpirun", "--quiet", "-n", "2", sys.executable, str(ROOT / "tools/bench-checkpoint"), *words]
-    found = subprocess.run(command, env=clean_environment(), capture_output=True, text=True, timeout=60, check=False)
-    assert found.returncode == code
-    assert "usage: bench-checkpoint" in found.stdout + found.stderr
-    assert "Traceback" not in found.stderr
+    ran = subprocess.run(command, env=clean_environment(), capture_output=True, text=True, timeout=60, check=False)
+    assert ran.returncode == code
+    assert "usage: bench-checkpoint" in ran.stdout + ran.stderr
+    assert "Traceback" not in ran.stderr
 
 
-@pytest.mark.skipif(shutil.which("strace") is None, reason="strace counts the files")
-def test_startup_counts_files():
-    """With the archive a rank opens a fraction of the Python files."""
-    words = [sys.executable, ROOT / "tools/startup", "--repeat", "1"]
-    found = subprocess.run(words, env=clean_environment(), capture_output=True, text=True, timeout=300, check=False)
-    if "ptrace" in found.stderr:
+@pytest.mark.parametrize("name", PYTHON_TOOLS)
+def test_tools_find_the_projects_python(name):
+    """Started by their names, where the first python3 on the PATH has none of the libraries."""
+    environment = {k: v for k, v in clean_environment().items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    ran = subprocess.run(
+        [ROOT / "tools" / name, "--help"], env=environment | {"PATH": "/usr/bin:/bin", "HPCWIGNER_VENV": sys.prefix},
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert f"usage: {name}" in ran.stdout
+
+
+def test_bench_measures_every_part_of_a_step():
+    words = [ROOT / "tools/bench", ROOT / "inputs/ws2_300K_2d.yaml", "--cells", "16", "--rounds", "1"]
+    ran = subprocess.run(words, env=clean_environment(), capture_output=True, text=True, timeout=100, check=False)
+    assert ran.returncode == 0, ran.stderr
+    rows = [line.split("|")[1:-1] for line in ran.stdout.splitlines() if line.startswith("|")][2:]
+    assert len(rows) > 7
+    assert all(float(row[2]) > 0 for row in rows)
+    assert {"blocks", "whole step"} <= {row[0].strip() for row in rows}
+
+
+def startup(*words):
+    """Rows of the table of tools/startup: name → numbers of rank 0 and rank 1."""
+    if shutil.which("strace") is None:
+        pytest.skip("strace is missing: it counts the files")
+    command = [sys.executable, ROOT / "tools/startup", "--repeat", "1", *words]
+    ran = subprocess.run(command, env=clean_environment(), capture_output=True, text=True, timeout=300, check=False)
+    if "ptrace" in ran.stderr:
         pytest.skip("strace is not allowed here")
-    assert found.returncode == 0, found.stderr
-    line = next(line for line in found.stdout.splitlines() if line.startswith("| … Python |"))
-    own, archive = np.array(line.split("|")[2:-1], dtype=int).reshape(2, 2)
-    assert (4 * archive < own).all(), found.stdout
+    assert ran.returncode == 0, ran.stderr
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in ran.stdout.split("\n\n")[0].splitlines()[2:]]
+    return {name: [float(number) for number in numbers] for name, *numbers in rows}
+
+
+def test_startup_counts_files():
+    rows = startup()
+    for rank in (0, 1):
+        kinds = sum(rows[f"… {kind}"][rank] for kind in ("Python", "shared libraries", "other"))
+        assert kinds == rows["files opened"][rank] > rows["… of the project and its environment"][rank] > 300
+        assert 30 < rows["private memory, MiB"][rank] < 200
+
+
+@pytest.mark.slow
+def test_a_packed_environment_stands_alone(tmp_path):
+    """From an unpacked copy no rank opens a file of the project or of its environment."""
+    packed = tmp_path / "environment.tar"
+    environment = clean_environment() | {"HPCWIGNER_VENV": sys.prefix}
+    words = [ROOT / "jobs/pack_environment.sh", packed]
+    ran = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=200, check=False)
+    assert ran.returncode == 0, ran.stderr
+    rows = startup("--packed", packed)
+    assert rows["… of the project and its environment"] == [0, 0]
+    assert rows["files of child processes (git)"] == [0, 0]  # the revision is packed too
+    packed.unlink()

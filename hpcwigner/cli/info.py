@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from hpcwigner.cli.common import Exit
 from hpcwigner.observables.curves import negative_windows
 from hpcwigner.observables.phases import Phases, Thermalisation
 from hpcwigner.runtime.parallel import on_first_rank
+from hpcwigner.storage.provenance import describe_history
 from hpcwigner.storage.reading import read
 
 ORIGIN = ("source", "git_revision", "libraries", "machine", "ranks")
@@ -36,6 +38,7 @@ def describe(directory: Path) -> str:
     series = read(directory / "series.h5")
     times = series.data["time"]
     lines = [f"{key:<14}{series.attributes.get(key, '?')}" for key in ORIGIN]
+    lines += [f"{'start':<14}{line}" for line in describe_history(json.loads(series.attributes.get("history", "[]")))]
     if not len(times):
         return "\n".join([*lines, "nothing written yet"])
     lines.append(f"{'time':<14}0 … {times[-1]:g} ps in {len(times)} outputs")

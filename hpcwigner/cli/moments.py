@@ -12,8 +12,8 @@ from mpi4py import MPI
 from hpcwigner.cli import common
 from hpcwigner.cli.common import Exit
 from hpcwigner.cli.run import run_sweep
+from hpcwigner.exciton.constants import CM2_PER_S, UM
 from hpcwigner.integrators.steps import multiples
-from hpcwigner.observables import registry
 from hpcwigner.problem import builder
 from hpcwigner.problem.builder import Problem
 from hpcwigner.runtime.errors import InputError
@@ -56,6 +56,6 @@ def _table(problem: Problem) -> str:
     lines = ["  ".join(f"{title:>14}" for title in header)]
     for i in np.unique(shown):
         b = reference[i]
-        numbers = [times[i], *b.population, *(b.width_squared * registry.UM**2), *(b.diffusion * registry.CM2_PER_S)]
+        numbers = [times[i], *b.population, *(b.width_squared * UM**2), *(b.diffusion * CM2_PER_S)]
         lines.append("  ".join(f"{x:14.6g}" for x in numbers))
     return "\n".join(lines)

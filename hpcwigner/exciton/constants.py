@@ -20,3 +20,9 @@ COULOMB = 1439.9645
 
 ELECTRON_REST_ENERGY = 510998950.0
 """m0c² [meV]."""
+
+UM = 1e-3
+"""1 nm in µm, as output files have it."""
+
+CM2_PER_S = 0.01
+"""1 nm²/ps in cm²/s, as output files have it."""

@@ -26,6 +26,12 @@ class Equilibrium:
     temperature: float
     """[K]"""
 
+    def with_values(self, population: Array, velocity: Array, kinetic_energy: Array) -> Equilibrium:
+        """With these values per cell, each of shape (cell,), instead of those of parabolic valleys."""
+        other = Equilibrium(self.cells, self.temperature)
+        other.__dict__.update(population=population, velocity=velocity, kinetic_energy=kinetic_energy)  # set cached properties
+        return other
+
     @property
     def thermal_energy(self) -> float:
         """kT [meV]."""

@@ -1,12 +1,7 @@
-"""Rates as a file (DESIGN §8): what the verb `rates` writes, and how rates from elsewhere come in.
-
-`gamma(m, cell_to, cell_from)` [1/ps] is in_m − δ_ij Σ_k in_0[k, i], without radiative loss. `gamma_intervalley` is the part of
-it that changes the valley; a file without it counts everything between two valleys of the list as intervalley.
-"""
+"""Scattering rates as a file: written by the verb `rates`, read by `rates: FILE` of an input. Format in README.md here."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -24,9 +19,10 @@ from hpcwigner.storage.files import names_dataset
 Array = NDArray[np.float64]
 
 TOLERANCE = 1e-6
-"""Relative error of detailed balance and of particle number that is accepted, and mended exactly."""
+"""Accepted relative error of detailed balance and particle number; errors below it are corrected exactly."""
 NEGLIGIBLE = 1e-12
-"""Rates below this part of the largest one are not judged."""
+"""Detailed balance is not checked for rates below this fraction of the largest one."""
+REMEDY = "take the material, energy_step and energy_max it was made with"
 _MATRIX = ("m", "cell_to", "cell_from")
 _COORDINATES = {
     "valley": "exciton valley",
@@ -38,19 +34,17 @@ _COORDINATES = {
 
 
 def write(path: Path, rates: Rates, bright_valley: int, attributes: Mapping[str, str | int]) -> None:
-    """Writes `rates` to a new file; one rank does it. Raises InputError when it cannot."""
+    """Writes `rates` to a new file, on one rank. Raises InputError when that fails."""
     equilibrium, cells = rates.equilibrium, rates.cells
+    width = np.array([cells.width(v) for v in range(len(cells.valleys))])[cells.valley_of_cell]
     per_cell = {
-        "energy": (
-            equilibrium.kinetic_energy + np.array([v.energy for v in cells.valleys])[cells.valley_of_cell],
-            "meV",
-            "mean energy",
-        ),
+        "energy": (_bottoms(equilibrium) + equilibrium.kinetic_energy, "meV", "mean energy"),
+        "width": (width, "meV", "width in energy"),
         "velocity": (equilibrium.velocity, "nm ps-1", "rms speed"),
         "equilibrium": (equilibrium.population, "1", "Boltzmann population, summing to 1"),
         "valley_of_cell": (cells.valley_of_cell, "1", "index into valley"),
         "formation": (rates.formation.sum(axis=0), "ps-1", "rate from coherent excitons (Q = 0) into the cell"),
-        "formation_intervalley": (rates.formation[1], "ps-1", "the part of formation that changes the valley"),
+        "formation_intervalley": (rates.formation[1], "ps-1", "part of formation that changes the valley"),
     }
     try:
         with h5py.File(path, "w-") as file:
@@ -66,7 +60,7 @@ def write(path: Path, rates: Rates, bright_valley: int, attributes: Mapping[str,
                 _variable(file, name, np.asarray(values), ("cell",), unit, text)
             total, intervalley = generator(rates.intravalley + rates.intervalley), generator(rates.intervalley)
             _variable(file, "gamma", total, _MATRIX, "ps-1", "scattering generator per angular harmonic")
-            _variable(file, "gamma_intervalley", intervalley, _MATRIX, "ps-1", "the part of gamma that changes the valley")
+            _variable(file, "gamma_intervalley", intervalley, _MATRIX, "ps-1", "part of gamma that changes the valley")
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error}), expected the name of a new file") from None
 
@@ -79,139 +73,135 @@ def _variable(file: h5py.File, name: str, values: Array, dimensions: tuple[str, 
     dataset.attrs["long_name"] = text
 
 
-@dataclasses.dataclass(frozen=True)
-class _Contents:
-    """What a file holds, as in-scattering rates (2, m, cell, cell) and formation (2, cell)."""
-
-    in_scattering: Array
-    formation: Array
-
-
 def read(path: Path, equilibrium: Equilibrium, orders: int, comm: MPI.Intracomm) -> Rates:
-    """Rates of a file for harmonics 0…`orders` on these cells; one rank of each node reads. Collective.
+    """Rates of a file for harmonics 0…`orders`, with the file's populations, speeds and energies. Collective.
 
-    Raises InputError with the worst offender when the file does not fit the equilibrium, or breaks positivity, particle number
-    or detailed balance beyond TOLERANCE.
+    One rank of each node reads. Raises InputError, naming the worst entry, when the file belongs to other cells or another
+    temperature, or breaks positivity, particle number or detailed balance by more than TOLERANCE.
     """
-    shared = NodeShared(comm, (2, orders + 1, equilibrium.cells.size, equilibrium.cells.size))
-    problem, formation = None, np.empty((2, equilibrium.cells.size))
+    size = equilibrium.cells.size
+    shared = NodeShared(comm, (2, orders + 1, size, size))
+    problem, vectors = None, None
 
     def fill(_part: int) -> None:
-        nonlocal problem
+        nonlocal problem, vectors
         try:
-            contents = _load(path, equilibrium, orders)
-            shared.array[...], formation[...] = contents.in_scattering, contents.formation
+            shared.array[...], *vectors = _load(path, equilibrium, orders)
         except InputError as error:
             problem = error
 
     shared.fill(1, fill)
-    if found := next((p for p in comm.allgather(problem) if p is not None), None):
-        raise found
-    return Rates(equilibrium, shared, shared.comm.bcast(formation), comm)
+    problem = next((p for p in comm.allgather(problem) if p is not None), None)
+    if problem is not None:
+        shared.free()
+        raise problem
+    formation, per_cell = shared.comm.bcast(vectors)
+    return Rates(equilibrium.with_values(**per_cell), shared, formation, comm)
 
 
-def _load(path: Path, equilibrium: Equilibrium, orders: int) -> _Contents:
+def _load(path: Path, equilibrium: Equilibrium, orders: int) -> tuple[Array, Array, dict[str, Array]]:
+    """In-scattering rates (2, m, cell, cell), formation (2, cell), and the arguments of `Equilibrium.with_values`."""
+    valley = equilibrium.cells.valley_of_cell
     try:
         with h5py.File(path, "r") as file:
-            _fits(path, file, equilibrium, orders)
-            gamma = file["gamma"][: orders + 1]
-            formation = file["formation"][()]
+            _check_layout(path, file, equilibrium, orders)
+            per_cell = _per_cell(path, file, equilibrium)
+            gamma, formation = file["gamma"][: orders + 1], file["formation"][()]
             if "gamma_intervalley" in file:
-                intervalley = file["gamma_intervalley"][: orders + 1]
-                formation_out = file["formation_intervalley"][()]
+                intervalley, formation_out = file["gamma_intervalley"][: orders + 1], file["formation_intervalley"][()]
             else:
-                other = np.not_equal.outer(equilibrium.cells.valley_of_cell, equilibrium.cells.valley_of_cell)
-                intervalley = generator(np.where(other, gamma, 0.0))
-                formation_out = np.where(_outside_bright_valley(equilibrium, file), formation, 0.0)
+                intervalley = generator(np.where(np.not_equal.outer(valley, valley), gamma, 0.0))
+                formation_out = np.where(valley != int(file.attrs.get("bright_valley", 0)), formation, 0.0)
     except FileNotFoundError:
         raise InputError(f"rates: found '{path}', expected a file that exists") from None
     except (OSError, KeyError, ValueError) as error:
         raise InputError(f"rates: '{path}' cannot be read as a file of rates ({error})") from None
     if not all(np.isfinite(a).all() for a in (gamma, intervalley, formation, formation_out)):
         raise InputError(f"{path}: found numbers that are not finite, expected finite rates")
-    if (worst := int(formation.argmin())) >= 0 and formation[worst] < 0:
-        raise InputError(
-            f"{path}: formation: found {formation[worst]:g} /ps into {_name(equilibrium, worst)}, expected rates ≥ 0"
-        )
-    parts = [_in_scattering(path, name, g, equilibrium) for name, g in (("gamma", gamma), ("gamma_intervalley", intervalley))]
-    intravalley = parts[0] - parts[1]
-    intravalley[np.abs(intravalley) < NEGLIGIBLE * np.abs(parts[0])] = 0.0
-    between = np.where(np.eye(equilibrium.cells.size, dtype=bool), 0.0, intravalley[0])
-    if between.min() < -TOLERANCE * parts[0][0].max():
-        to, source = _worst(-between)
-        raise InputError(f"{path}: gamma_intervalley[0]: found more than gamma from {_name(equilibrium, source)} to "
-                         f"{_name(equilibrium, to)}, expected a part of it")  # fmt: skip
-    intravalley[0] -= np.minimum(between, 0.0)
-    return _Contents(np.stack((intravalley, parts[1])), np.stack((formation - formation_out, formation_out)))
+    _require(path, "formation", formation, formation >= 0, "a rate ≥ 0", equilibrium)
+    given = equilibrium.with_values(**per_cell)
+    total, between = (_in_scattering(path, *part, given) for part in (("gamma", gamma), ("gamma_intervalley", intervalley)))
+    within = total - between
+    within[np.abs(within) < NEGLIGIBLE * np.abs(total)] = 0.0
+    off_diagonal = np.where(np.eye(len(valley), dtype=bool), 0.0, within[0])
+    if off_diagonal.min() < -TOLERANCE * total[0].max():
+        where = _from_to(given, _worst(-off_diagonal))
+        raise InputError(f"{path}: gamma_intervalley[0]: found more than gamma {where}, expected a part of it")
+    within[0] -= np.minimum(off_diagonal, 0.0)
+    return np.stack((within, between)), np.stack((formation - formation_out, formation_out)), per_cell
 
 
-def _outside_bright_valley(equilibrium: Equilibrium, file: h5py.File) -> NDArray[np.bool_]:
-    """Cells outside the bright valley (the file's attribute `bright_valley`, else the first), shape (cell,)."""
-    return np.asarray(equilibrium.cells.valley_of_cell != int(file.attrs.get("bright_valley", 0)))
-
-
-def _fits(path: Path, file: h5py.File, equilibrium: Equilibrium, orders: int) -> None:
-    """Whether the file belongs to this grid."""
-    temperature = float(file.attrs.get("temperature", equilibrium.temperature))
-    if temperature != equilibrium.temperature:
-        raise InputError(
-            f"temperature: found {equilibrium.temperature:g} K, expected {temperature:g} K, that of the rates in {path}"
-        )
-    cells, harmonics = len(file["equilibrium"]), file["gamma"].shape[0]
-    if cells != equilibrium.cells.size or file["gamma"].shape[1:] != (equilibrium.cells.size, equilibrium.cells.size):
-        raise InputError(
-            f"momentum: found a grid of {equilibrium.cells.size} energy cells, expected the {cells} cells of {path}: take the "
-            f"material, energy_step and energy_max it was made with"
-        )
+def _check_layout(path: Path, file: h5py.File, equilibrium: Equilibrium, orders: int) -> None:
+    """Raises InputError unless the file has the input's temperature, valleys, number of cells, and enough harmonics."""
+    cells, temperature = equilibrium.cells, equilibrium.temperature
+    if (given := float(file.attrs.get("temperature", temperature))) != temperature:
+        raise InputError(f"temperature: found {temperature:g} K, expected {given:g} K, that of the rates in {path}")
+    names, expected = [name.decode() for name in file["valley"][()]], [v.name for v in cells.valleys]
+    if names != expected:
+        raise InputError(f"{path}: valley: found {', '.join(names)}, expected {', '.join(expected)}, as in the material")
+    size, (harmonics, *shape) = len(file["energy"]), file["gamma"].shape
+    if size != cells.size or shape != [size, size]:
+        raise InputError(f"momentum: found a grid of {cells.size} energy cells, expected the {size} cells of {path}: {REMEDY}")
     if harmonics <= orders:
         raise InputError(f"momentum.angles: found {2 * orders}, expected at most {2 * (harmonics - 1)}, as {path} has "
                          f"{harmonics} harmonics")  # fmt: skip
-    for name, expected in (("velocity", equilibrium.velocity), ("equilibrium", equilibrium.population)):
-        found = file[name][()]
-        error = np.abs(found / expected - 1)
-        if not error.max() < TOLERANCE:
-            worst = int(np.nanargmax(np.where(np.isfinite(error), error, np.inf)))
-            raise InputError(
-                f"{path}: {name}: found {found[worst]:.9g} in {_name(equilibrium, worst)}, expected {expected[worst]:.9g}, as of "
-                f"the material and the momentum grid of the input"
-            )
+
+
+def _per_cell(path: Path, file: h5py.File, equilibrium: Equilibrium) -> dict[str, Array]:
+    """Populations, speeds and kinetic energies of the file. Raises InputError where they do not fit the cells."""
+    cells, bottoms = equilibrium.cells, _bottoms(equilibrium)
+    valleys = range(len(cells.valleys))
+    lower = bottoms + np.concatenate([cells.edges(v)[:-1] for v in valleys])
+    width = np.array([cells.width(v) for v in valleys])[cells.valley_of_cell]
+    energy, velocity, population = (file[name][()] for name in ("energy", "velocity", "equilibrium"))
+    _require(path, "energy", energy, (energy >= lower) & (energy <= lower + width), f"one inside the cell: {REMEDY}", equilibrium)
+    if "width" in file:
+        same = np.abs(file["width"][()] / width - 1) < TOLERANCE
+        _require(path, "width", file["width"][()], same, f"that of the input's cells: {REMEDY}", equilibrium)
+    _require(path, "velocity", velocity, (velocity >= 0) & (velocity < np.inf), "a speed ≥ 0", equilibrium)
+    _require(path, "equilibrium", population, population > 0, "a population > 0", equilibrium)
+    if not abs(population.sum() - 1) < TOLERANCE:
+        raise InputError(f"{path}: equilibrium: found a sum of {population.sum():.9g}, expected 1")
+    return {"population": population, "velocity": velocity, "kinetic_energy": energy - bottoms}
+
+
+def _require(path: Path, name: str, values: Array, valid: NDArray[np.bool_], expected: str, equilibrium: Equilibrium) -> None:
+    if not valid.all():
+        cell = int(valid.argmin())
+        raise InputError(f"{path}: {name}: found {values[cell]:.9g} in {_name(equilibrium, cell)}, expected {expected}")
 
 
 def _in_scattering(path: Path, name: str, gamma: Array, equilibrium: Equilibrium) -> Array:
-    """In-scattering rates from the generator; refuses what breaks an exact property, mends rounding."""
-    diagonal = np.arange(equilibrium.cells.size)
+    """In-scattering rates of a generator, rounding errors corrected. Raises InputError when they break an exact property."""
+    diagonal = np.arange(gamma.shape[1])
     out = -gamma[0, diagonal, diagonal]
     rates = gamma.copy()
     rates[:, diagonal, diagonal] += out
     largest = max(float(rates[0].max()), 1e-300)
 
-    def refuse(m: int, pair: tuple[int, int], what: str) -> InputError:
-        to, source = pair
-        where = f"from {_name(equilibrium, source)} to {_name(equilibrium, to)} (cell_to {to}, cell_from {source})"
-        return InputError(f"{path}: {name}[{m}]: found {what} {where}")
+    def refuse(m: int, pair: tuple[int, int], what: str, expected: str) -> InputError:
+        where = f"{_from_to(equilibrium, pair)} (cell_to {pair[0]}, cell_from {pair[1]})"
+        return InputError(f"{path}: {name}[{m}]: found {what} {where}, expected {expected}")
 
     if rates[0].min() < -TOLERANCE * largest:
         pair = _worst(-rates[0])
-        raise refuse(0, pair, f"a rate of {rates[0][pair]:.3g} /ps, expected rates ≥ 0,")
+        raise refuse(0, pair, f"a rate of {rates[0][pair]:.3g} /ps", "rates ≥ 0")
     lost = np.abs(rates[0].sum(axis=0) - out)
     if (lost > TOLERANCE * np.maximum(out, NEGLIGIBLE * largest)).any():
         worst = int(lost.argmax())
         raise InputError(f"{path}: {name}[0]: found a column that sums to {gamma[0, :, worst].sum():.3g} /ps from "
-                         f"{_name(equilibrium, worst)}, expected 0: every exciton that leaves a cell arrives in "
-                         f"another")  # fmt: skip
-    # γ_ji √(p_i/p_j) is symmetric in detailed balance, and spans no large range.
+                         f"{_name(equilibrium, worst)}, expected 0: scattering conserves excitons")  # fmt: skip
+    # Detailed balance makes γ_ji √(p_i/p_j) symmetric; in this scaling entries of both directions have similar size.
     root = np.sqrt(equilibrium.population)
     for m in range(len(rates)):
         scaled = rates[m] * (root / root[:, None])
-        judged = np.maximum(np.abs(rates[m]), np.abs(rates[m].T)) > NEGLIGIBLE * largest
+        relevant = np.maximum(np.abs(rates[m]), np.abs(rates[m].T)) > NEGLIGIBLE * largest
         scale = np.maximum(np.abs(rates[0] * (root / root[:, None])), np.abs(scaled))
-        skew = np.where(judged, np.abs(scaled - scaled.T) / np.where(judged, np.maximum(scale, scale.T), 1.0), 0.0)
+        skew = np.where(relevant, np.abs(scaled - scaled.T) / np.where(relevant, np.maximum(scale, scale.T), 1.0), 0.0)
         if skew.max() > TOLERANCE:
             pair = _worst(skew)
-            there, back = scaled[pair], scaled.T[pair]
-            rates_of_pair = f"scaled by √equilibrium {there:.6g} /ps there, {back:.6g} /ps back"
-            expected = f"expected at most {TOLERANCE:g}"
-            raise refuse(m, pair, f"detailed balance broken by {skew.max():.2g} ({rates_of_pair}), {expected},")
+            rates_of_pair = f"scaled by √equilibrium {scaled[pair]:.6g} /ps there, {scaled.T[pair]:.6g} /ps back"
+            raise refuse(m, pair, f"detailed balance broken by {skew.max():.2g} ({rates_of_pair})", f"at most {TOLERANCE:g}")
         rates[m] = 0.5 * (scaled + scaled.T) * (root[:, None] / root)
         growth = float(np.linalg.eigvalsh(0.5 * (scaled + scaled.T) - np.diag(out))[-1])
         if growth > TOLERANCE * largest:
@@ -225,7 +215,15 @@ def _worst(values: Array) -> tuple[int, int]:
     return int(to), int(source)
 
 
+def _bottoms(equilibrium: Equilibrium) -> Array:
+    """E_v of each cell's valley [meV], shape (cell,)."""
+    return np.array([v.energy for v in equilibrium.cells.valleys])[equilibrium.cells.valley_of_cell]
+
+
 def _name(equilibrium: Equilibrium, cell: int) -> str:
-    return (
-        f"{equilibrium.cells.valleys[equilibrium.cells.valley_of_cell[cell]].name} at {equilibrium.kinetic_energy[cell]:.4g} meV"
-    )
+    cells = equilibrium.cells
+    return f"{cells.valleys[cells.valley_of_cell[cell]].name} at {equilibrium.kinetic_energy[cell]:.4g} meV"
+
+
+def _from_to(equilibrium: Equilibrium, pair: tuple[int, int]) -> str:
+    return f"from {_name(equilibrium, pair[1])} to {_name(equilibrium, pair[0])}"

@@ -1,5 +1,5 @@
-"""What is measured: density, widths, diffusion coefficients and their exact budget, PL, moments.
+"""What is measured: populations, widths, diffusion coefficients and their exact budget, PL, shape variation, thermalisation.
 
-What lives here: functions from states to quantities, and the registry of those quantities. What may not: time stepping,
-files, the input.
+Functions from states or from curves to quantities, and the registry of all output quantities. Time stepping, files and the
+input file do not belong here.
 """

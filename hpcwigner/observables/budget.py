@@ -64,12 +64,13 @@ class Budget:
 
     @property
     def parts(self) -> dict[str, Array]:
-        """D_v by cause [nm²/ps]: ¼ [∂t∫r²N_v − w_v² ∂t n_v]/n_v of each term."""
+        """D_v by cause [nm²/ps]: ¼ [∂t∫r²N_v − w_v² ∂t n_v]/n_v of each term; 0 for those of PARTS that no term has."""
         with np.errstate(divide="ignore", invalid="ignore"):
-            return {
+            parts = {
                 name: np.asarray(0.25 * (entry.second - self.width_squared * entry.number) / self.population)
                 for name, entry in self.entries.items()
             }
+        return {name: np.zeros_like(self.population) for name in PARTS} | parts
 
     @property
     def diffusion(self) -> Array:

@@ -1,4 +1,4 @@
-"""What people read off D_v(t): its values at some times, its peak, its minimum, and the window in which it is negative."""
+"""Numbers read off D_v(t): values at given times, peak, minimum, and the window in which it is negative."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-ALIKE = 1e-6
-"""Values closer than this part of the largest |D| count as equal."""
+PEAK_TOLERANCE = 1e-6
+"""An extremum counts as reached within this part of the largest |D|."""
 JUDGED_FROM = 1.0
-"""Extrema and windows count from here on [ps]: before, valleys are still filling."""
+"""Time from which D_v(t) counts [ps]: before, valleys are still filling."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,31 +27,32 @@ class Curves:
     """[cm²/s], shape (time, valley); NaN where it is not defined"""
 
     def at(self, times: Sequence[float]) -> Array:
-        """Values at `times`, linear between outputs, shape (len(times), valley); NaN after the last output."""
+        """Values at `times` [ps] by linear interpolation, shape (len(times), valley); NaN after the last output."""
         columns = [np.interp(times, self.time, d, right=math.nan) for d in self.diffusion.T]
         return np.stack(columns, axis=-1)
 
     def window(self, valley: int) -> tuple[float, float]:
-        """Start and end of the longest stretch with D < 0; NaN without one. It ends at the last output if it is still open."""
-        found = negative_windows(self.time, self.diffusion[:, valley])
-        return max(found, key=lambda w: w[1] - w[0]) if found else (math.nan, math.nan)
+        """Start and end [ps] of the longest window with D < 0, NaN without one; a window open at the last output ends there."""
+        windows = negative_windows(self.time, self.diffusion[:, valley])
+        return max(windows, key=lambda w: w[1] - w[0], default=(math.nan, math.nan))
 
     def extremum(self, valley: int, sign: int) -> tuple[float, float]:
-        """Time and value of the largest (`sign` = 1) or smallest (−1) D at an output; NaN without any.
+        """Time [ps] and value [cm²/s] of the largest (`sign` = 1) or smallest (−1) D at an output; NaN without any.
 
-        A curve that creeps up to its largest value is there once it differs by less than ALIKE, not when rounding says so.
+        The time is the first within PEAK_TOLERANCE of the extremum: on a curve that saturates, rounding would decide otherwise.
         """
         late = np.where(self.time >= JUDGED_FROM, sign * self.diffusion[:, valley], math.nan)
         if not np.isfinite(late).any():
             return math.nan, math.nan
-        there = late >= np.nanmax(late) - ALIKE * np.nanmax(np.abs(late))
-        return float(self.time[there.argmax()]), sign * float(np.nanmax(late))
+        reached = late >= np.nanmax(late) - PEAK_TOLERANCE * np.nanmax(np.abs(late))
+        return float(self.time[reached.argmax()]), sign * float(np.nanmax(late))
 
 
 def negative_windows(times: Array, diffusion: Array, start: float = JUDGED_FROM) -> list[tuple[float, float]]:
-    """Start and end [ps] of each stretch of outputs with D < 0, where the line between outputs crosses zero.
+    """Start and end [ps] of each window with D < 0, by linear interpolation between outputs; earlier than `start` is ignored.
 
-    `diffusion` has shape (time,). Without a positive output beside it (`start`, end of the data), an end is an output time.
+    `times` and `diffusion` have shape (time,). Where a window begins at `start` or is open at the last output, that output
+    time is its end.
     """
     negative = (diffusion < 0) & (times >= start)
     edges = np.flatnonzero(np.diff(np.concatenate(([0], negative.astype(int), [0]))))

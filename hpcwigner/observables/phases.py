@@ -1,4 +1,4 @@
-"""The three phases of spreading, and when energies, directions and valleys have come to equilibrium, by stated criteria."""
+"""The three phases of spreading, and the times at which energies, directions and valleys reach equilibrium."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 RISEN = 0.95
-"""Phase I ends when every valley's D_v has once reached this part of its largest value."""
-ALIKE = 0.1
-"""Phase III begins when the D_v stay within this of each other, by the mean of their magnitudes."""
+"""Phase I ends when the D_v of every valley has reached this part of its largest value."""
+COMMON_WITHIN = 0.1
+"""Phase III begins when the D_v differ by less than this part of the mean |D_v| from then on."""
 THERMAL = 0.05
-"""Thermalised: at most this part away from equilibrium from then on."""
+"""A quantity is thermalised when it differs from equilibrium by less than this part from then on."""
 
 
 def settled(time: Array, distance: Array, tolerance: float = THERMAL) -> float:
@@ -28,14 +28,16 @@ def settled(time: Array, distance: Array, tolerance: float = THERMAL) -> float:
 
 @dataclasses.dataclass(frozen=True)
 class Phases:
-    """Ends of phases I (fast increase of D_v) and II (the D_v of the valleys approach each other) [ps]; NaN: not reached."""
+    """Phases of the D_v as in Fig. 3 of Rosati et al., Nanoscale 12, 356 (2020); NaN: not reached."""
 
     rise_end: float
+    """End of phase I, the increase of every D_v [ps]."""
     alike_from: float
+    """End of phase II, in which the D_v approach each other: start of phase III, a common D [ps]."""
 
     @classmethod
     def from_diffusion(cls, time: Array, diffusion: Array) -> Phases:
-        """From D_v(t), shape (time, valley), as in Fig. 3 of Rosati et al.; NaN before the pump is left out."""
+        """From `time` [ps], shape (time,), and D_v(t), shape (time, valley); times with an undefined D_v are ignored."""
         defined = np.isfinite(diffusion).all(axis=1) & (diffusion != 0).any(axis=1)
         if not defined.any():
             return cls(np.nan, np.nan)
@@ -43,29 +45,29 @@ class Phases:
         risen = (diffusion >= RISEN * diffusion.max(axis=0)).argmax(axis=0)
         spread = np.ptp(diffusion, axis=1) / np.abs(diffusion).mean(axis=1)
         rise_end = float(time[risen].max())
-        alike = settled(time, spread, ALIKE)
+        alike = settled(time, spread, COMMON_WITHIN)
         return cls(rise_end, max(rise_end, alike) if np.isfinite(alike) else np.nan)
 
 
 @dataclasses.dataclass(frozen=True)
 class Thermalisation:
-    """Times [ps] from which on a quantity stays within THERMAL of equilibrium; NaN: not reached."""
+    """Times [ps] from which on a quantity is thermalised; NaN: not reached."""
 
     NEEDS: ClassVar = {
         "time", "population", "energy_distance", "diffusion_drift", "diffusion_adiabatic", "relative_population",
     }  # fmt: skip
-    """Series that it is made from."""
+    """Series variables that `from_series` reads."""
 
     energy: float
-    """Energy distributions, by the part of all excitons with a wrong energy in their valley."""
+    """Energies: part of all excitons that would have to change energy for a Boltzmann distribution in each valley."""
     momentum: float
-    """Directions of motion: the drift part of every D_v is what the present densities dictate."""
+    """Directions: relative difference of the drift part of each D_v from its adiabatic value."""
     valley: float
-    """Population of every valley, relative to its share in equilibrium."""
+    """Valleys: relative difference of each share of the excitons from its share in equilibrium."""
 
     @classmethod
     def from_series(cls, series: dict[str, Array]) -> Thermalisation:
-        """From the series `NEEDS`."""
+        """From the series variables `NEEDS`."""
         population = series["population"]
         away = np.nansum(population * series["energy_distance"], axis=1) / np.maximum(population.sum(axis=1), 1e-300)
         lag = np.abs(series["diffusion_drift"] / series["diffusion_adiabatic"] - 1).max(axis=1)

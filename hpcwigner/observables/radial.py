@@ -1,10 +1,10 @@
-"""From a slab to the plane: the line y = 0 of a centred, isotropic problem, out of profiles integrated over y.
+"""From a slab to the plane: the line y = 0 of a centred, isotropic problem from profiles integrated over y.
 
-A slab's profile is the projection of the plane's field along y. For an isotropic field its inversion is the inverse Abel
-transform. The Wigner function of a momentum at angle θ depends on position by r and φ − θ: its projections in all directions
-θ are a Radon transform, inverted angular order by order (A. M. Cormack, J. Appl. Phys. 34, 2722 (1963)). Both are done by the
-projection-slice theorem: with P_m(x) = Σ over θ of the projection's cos mθ part and P̂_m its Fourier transform,
-f_m(r) = (i^m/2π) ∫ κ J_m(κr) P̂_m(κ) dκ, which is stable at all r, up to the grid's shortest wave κ = π/Δx.
+A slab's profile is the projection of the plane's field along y. For an isotropic field the inversion is the inverse Abel
+transform. The Wigner function at momentum angle θ depends on r and φ − θ only: the slab's projections for all θ are a Radon
+transform, inverted for each angular order m (A. M. Cormack, J. Appl. Phys. 34, 2722 (1963)). Both use the projection-slice
+theorem: with P_m(x) the cos mθ part of the projections and P̂_m its Fourier transform,
+f_m(r) = (i^m/2π) ∫ κ J_m(κr) P̂_m(κ) dκ up to the grid's shortest wave κ = π/Δx. This is stable at all r.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ _GAUSS = np.polynomial.legendre.leggauss(16)
 
 
 class RadialInversion:
-    """Inverts profiles on uniform cells that lie symmetrically around x = 0."""
+    """Inverts profiles on uniform cells that are symmetric around x = 0."""
 
     def __init__(self, x: Array, at: Array | None = None, shortest: float = 2.0) -> None:
-        """`x` are cell centres, shape (x,), `at` the positions of the results, shape (at,), `x` if not given, in any one unit.
+        """`x`: cell centres, shape (x,); `at`: positions of the results, shape (at,), by default `x`; both in the same unit.
 
         Waves shorter than `shortest` cells are left out.
         """
@@ -47,7 +47,7 @@ class RadialInversion:
 
     @functools.cached_property
     def _coarse(self) -> RadialInversion:
-        """The same without the shorter half of the waves."""
+        """An inversion without the shorter half of the waves."""
         return RadialInversion(self.x, self.at, 4.0)
 
     def isotropic(self, profile: Array) -> Array:
@@ -55,10 +55,9 @@ class RadialInversion:
         return np.asarray(profile @ self._kernel(0).T)
 
     def along_x(self, projections: Array, orders: int | None = None) -> tuple[Array, Array]:
-        """Forward and backward motion on y = 0, from projections in directions θ_k = kπ/K, k = 0…K.
+        """Values on y = 0 at the momentum angles θ = 0 and π, each of shape (..., at).
 
-        `projections` is (..., x, angle) with θ from 0 to π; the two results, for θ = 0 and π, are (..., at). `orders` leaves out
-        angular orders from there on.
+        `projections` (..., x, angle) are for the angles θ_k = kπ/K, k = 0…K; only angular orders below `orders` are used.
         """
         count = projections.shape[-1] - 1
         theta = np.arange(count + 1) * np.pi / count
@@ -73,11 +72,11 @@ class RadialInversion:
         return forward, backward
 
     def error(self, profile: Array) -> float:
-        """Estimate from above of what `isotropic` adds to the profile's relative error: the part in the shorter half of waves."""
+        """Upper estimate of the relative error that `isotropic` adds: the contribution of the shorter half of the waves."""
         return _change(self.isotropic(profile), self._coarse.isotropic(profile))
 
     def error_along_x(self, projections: Array) -> float:
-        """The same for `along_x`: the part in the shorter half of waves or in the upper half of angular orders."""
+        """As `error`, for `along_x`: contribution of the shorter half of the waves or of the higher half of angular orders."""
         whole = np.stack(self.along_x(projections))
         fewer = np.stack(self.along_x(projections, (projections.shape[-1] + 1) // 2))
         coarse = np.stack(self._coarse.along_x(projections))

@@ -1,6 +1,6 @@
-"""Every output quantity once: name, dimensions, unit, meaning, formula, source, and what computes it.
+"""All output quantities: name, dimensions, unit, meaning, formula, source, and the function that computes each.
 
-Files and plots are made from these lists. An input chooses by name (`output.observables`); what is not chosen costs nothing.
+Output files are laid out by these lists. An input chooses by name (`output.observables`); only what is chosen is computed.
 """
 
 from __future__ import annotations
@@ -9,11 +9,10 @@ import dataclasses
 from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
+from hpcwigner.exciton.constants import CM2_PER_S, UM
 from hpcwigner.observables import fields, thermal
 from hpcwigner.observables.wigner_cut import WignerCut
 
-UM = 1e-3
-CM2_PER_S = 0.01  # 1 nm²/ps = 0.01 cm²/s
 PAPER = "Rosati et al., Nanoscale 12, 356 (2020)"
 
 
@@ -27,20 +26,20 @@ class Observable:
     long_name: str
     formula: str
     compute: Callable[..., Any]
-    """Value in the program's units (nm, ps, meV, K) without the time axis: of a series.Snapshot, a fields.LocalState, or of a
-    WignerCut and a state."""
+    """Returns the values at one time in the program's units (nm, ps, meV, K); its argument is a series.Snapshot for a series
+    variable, a fields.LocalState for a field, a WignerCut and a state for a Wigner function."""
     scale: float = 1.0
-    """Factor from the program's units to `unit`; fields of a slab are per length, see `in_slab`."""
+    """Factor from the program's units to `unit`."""
     source: str = ""
     default: bool = True
-    """Whether it is written when the input chooses nothing."""
+    """Whether it is written unless the input chooses otherwise."""
     only_in: Literal["", "slab", "plane"] = ""
     odd: tuple[str, ...] = ()
-    """Axes along which it changes sign in a mirror image."""
+    """Axes along which it changes sign under reflection."""
 
     @property
     def per_area(self) -> bool:
-        """Whether a slab has it integrated over y, hence per length."""
+        """Whether it is a density per area, which a slab has per length (integrated over y)."""
         return "um-2" in self.unit
 
 
@@ -84,7 +83,7 @@ SERIES = (
         "coherent", ("time",), "1", "coherent excitons |p0|^2", "|p0(t)|²", lambda s: s.budget.coherent,
     ),
     Observable(
-        "growth", ("time", "valley"), "ps-1", "relative change c_v of a valley's population by intervalley scattering",
+        "growth", ("time", "valley"), "ps-1", "relative change c_v of the population n_v by intervalley scattering",
         "c_v = (1/n_v) Σ_v' ∫∂tN_v|_v' dr", thermal.growth, 1.0, PAPER + ", as corrected", default=False,
     ),
     Observable(
@@ -92,25 +91,25 @@ SERIES = (
         thermal.pl_width_squared, UM**2, default=False,
     ),
     Observable(
-        "kinetic_energy", ("time", "valley"), "meV", "mean kinetic energy of the valley's excitons", "Σ_Q ε_Q n_Q / n_v",
+        "kinetic_energy", ("time", "valley"), "meV", "mean kinetic energy of the excitons in the valley", "Σ_Q ε_Q n_Q / n_v",
         thermal.kinetic_energy, default=False,
     ),
     Observable(
-        "temperature", ("time", "valley"), "K", "mean kinetic energy of the valley's excitons as a temperature",
+        "temperature", ("time", "valley"), "K", "mean kinetic energy of the excitons in the valley as a temperature",
         "Σ_Q ε_Q n_Q / (n_v k_B)", thermal.temperature, default=False,
     ),
     Observable(
         "energy_distance", ("time", "valley"), "1",
-        "part of the valley's excitons that must change energy for a Boltzmann distribution",
+        "part of the excitons in the valley that would have to change energy for a Boltzmann distribution",
         "½ Σ_ε |n_ε/n_v − p_ε/p_v|", thermal.energy_distance, source="total variation distance", default=False,
     ),
     Observable(
-        "relative_population", ("time", "valley"), "1", "valley's share of all excitons over its share in equilibrium",
+        "relative_population", ("time", "valley"), "1", "share of the valley in all excitons over its share in equilibrium",
         "(n_v/n) / p_v", thermal.relative_population, default=False,
     ),
     Observable(
         "diffusion_adiabatic", ("time", "valley"), "cm2 s-1",
-        "drift part of D_v if the directions of motion followed the present densities and energies at once",
+        "drift part of D_v if the directions of motion followed the present densities and energies instantly",
         "−(1/2n_v) Σ_Q v_Q (L_1⁻¹ v n)_Q", thermal.diffusion_adiabatic, CM2_PER_S,
         "first Chapman-Enskog order with the actual energy distribution", default=False,
     ),
@@ -139,7 +138,7 @@ FIELDS = (
         fields.shape_variation_normalized, source=PAPER + ", Fig. 5d", default=False,
     ),
     Observable(
-        "local_kinetic_energy", ("time", "valley", "x", "y"), "meV", "mean kinetic energy of the valley's excitons at r",
+        "local_kinetic_energy", ("time", "valley", "x", "y"), "meV", "mean kinetic energy of the excitons in the valley at r",
         "Σ_Q ε_Q N_Q(r) / N_v(r)", fields.kinetic_energy, default=False,
     ),
     Observable(
@@ -180,19 +179,21 @@ class Selection:
 
 
 def select(names: Iterable[str], dimensions: int) -> Selection:
-    """Observables of an input's list, in the registry's order; `default` and `all` stand for groups.
+    """Observables by `names`, in the registry's order, for a slab (`dimensions` = 1) or a plane (2).
 
-    Raises KeyError with a name nobody knows, ValueError with one that such a sample does not have.
+    `default` and `all` stand for groups. Raises KeyError for an unknown name, ValueError for one that does not apply to a
+    sample of these dimensions.
     """
     kind = "slab" if dimensions == 1 else "plane"
     wanted: set[str] = set()
     for name in names:
-        found = [o for o in ALL if name in (o.name, "all") or (name == "default" and o.default)]
-        if not found:
+        named = [o for o in ALL if name in (o.name, "all") or (name == "default" and o.default)]
+        if not named:
             raise KeyError(name)
-        if name == found[0].name and found[0].only_in not in ("", kind):
+        applicable = {o.name for o in named if o.only_in in ("", kind)}
+        if not applicable:
             raise ValueError(name)
-        wanted |= {o.name for o in found if o.only_in in ("", kind)}
+        wanted |= applicable
 
     def chosen(group: tuple[Observable, ...]) -> tuple[Observable, ...]:
         adapt = in_slab if dimensions == 1 and group is not SERIES else lambda o: o
@@ -202,7 +203,7 @@ def select(names: Iterable[str], dimensions: int) -> Selection:
 
 
 def in_slab(observable: Observable) -> Observable:
-    """The same quantity of a slab (dimensions: 1): from densities integrated over y."""
+    """The observable as a slab has it, from densities integrated over y."""
     dimensions = tuple(d for d in observable.dimensions if d != "y")
     text = observable.long_name.replace(" along y = 0", "")
     changed = dataclasses.replace(observable, dimensions=dimensions, long_name=f"{text}, integrated over y")

@@ -1,4 +1,4 @@
-"""What the numbers of a series row are computed from."""
+"""The state of the whole sample at one time, from which a row of series.h5 is computed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hpcwigner.observables.budget import Budget, SpatialMoments
 Array = NDArray[np.float64]
 
 UNDEFINED_BELOW = 1e-6
-"""w² and D are 0/0 before the pump: NaN while a valley holds less than this part of its final population."""
+"""w_v² and D_v are 0/0 before the pump: NaN while n_v is below this part of its final value."""
 
 
 class PointRates(Protocol):
@@ -39,7 +39,7 @@ class PointRates(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Snapshot:
-    """All excitons at one time, by their spatial moments."""
+    """Spatial moments of all excitons at one time, and the scattering that acts on them."""
 
     moments: SpatialMoments
     budget: Budget
@@ -50,5 +50,5 @@ class Snapshot:
     """Populations at the end of the run, shape (valley,)."""
 
     def where_defined(self, values: Array) -> Array:
-        """`values` (valley,), NaN where a valley is as good as empty."""
+        """`values` (valley,), NaN where n_v is too small to divide by."""
         return np.where(self.budget.population > UNDEFINED_BELOW * self.final, values, np.nan)

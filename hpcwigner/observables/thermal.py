@@ -1,4 +1,4 @@
-"""How far excitons are from equilibrium: energies, distances to Boltzmann, what momentum relaxation would give at once."""
+"""Series variables that tell how far excitons are from equilibrium: energies, directions, valleys; and the width of the PL."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ Array = NDArray[np.float64]
 
 
 def _per_exciton(state: Snapshot, values: Array) -> Array:
-    """`values` (valley,) per exciton of the valley."""
+    """`values` (valley,) divided by n_v, NaN where that is too small."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return state.where_defined(values / state.budget.population)
 
 
 def growth(state: Snapshot) -> Array:
-    """c_v [1/ps], shape (valley,): intervalley gain minus loss per exciton."""
+    """c_v = (1/n_v) ∂t n_v by intervalley scattering [1/ps], shape (valley,)."""
     return _per_exciton(state, state.rates.valley_transfer @ state.moments.zeroth)
 
 
 def pl_width_squared(state: Snapshot) -> float:
-    """⟨r²⟩ of the light [nm²]; NaN in the dark."""
+    """∫r² PL dr / ∫PL dr [nm²]; NaN without PL."""
     loss, moments = state.rates.light, state.moments
     light = loss @ moments.zeroth
     return float(loss @ moments.second / light) if light > 0 else np.nan
 
 
 def kinetic_energy(state: Snapshot) -> Array:
-    """Mean kinetic energy [meV], shape (valley,): kT in equilibrium."""
+    """Mean kinetic energy [meV], kT in equilibrium, shape (valley,)."""
     equilibrium = state.rates.equilibrium
     return _per_exciton(state, equilibrium.cells.valley_sum(equilibrium.kinetic_energy * state.moments.zeroth))
 
@@ -41,7 +41,7 @@ def temperature(state: Snapshot) -> Array:
 
 
 def energy_distance(state: Snapshot) -> Array:
-    """Total variation distance of each valley's energy distribution from Boltzmann, 0 to 1, shape (valley,)."""
+    """Total variation distance of the energy distribution from a Boltzmann distribution, 0 to 1, shape (valley,)."""
     equilibrium, cells = state.rates.equilibrium, state.rates.equilibrium.cells
     share = equilibrium.population / cells.valley_sum(equilibrium.population)[cells.valley_of_cell]
     expected = state.budget.population[cells.valley_of_cell] * share
@@ -49,7 +49,7 @@ def energy_distance(state: Snapshot) -> Array:
 
 
 def relative_population(state: Snapshot) -> Array:
-    """Share of each valley in all excitons over its share in equilibrium, shape (valley,)."""
+    """(n_v/n) / p_v: share of all excitons over the share in equilibrium, shape (valley,)."""
     equilibrium, population = state.rates.equilibrium, state.budget.population
     expected = population.sum() * equilibrium.cells.valley_sum(equilibrium.population)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -57,6 +57,6 @@ def relative_population(state: Snapshot) -> Array:
 
 
 def diffusion_adiabatic(state: Snapshot) -> Array:
-    """Drift part of D_v [nm²/ps] with M1 = −L_1⁻¹ v M0 instead of the actual first harmonic, shape (valley,)."""
+    """Drift part of D_v [nm²/ps] with the adiabatic first moment M1 = −L_1⁻¹ v M0 instead of the actual one, shape (valley,)."""
     source = state.rates.equilibrium.velocity * state.moments.zeroth
     return _per_exciton(state, state.rates.adiabatic_response @ source)

@@ -1,4 +1,4 @@
-"""Diffusion coefficients of local equilibrium, from scattering alone: what D_v(t) tends to when nothing else happens."""
+"""Diffusion coefficients in equilibrium, from scattering alone: the long-time limits of D_v(t)."""
 
 from __future__ import annotations
 
@@ -16,23 +16,20 @@ Array = NDArray[np.float64]
 
 
 def chapman_enskog(equilibrium: Equilibrium, momentum_relaxation: Array) -> float:
-    """D = −½⟨v·L_1⁻¹v⟩ [nm²/ps], exact for slow spatial variation (DESIGN §6).
+    """D = −½⟨v·L_1⁻¹v⟩ [nm²/ps] of all valleys together: first Chapman–Enskog order, exact for slow spatial variation.
 
-    `momentum_relaxation` is L_1 without radiative loss, shape (cell, cell) [1/ps].
+    `momentum_relaxation` is L_1, the scattering block of the first angular harmonic without radiative loss, shape
+    (cell, cell) [1/ps].
     """
     velocity = equilibrium.velocity
     return float(-0.5 * velocity @ np.linalg.solve(momentum_relaxation, velocity * equilibrium.population))
 
 
-def without_loss(block: Array, loss: Array) -> Array:
-    """A scattering block with the radiative loss of each cell taken out of its diagonal."""
-    return block + np.diag(loss)
-
-
 def elastic_acoustic(phonon: AcousticPhonon) -> float:
-    """D = ħ³ρv²/(M²D²) [nm²/ps]: acoustic phonons alone, much slower than excitons, and point-like excitons.
+    """D = ħ³ρv²/(M²D1²) [nm²/ps]: quasi-elastic acoustic phonons alone, form factors of 1.
 
-    1/τ = M D²kT/(ħ³ρv²) for all momenta, D = kTτ/M (Kaasbjerg et al., Phys. Rev. B 85, 115317 (2012)).
+    1/τ = M D1²kT/(ħ³ρv²) for all momenta, D = kTτ/M (Kaasbjerg et al., Phys. Rev. B 85, 115317 (2012)); D1 is the sum of the
+    deformation potentials of electron and hole.
     """
     mass = phonon.valley.mass / HBAR2_OVER_M0 * HBAR**2  # [meV ps²/nm²]
     potential = phonon.electron + phonon.hole
@@ -41,25 +38,25 @@ def elastic_acoustic(phonon: AcousticPhonon) -> float:
 
 @dataclasses.dataclass(frozen=True)
 class IntrinsicDiffusion:
-    """D of a valley in equilibrium with itself, by three formulas, all [nm²/ps]."""
+    """D of a single valley without intervalley scattering, in equilibrium, by three formulas [nm²/ps]."""
 
     relaxation_time: float
-    """½⟨τ_Q v_Q²⟩ with τ_Q = 1/ΣΓ^{vv} out of Q (Rosati et al.): as if every scattering randomised the direction."""
+    """½⟨τ_Q v_Q²⟩, 1/τ_Q = Σ_Q' Γ_{Q'Q}^{vv} (Rosati et al.): exact if every scattering event randomised the direction."""
     constant_time: float
-    """⟨τ_Q⟩ kT/M"""
+    """⟨τ_Q⟩ kT/M_v"""
     exact: float
-    """Chapman–Enskog, −½⟨v·L_1⁻¹v⟩: in-scattering included."""
+    """Chapman–Enskog, −½⟨v·L_1⁻¹v⟩."""
 
 
 def intrinsic_diffusion(equilibrium: Equilibrium, intravalley: Array) -> tuple[IntrinsicDiffusion, ...]:
-    """Of every valley alone; `intravalley` is the in-scattering of orders m = 0, 1, shape (m, cell, cell) [1/ps]."""
+    """Of every valley; `intravalley` is in-scattering, harmonics m = 0, 1 (or more), shape (m, cell, cell) [1/ps]."""
     momentum_relaxation = generator(intravalley[:2])[1]
     out = intravalley[0].sum(axis=0)
-    found = []
+    results = []
     for cells, mean_square in zip(equilibrium.cells.slices, equilibrium.mean_square_speed, strict=True):
         p, v = equilibrium.population[cells], equilibrium.velocity[cells]
         p = p / p.sum()
         time = 1 / out[cells]
         exact = -0.5 * v @ np.linalg.solve(momentum_relaxation[cells, cells], v * p)
-        found.append(IntrinsicDiffusion(float(0.5 * p @ (time * v**2)), float(p @ time * 0.5 * mean_square), float(exact)))
-    return tuple(found)
+        results.append(IntrinsicDiffusion(float(0.5 * p @ (time * v**2)), float(p @ time * 0.5 * mean_square), float(exact)))
+    return tuple(results)

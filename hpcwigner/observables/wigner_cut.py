@@ -1,4 +1,4 @@
-"""The Wigner function along a line through the middle of the sample."""
+"""The Wigner function on the line y = 0 with momentum along x, and of a slab in every direction of motion."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Array = NDArray[np.float64]
 
 
 class WignerCut:
-    """Occupations per state along x, on a common grid of momenta."""
+    """Occupations per state on a momentum grid that all valleys share; NaN above a valley's cutoff."""
 
     POINTS = 401
 
@@ -37,7 +37,7 @@ class WignerCut:
 
     @property
     def writes(self) -> bool:
-        """Whether this rank holds its column's result."""
+        """Whether this rank holds the results of `along_x` for its column of ranks."""
         return bool(self._column.rank == 0)
 
     def along_x(self, u: Array) -> Array:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcwigner.plotting import style
-from hpcwigner.plotting.maps import SCALES, normalised, visible_reach
+from hpcwigner.plotting.maps import draw_map, normalised, visible_reach
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.storage.reading import Variables, read
 
@@ -21,33 +21,33 @@ FRAMES_PER_SECOND = 12
 
 
 def animate(directory: Path, quantity: str, output: Path | None = None) -> Path:
-    """Writes `output` (GIF), RUN/<quantity>.gif without one: at most MOST_FRAMES of the stored times.
+    """Writes a GIF to `output`, by default RUN/<quantity>.gif, with at most MOST_FRAMES of the stored times.
 
-    `quantity` is one of ANIMATED. Each frame is relative to its largest value. A plane's maps move, or a slab's
-    profiles. Raises InputError.
+    `quantity` is one of ANIMATED. A frame shows the maps of a plane or the profiles of a slab at one time, divided by the
+    largest value at that time. Raises InputError.
     """
     path = output or directory / f"{quantity}.gif"
     style.check_suffix(path, (".gif",))
-    found = read(directory / "fields.h5")
-    found.last_time()
-    frames = _frames(found, quantity)
+    file = read(directory / "fields.h5")
+    file.last_time()
+    values = file.need(quantity)
+    frames = values if quantity == "density" else values[:, None]  # (time, panel, x[, y])
     rows = np.flatnonzero(np.abs(frames).max(axis=tuple(range(1, frames.ndim))) > 0)
     if not len(rows):
-        raise InputError(f"{found.path}: found {quantity} = 0 at every time, expected a run that has come to its pulse")
-    rows = rows[np.unique(np.linspace(0, len(rows) - 1, MOST_FRAMES).astype(int))] if len(rows) > MOST_FRAMES else rows
+        raise InputError(f"{file.path}: found {quantity} = 0 at every time, expected a run that has reached its pulse")
+    rows = rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), MOST_FRAMES)).astype(int))]
     panels = [normalised(frames[rows, p]) for p in range(frames.shape[1])]
-    titles = [f"$N$ {valley}" for valley in found.valleys] if quantity == "density" else ["PL"]
+    titles = [f"$N$ {valley}" for valley in file.valleys] if quantity == "density" else ["PL"]
     style.pyplot()
-    draw = _maps if "y" in found.data else _profiles
-    figure, artists = draw(found, panels, titles)
+    figure, updates = (_maps if "y" in file.data else _profiles)(file, panels, titles)
     clock = figure.suptitle("0 ps")
 
     figure.draw_without_rendering()
-    figure.set_layout_engine("none")  # or every frame is laid out anew
+    figure.set_layout_engine("none")  # else the layout is computed for every frame
 
     def show(frame: int) -> list[Any]:
-        clock.set_text(f"{found.data['time'][rows[frame]]:.4g} ps")
-        for update, panel in zip(artists, panels, strict=True):
+        clock.set_text(f"{file.data['time'][rows[frame]]:.4g} ps")
+        for update, panel in zip(updates, panels, strict=True):
             update(panel[frame])
         return []
 
@@ -57,34 +57,30 @@ def animate(directory: Path, quantity: str, output: Path | None = None) -> Path:
     return style.write(figure, (path,), lambda part: animation.save(part, writer=PillowWriter(fps=FRAMES_PER_SECOND), dpi=90))
 
 
-def _frames(found: Variables, quantity: str) -> Array:
-    """The quantity as (time, panel, x[, y])."""
-    values = found.need(quantity)
-    return values if quantity == "density" else values[:, None]
-
-
-def _maps(found: Variables, panels: list[Array], titles: list[str]) -> tuple[Any, list[Any]]:
-    x, y = found.data["x"], found.data["y"]
+def _maps(file: Variables, panels: list[Array], titles: list[str]) -> tuple[Any, list[Any]]:
+    """Figure of the first frame of `panels` (frame, x, y), and for each panel a function that shows another frame (x, y)."""
+    x, y = file.data["x"], file.data["y"]
     reach = max(visible_reach(x, p.max(axis=2)) for p in panels)
     figure, axes = style.subplots(1, len(panels), figsize=(0.8 + 3.6 * len(panels), 4.2), squeeze=False, sharey=True)
-    artists = []
+    updates = []
     for axis, panel, title in zip(axes[0], panels, titles, strict=True):
-        image = axis.pcolormesh(x, y, panel[0].T, shading="nearest", **SCALES["positive"])
+        image = draw_map(axis, x, y, panel[0].T)
         axis.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", title=title, xlabel="x (µm)")
-        artists.append(lambda values, image=image: image.set_array(values.T))
+        updates.append(lambda values, image=image: image.set_array(values.T))
     axes[0, 0].set_ylabel("y (µm)")
     figure.colorbar(image, ax=axes, label="/ largest value at that time")
-    return figure, artists
+    return figure, updates
 
 
-def _profiles(found: Variables, panels: list[Array], titles: list[str]) -> tuple[Any, list[Any]]:
-    x = found.data["x"]
+def _profiles(file: Variables, panels: list[Array], titles: list[str]) -> tuple[Any, list[Any]]:
+    """As `_maps`, of `panels` (frame, x)."""
+    x = file.data["x"]
     reach = max(visible_reach(x, p) for p in panels)
     figure, axes = style.subplots(1, 1, figsize=(6, 4))
-    artists = []
+    updates = []
     for i, (panel, title) in enumerate(zip(panels, titles, strict=True)):
         (line,) = axes.plot(x, panel[0], label=title, **style.curve(i))
-        artists.append(line.set_ydata)
+        updates.append(line.set_ydata)
     axes.set(xlim=(-reach, reach), ylim=(-0.05, 1.05), xlabel="x (µm)", ylabel="integrated over y, / largest value at that time")
     axes.legend(frameon=False, loc="upper right")
-    return figure, artists
+    return figure, updates

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,20 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcwigner.observables.budget import PARTS
-from hpcwigner.observables.curves import negative_windows
+from hpcwigner.observables.curves import JUDGED_FROM, negative_windows
 from hpcwigner.plotting import style
 from hpcwigner.storage.reading import Variables, read
 
 Array = NDArray[np.float64]
 
-JUDGED_FROM = 1.0
-"""[ps] Before, while valleys still fill, curves are drawn but do not set the scale."""
 SYMLOG_FROM = 30.0
 """A budget whose largest part is this many times the second largest is drawn on a logarithmic scale."""
 
 
 def widths(directory: Path) -> Any:
-    """w_v²(t) above and D_v(t) below; stretches of negative D_v are shaded. Raises InputError."""
+    """w_v²(t) above and D_v(t) below; times of negative D_v are shaded. Raises InputError."""
     series = read(directory / "series.h5")
     figure, axes = style.subplots(2, 1, figsize=(8, 7), sharex=True)
     valleys_against_time(axes[0], series, "width_squared", "$w_v^2$")
@@ -44,71 +43,86 @@ def widths(directory: Path) -> Any:
 
 
 def budget(directory: Path) -> Any:
-    """D_v and its parts by cause, one panel per valley, with the check that the parts sum up to D_v. Raises InputError."""
+    """D_v and its parts by cause, one panel per valley, with the largest difference of D_v from their sum. Raises InputError."""
     series = read(directory / "series.h5")
     parts = {name: series.need(f"diffusion_{name}") for name in PARTS}
     time, total = series.data["time"], series.need("diffusion")
     series.last_time()
     count = len(series.valleys)
     figure, axes = style.subplots(1, count, figsize=(1 + 4.2 * count, 4.6), squeeze=False)
+    names = [series.long_names[f"diffusion_{name}"].removeprefix("part of D_v due to ") for name in PARTS]
     for v, (axis, valley) in enumerate(zip(axes[0], series.valleys, strict=True)):
+        values = np.stack([part[:, v] for part in parts.values()], axis=1)
         axis.plot(time, total[:, v], color="0.75", lw=5, solid_capstyle="butt", label="$D_v$")
-        for i, (name, values) in enumerate(parts.items()):
-            text = series.long_names[f"diffusion_{name}"].removeprefix("part of D_v due to ")
-            axis.plot(time, values[:, v], label=text, **style.curve(i))
-        axis.plot(time, sum(p[:, v] for p in parts.values()), color="k", lw=1, ls=":", label="sum of the parts")
+        lines(axis, time, values, names)
+        axis.plot(time, values.sum(axis=1), color="k", lw=1, ls=":", label="sum of the parts")
         axis.axhline(0, **style.ZERO_LINE)
-        off = sum_error(total[:, v], [p[:, v] for p in parts.values()])
         _time_axis(axis)
+        off = sum_error(total[:, v], values)
         axis.set_title(f"{valley}\n$D_v$ − sum of parts: ≤ {off:.0e} of the largest part", fontsize=10)
-        _budget_scale(axis, time >= JUDGED_FROM, total[:, v], np.array([p[:, v] for p in parts.values()]))
+        late = (time >= JUDGED_FROM) & np.isfinite(total[:, v])
+        _budget_scale(axis, total[late, v], values[late])
     axes[0, 0].set_ylabel(style.label("$D_v$ and its parts", series.units["diffusion"]))
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(PARTS) + 2, frameon=False)
     figure.suptitle(style.title(directory, series))
     return figure
 
 
-def sum_error(total: Array, parts: list[Array]) -> float:
-    """Largest |D_v − Σ parts| relative to the largest part, over the times at which D_v is defined."""
+def sum_error(total: Array, parts: Array) -> float:
+    """Largest |D_v − Σ parts| relative to the largest part, where D_v is defined; shapes (time,) and (time, part)."""
     defined = np.isfinite(total)
     if not defined.any():
         return float("nan")
-    scale = max(float(np.abs(p[defined]).max()) for p in parts)
-    return float(np.abs(total - sum(parts))[defined].max() / scale)
+    return float(np.abs(total - parts.sum(axis=1))[defined].max() / np.abs(parts[defined]).max())
 
 
-def _budget_scale(axis: Any, late: NDArray[np.bool_], total: Array, parts: Array) -> None:
-    """Scale for a sum (time) and its parts (part, time) at times `late`: linear, unless one part flattens all others."""
-    late = late & np.isfinite(total)
-    if not late.any():
+def _budget_scale(axis: Any, total: Array, parts: Array) -> None:
+    """Scale for a sum (time,) and its parts (time, part): linear, unless one part is much larger than all others."""
+    if not len(total):
         return
-    shown = np.vstack((total, parts))[:, late]
-    *_, second, largest = sorted(np.abs(parts[:, late]).max(axis=1))
-    low, high = min(0.0, shown.min()), max(0.0, shown.max())
+    *_, second, largest = sorted(np.abs(parts).max(axis=0))
     if largest > SYMLOG_FROM * second > 0:
         axis.set_yscale("symlog", linthresh=10.0 ** np.floor(np.log10(second) - 1))
-        axis.set_ylim(1.5 * low, 1.5 * high)
+        axis.set_ylim(1.5 * min(0.0, total.min(), parts.min()), 1.5 * max(0.0, total.max(), parts.max()))
     else:
-        axis.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
+        style.fit_y(axis, np.append(total, parts))
+
+
+def lines(axis: Any, time: Array, values: Array, names: Sequence[str]) -> None:
+    """One curve for each of the columns `values` (time, name)."""
+    for i, name in enumerate(names):
+        axis.plot(time, values[:, i], label=name, **style.curve(i))
 
 
 def valleys_against_time(axis: Any, series: Variables, name: str, symbol: str) -> None:
-    """One curve per valley of series variable `name`; the first picosecond does not set the scale. Raises InputError."""
+    """One curve per valley of a series variable; times before JUDGED_FROM do not set the scale. Raises InputError."""
     time, values = series.data["time"], series.need(name)
     series.last_time()
-    for i, valley in enumerate(series.valleys):
-        axis.plot(time, values[:, i], label=valley, **style.curve(i))
+    lines(axis, time, values, series.valleys)
     axis.set_ylabel(style.label(symbol, series.units[name]))
     _time_axis(axis)
-    shown = values[time >= JUDGED_FROM]
-    if shown.size and np.isfinite(shown).any():
-        low, high = np.nanmin(shown), np.nanmax(shown)
-        axis.set_ylim(min(0.0, low - 0.05 * (high - low)), high + 0.05 * (high - low))
+    style.fit_y(axis, values[time >= JUDGED_FROM])
     axis.legend(frameon=False)
 
 
+def negative_inset(axis: Any, series: Variables, bounds: tuple[float, float, float, float]) -> None:
+    """Enlarges the times at which some D_v is negative, if there are any; `bounds` (x, y, width, height) in axes coordinates."""
+    time, diffusion = series.data["time"], series.need("diffusion")
+    with np.errstate(invalid="ignore"):
+        negative = (diffusion < 0).any(axis=1) & (time >= JUDGED_FROM)
+    if negative.sum() < 3:
+        return
+    inset = axis.inset_axes(bounds)
+    lines(inset, time, diffusion, series.valleys)
+    inset.axhline(0, **style.ZERO_LINE)
+    first, last = time[negative][[0, -1]]
+    margin, low = 0.15 * (last - first), np.nanmin(diffusion[negative])
+    inset.set(xlim=(max(0.0, first - margin), min(last + margin, time[-1])), ylim=(1.15 * low, -0.4 * low))
+    inset.tick_params(labelsize=7)
+
+
 def _time_axis(axis: Any) -> None:
-    """From 0 to the last time; called when the curves are there."""
+    """From 0 to the last time; to be called after the curves are drawn."""
     axis.set_xlabel("time (ps)")
     axis.margins(x=0)
     axis.set_xlim(left=0)

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcwigner.observables.budget import PARTS
+from hpcwigner.observables.curves import JUDGED_FROM
 from hpcwigner.plotting import style
-from hpcwigner.plotting.curves import JUDGED_FROM
 from hpcwigner.plotting.maps import normalised, visible_reach, wigner_reach
 from hpcwigner.storage.reading import Variables
 

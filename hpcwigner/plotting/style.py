@@ -1,4 +1,4 @@
-"""What all figures share: colours, labels, the line y = 0 of a plane, and how a figure reaches a file or a window."""
+"""Shared by all figures: colours, labels, scales, the line y = 0 of a plane, and how a figure is saved or shown."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hpcwigner.storage.reading import Variables
 
 Array = NDArray[np.float64]
 
-COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito: safe for colour-blind readers
+COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito: distinct to colour-blind readers
 STYLES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)))
 ZERO_LINE: dict[str, Any] = {"color": "0.6", "lw": 0.8, "zorder": 0}
 FORMATS = (".png", ".pdf", ".svg")
@@ -27,12 +27,12 @@ _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def curve(index: int) -> dict[str, Any]:
-    """Colour and line style of the `index`-th valley."""
+    """Colour and line style of the `index`-th curve."""
     return {"color": COLOURS[index % len(COLOURS)], "ls": STYLES[index % len(STYLES)]}
 
 
 def unit_text(unit: str) -> str:
-    """A unit of an output file as people write it: 'cm2 s-1' → 'cm²/s', 'um-2 ps-1' → 'µm⁻² ps⁻¹', '1' → ''."""
+    """A unit of an output file as printed: 'cm2 s-1' → 'cm²/s', 'um-2 ps-1' → 'µm⁻² ps⁻¹', '1' → ''."""
     factors = [m.groups() for word in unit.split() if (m := re.fullmatch(r"([a-zA-Z]+)(-?\d+)?", word))]
     names = [(name.replace("um", "µm"), power or "") for name, power in factors]
     text = [name + power.translate(_SUPERSCRIPTS) for name, power in names]
@@ -42,14 +42,14 @@ def unit_text(unit: str) -> str:
 
 
 def label(symbol: str, unit: str) -> str:
-    """Text of an axis: symbol and, in parentheses, the unit as the file has it."""
+    """Label of an axis: symbol and, in parentheses, the unit; `unit` as in output files."""
     text = unit_text(unit)
     return f"{symbol} ({text})" if text else symbol
 
 
-def title(directory: Path, found: Variables) -> str:
-    """Name and temperature of a run, from the input kept in any of its files."""
-    lines = found.attributes["input"].splitlines()
+def title(directory: Path, file: Variables) -> str:
+    """Name and temperature of a run, from the input kept in each of its files."""
+    lines = file.attributes["input"].splitlines()
     temperature = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("temperature")), "")
     return f"{directory.resolve().name}   {temperature}"
 
@@ -57,6 +57,13 @@ def title(directory: Path, found: Variables) -> str:
 def central_line(values: Array) -> Array:
     """Values on y = 0 of a plane's field, shape (..., x, y) → (..., x)."""
     return np.asarray(values @ central_weights(values.shape[-1]))
+
+
+def fit_y(axis: Any, values: Array, margin: float = 0.05) -> None:
+    """Scales the y axis to zero and `values`; leaves it as it is where none of them is finite."""
+    low, high = np.nanmin(values, initial=0.0), np.nanmax(values, initial=0.0)
+    if high > low:
+        axis.set_ylim(low - margin * (high - low), high + margin * (high - low))
 
 
 def lettered(figure: Any, axes: Any) -> Any:
@@ -67,13 +74,13 @@ def lettered(figure: Any, axes: Any) -> Any:
 
 
 def check_suffix(path: Path, formats: Sequence[str] = FORMATS) -> None:
-    """Refuses, before any work is done, a name whose suffix is no format that can be written. Raises InputError."""
+    """Refuses a file name whose suffix is not among `formats`. Raises InputError."""
     if path.suffix.lower() not in formats:
         raise InputError(f"--output: found '{path}', expected a name that ends in {' or '.join(formats)}")
 
 
 def pyplot(interactive: bool = False) -> Any:
-    """matplotlib's pyplot, without a window unless asked for. Raises InputError when there is no display for one."""
+    """matplotlib's pyplot; `interactive` with windows. Raises InputError when there is no display for them."""
     import matplotlib as mpl
 
     if not interactive:
@@ -84,7 +91,7 @@ def pyplot(interactive: bool = False) -> Any:
         try:
             plt.close(plt.figure())
             window = mpl.get_backend().lower() not in ("agg", "cairo", "pdf", "pgf", "ps", "svg", "template")
-        except ImportError:  # a toolkit asked for in MPLBACKEND that cannot start
+        except ImportError:  # MPLBACKEND names a toolkit that cannot start
             window = False
         if not window:
             raise InputError(
@@ -95,7 +102,7 @@ def pyplot(interactive: bool = False) -> Any:
 
 
 def subplots(rows: int, columns: int, **options: Any) -> tuple[Any, Any]:
-    """A figure and its array of axes on the backend that `pyplot` has chosen."""
+    """A figure and its array of axes; `pyplot` must have been called before."""
     from matplotlib import pyplot as plt
 
     return plt.subplots(rows, columns, **{"layout": "constrained", **options})
@@ -112,14 +119,20 @@ def publication() -> Iterator[None]:
 
 
 def save(figure: Any, *paths: Path, **options: Any) -> Path:
-    """Writes a figure in the format of each path's suffix (FORMATS), closes it, returns the last path. Raises InputError."""
+    """Writes a figure to each path in the format of its suffix (FORMATS) and closes it; returns the last path.
+
+    Raises InputError.
+    """
     for path in paths:
         check_suffix(path)
     return write(figure, paths, lambda part: figure.savefig(part, **{"dpi": 150, **options}))
 
 
 def write(figure: Any, paths: Sequence[Path], action: Callable[[Path], object]) -> Path:
-    """Writes each path by `action`, whole or not at all, closes the figure and returns the last path. Raises InputError."""
+    """Calls `action` for a temporary file of each path, which then replaces it; closes the figure, returns the last path.
+
+    Raises InputError.
+    """
     from matplotlib import pyplot as plt
 
     try:

@@ -17,6 +17,7 @@ from hpcwigner.integrators.petsc import integrate
 from hpcwigner.integrators.schedule import Schedule
 from hpcwigner.integrators.steps import StepPlan
 from hpcwigner.observables.budget import Budget, SpatialMoments
+from hpcwigner.observables.curves import JUDGED_FROM
 from hpcwigner.observables.series import Snapshot
 from hpcwigner.reference.moments import DecayingSources, ExactMoments, MomentSystem
 from hpcwigner.terms.generator import LocalGenerator
@@ -28,7 +29,7 @@ Moments = list[tuple[float, SpatialMoments]]
 
 REFERENCE_STEP = 0.0025
 """Step of ETD3 within the windows of sources in the reference [ps], at most a fortieth of the pulse; its error is below 1e-8."""
-JUDGED_AFTER = 1.0
+JUDGED_AFTER = JUDGED_FROM
 """D_v(t) counts from this long after the first source or the start on [ps]."""
 
 

@@ -1,4 +1,4 @@
-"""Requests to a running job: save, or stop with a checkpoint. They never influence the steps."""
+"""Requests to a running job: write a checkpoint, or stop with one. They never influence the steps."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ import time
 from pathlib import Path
 from types import FrameType
 
+import numpy as np
 from mpi4py import MPI
 
 from hpcwigner.simulation.progress import LOG
 
 SIGNALS = (signal.SIGUSR1, signal.SIGTERM)
 STOP_FILE, SAVE_FILE = "STOP", "SAVE"
-LOOK_EVERY = 0.5
-"""Seconds between looks for the files."""
+POLL_EVERY = 0.25
+"""Seconds between two agreements of all ranks, where steps are shorter than that."""
 SLURM_MARGIN = 90.0
-"""A job stops this long [s] before Slurm's limit, besides the time of a checkpoint."""
+"""A job stops this long [s] before Slurm's limit, in addition to the time of a checkpoint."""
 
 
 class Request(enum.IntEnum):
-    """What is asked for; larger wins."""
+    """Requests in the order of their priority."""
 
     NONE = 0
     SAVE = 1
@@ -41,7 +42,7 @@ def watch_signals() -> None:
 
 
 def ignore_signals() -> None:
-    """After the last run: a request that comes now is too late, and must not end the process with a signal's code."""
+    """Ignore signals after the last run: it is too late for a request, and the exit code must stay that of the run."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
@@ -52,14 +53,14 @@ def _remember(number: int, _frame: FrameType | None) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """The larger job that a run is part of, such as a sweep: its STOP file and its walltime count as well."""
+    """The larger job that a run is part of, such as a sweep: its STOP file and its walltime apply as well."""
 
     directory: Path
     started: float = dataclasses.field(default_factory=time.monotonic)
 
 
 class Control:
-    """Signals, STOP and SAVE files, the walltime and the checkpoint interval, agreed on by all ranks after each step."""
+    """Signals, STOP and SAVE files, the walltime and the checkpoint interval, agreed on by all ranks between two steps."""
 
     def __init__(
         self, comm: MPI.Intracomm, directory: Path, every: float, walltime: float | None, job: Job | None = None
@@ -68,12 +69,13 @@ class Control:
         self.comm, self.every = comm, every
         self.directories = (directory, *([job.directory] if job else []))
         self.reason = ""
-        self._saved = time.monotonic()
-        self._started = job.started if job else self._saved
-        self._looked = 0.0
-        self._file: Path | None = None
         self.save_takes = 0.0
         """Seconds the last checkpoint took."""
+        self._saved = self._polled = time.monotonic()
+        self._started = job.started if job else self._saved
+        self._file: Path | None = None
+        self._stride, self._steps = 1, 0
+        self._message = np.zeros(2, dtype=np.int64)
         self._deadline = self._started + walltime if walltime else None
         if comm.rank == 0 and (left := slurm_time_left()) is not None:
             slurm = self._saved + left - SLURM_MARGIN
@@ -84,27 +86,40 @@ class Control:
                 )
 
     def poll(self) -> Request:
-        """What to do after this step, the same on every rank; `reason` says why. Collective."""
+        """What to do after this step, the same on every rank; `reason` says why. Collective.
+
+        Ranks communicate every few steps only, about POLL_EVERY seconds apart. The number of steps until then follows from
+        reduced numbers alone, so that all ranks agree on it.
+        """
+        self._steps += 1
+        if self._steps < self._stride:
+            return Request.NONE
         wish, reason = Request.NONE, ""
         if _received:
             wish, reason = Request.STOP, f"signal {_received[0]}"
         elif self.comm.rank == 0:
             wish, reason = self._look()
-        agreed = Request(self.comm.allreduce(int(wish), MPI.MAX))
+        now = time.monotonic()
+        self._message[:] = wish, 1e9 * (now - self._polled)
+        self.comm.Allreduce(MPI.IN_PLACE, self._message, MPI.MAX)
+        agreed, nanoseconds = Request(self._message[0]), max(1, int(self._message[1]))
+        affordable = int(1e9 * min(POLL_EVERY, self.every) * self._steps / nanoseconds)
+        self._stride = max(1, min(affordable, 2 * self._stride))
+        self._polled, self._steps = now, 0
         if agreed is not Request.NONE:
             reasons = self.comm.allgather(reason if wish is agreed else "")
             self.reason = next(filter(None, reasons))
         return agreed
 
     def _look(self) -> tuple[Request, str]:
+        """What rank 0 asks for, and why."""
         now = time.monotonic()
         if self._deadline is not None and now + 2 * self.save_takes >= self._deadline:
             return Request.STOP, "the walltime"
-        if now - self._looked >= LOOK_EVERY:
-            self._looked = now
-            for name, request in ((STOP_FILE, Request.STOP), (SAVE_FILE, Request.SAVE)):
-                if found := next((d / name for d in self.directories if (d / name).exists()), None):
-                    self._file = found
+        for name, request in ((STOP_FILE, Request.STOP), (SAVE_FILE, Request.SAVE)):
+            for path in (directory / name for directory in self.directories):
+                if path.exists():
+                    self._file = path
                     return request, f"a file {name}"
         if now - self._saved >= self.every:
             return Request.SAVE, "the checkpoint interval"
@@ -114,7 +129,7 @@ class Control:
         """A checkpoint was written in `took` seconds: the request is fulfilled."""
         self.save_takes = took
         self._saved = time.monotonic()
-        if self._file is not None:  # only the one that was obeyed: another may have come meanwhile
+        if self._file is not None:  # only the file that was obeyed: another one may have appeared meanwhile
             self._file.unlink(missing_ok=True)
             self._file = None
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from hpcwigner.exciton.constants import UM
 from hpcwigner.exciton.phonons import Couplings, absorption_threshold
 from hpcwigner.integrators.steps import StepPlan, multiples
 from hpcwigner.observables import registry
@@ -17,10 +18,8 @@ from hpcwigner.observables.series import Snapshot
 from hpcwigner.observables.wigner_cut import WignerCut
 from hpcwigner.problem.builder import Problem
 from hpcwigner.runtime.errors import RunError
-from hpcwigner.runtime.parallel import on_first_rank
 from hpcwigner.simulation.balance import Balance
-from hpcwigner.storage import provenance
-from hpcwigner.storage.checkpoint import Header
+from hpcwigner.simulation.restart import Resumption
 from hpcwigner.storage.files import Constant, OutputFile
 from hpcwigner.terms.equation import WignerEquation
 
@@ -36,44 +35,44 @@ class RunOutput:
         equation: WignerEquation,
         plan: StepPlan,
         directory: Path,
-        input_text: str,
+        attributes: Mapping[str, str | int],
         final: Array,
-        resume: Header | None = None,
+        resume: Resumption | None = None,
     ) -> None:
         """`final` are populations (valley,): below a small part of them w_v² and D_v are undefined.
 
-        `resume` continues with the files as they were at that checkpoint.
+        `attributes` are those of the files. With `resume` the files keep the rows that this checkpoint knows.
         """
         self.problem, self.equation = problem, equation
         decomposition = equation.decomposition
         self.comm = decomposition.comm
         self._directions, self._sums = Directions(problem.angles), SpatialMomentSums(decomposition)
         self._final = final
-        self.worst_undershoot = np.array(resume.accumulators["undershoot"]) if resume else np.zeros(len(final))
-        self.balance = Balance(problem, decomposition, plan, resume.accumulators if resume else {})
+        self.worst_undershoot = np.array(resume.header.accumulators["undershoot"]) if resume else np.zeros(len(final))
+        self.balance = Balance(problem, decomposition, plan, resume.header.accumulators if resume else {})
         output = problem.config.output
         self.chosen = registry.select(output.observables, problem.space.dimensions)
         wigner_at = output.wigner_at if self.chosen.wigner else ()
         self._series_due = _due(plan, plan.output_times)
         self._fields_due = _due(plan, multiples(output.fields_every, plan.end))
         self._wigner_due = _due(plan, wigner_at)
-        self._open(directory, input_text, resume)
+        self._open(directory, attributes, resume)
 
-    def _open(self, directory: Path, input_text: str, resume: Header | None) -> None:
-        attributes = on_first_rank(self.comm, lambda: provenance.attributes(input_text, self.comm.size))
+    def _open(self, directory: Path, attributes: Mapping[str, str | int], resume: Resumption | None) -> None:
         valleys = [v.name for v in self.problem.cells.valleys]
         axes = "xy"[: self.problem.space.dimensions]
-        places = {axis: self.problem.space.whole.centers(i) * registry.UM for i, axis in enumerate(axes)}
-        rows = resume.rows if resume else {}
+        places = {axis: self.problem.space.whole.centers(i) * UM for i, axis in enumerate(axes)}
+        rows, sources = (resume.header.outputs.rows, resume.sources) if resume else ({}, {})
 
         def file(
             name: str, observables: Sequence[Observable], coordinates: Mapping[str, Array], *constants: Constant
         ) -> OutputFile:
-            if name in rows:
-                return OutputFile.reopen(directory / name, self.comm, observables, rows[name])
             used = {d for o in observables for d in o.dimensions}
             shown = {"valley": valleys} | {d: values for d, values in coordinates.items() if d in used}
-            return OutputFile(directory / name, self.comm, observables, shown, attributes, constants)
+            content = (observables, shown, attributes, constants)
+            if name in rows:
+                return OutputFile.restored(sources.get(name), directory / name, self.comm, *content)
+            return OutputFile(directory / name, self.comm, *content)
 
         self.series = file("series.h5", self.chosen.series, {})
         self.fields = file("fields.h5", self.chosen.fields, places) if self.chosen.fields else None
@@ -92,11 +91,11 @@ class RunOutput:
     def _files(self) -> list[OutputFile]:
         return [file for file in (self.series, self.fields, self.wigner_file) if file is not None]
 
-    def flushed(self) -> tuple[list[Path], dict[str, int]]:
-        """Paths of the files, complete on disk, and their rows: what a checkpoint keeps of them. Collective."""
+    def flushed(self) -> list[OutputFile]:
+        """The files, complete on disk. Collective."""
         for file in self._files:
             file.flush()
-        return [file.path for file in self._files], {file.path.name: file.rows for file in self._files}
+        return self._files
 
     def accumulators(self) -> dict[str, list[float]]:
         """Running accumulators, the same on every rank: what a checkpoint keeps of them. Collective."""

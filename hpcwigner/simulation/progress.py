@@ -60,7 +60,7 @@ class Progress:
             self._bar.set_description(f"{simulated:.4g} of {self.end:g} ps", refresh=False)
             self._bar.update(done - self.done)
         now = time.perf_counter()
-        if self._bar is None and now - self._last >= self.SECONDS_BETWEEN_LINES:
+        if self._bar is None and done > self._first and now - self._last >= self.SECONDS_BETWEEN_LINES:
             rate = (done - self._first) / (now - self.started)
             left = (self.steps - done) / rate
             LOG.info("%8.4g of %g ps   %.3g steps/s   %s to go", simulated, self.end, rate, _duration(left))

@@ -1,23 +1,31 @@
-"""Going on from a checkpoint: which one, with which input, and with which output files."""
+"""Restart from a checkpoint: which one, with which input, and with which rows of the output files."""
 
 from __future__ import annotations
 
 import dataclasses
-import os
-import shutil
+import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import h5py
+import numpy as np
 from mpi4py import MPI
+from numpy.typing import NDArray
 
 from hpcwigner.problem import loading
 from hpcwigner.problem.config import Config
 from hpcwigner.runtime import schema
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.simulation.progress import LOG
-from hpcwigner.storage.checkpoint import CheckpointError, CheckpointStore, Header, read_header
+from hpcwigner.storage import provenance
+from hpcwigner.storage.archive import find_rows
+from hpcwigner.storage.checkpoint import CheckpointStore, candidates, numbers, read_header
+from hpcwigner.storage.files import Source, set_aside
+from hpcwigner.storage.state import CheckpointError, Extent, Header
+
+Array = NDArray[np.float64]
 
 MAY_CHANGE = (
     "time.end",
@@ -28,6 +36,22 @@ MAY_CHANGE = (
     "checkpoint",
 )
 """Keys, or sections, that a restart may give another value."""
+
+
+OUTPUT_FILES = ("series.h5", "fields.h5", "wigner.h5")
+"""Files of a run that grow with time."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Resumption:
+    """The checkpoint that a run continues from."""
+
+    path: Path
+    header: Header
+    sources: Mapping[str, Source]
+    """Where the rows of each output file are read from; on rank 0 only."""
+    extent: Extent | None
+    """Archived rows, if the archive is continued."""
 
 
 def stored_input(header: Header) -> Config:
@@ -41,24 +65,25 @@ def stored_input(header: Header) -> Config:
 def resumed_config(config: Config, which: str) -> Config:
     """The input to continue with from a checkpoint of the run directory, on one rank. Raises InputError."""
     header = peek(Path(config.output.directory), which)
-    return effective_config(config, header, header.time)
+    return effective_config(config, header)
 
 
-def effective_config(asked: Config, header: Header, step_of: float) -> Config:
-    """The input to go on with: what was `auto` is what the first start made of it. Raises InputError by key.
-
-    `step_of` is the time [ps] of the checkpoint; the new end must lie after it.
-    """
+def effective_config(asked: Config, header: Header) -> Config:
+    """The input of the restart: what was `auto` is what the first start has chosen. Raises InputError by key."""
     stored = stored_input(header)
     filled = filled_from(asked, stored)
     if change := first_change(filled, stored, MAY_CHANGE):
-        key, found, expected = change
+        key, value, expected = change
         raise InputError(
-            f"{key}: found {found!r}, expected {expected!r} as in the checkpoint: "
+            f"{key}: found {value!r}, expected {expected!r} as in the checkpoint: "
             f"a restart may change {', '.join(MAY_CHANGE)} only"
         )
-    if filled.time.end < step_of:
-        raise InputError(f"time.end: found {filled.time.end:g} ps, expected a time not before the checkpoint ({step_of:g} ps)")
+    reached = f"the checkpoint ({header.time:g} ps)"
+    if filled.time.end < header.time:
+        raise InputError(f"time.end: found {filled.time.end:g} ps, expected a time not before {reached}")
+    for time in filled.output.wigner_at:
+        if time <= header.time and time not in stored.output.wigner_at:
+            raise InputError(f"output.wigner_at: found {time:g} ps, expected new times after {reached}")
     return filled
 
 
@@ -81,13 +106,18 @@ def filled_from(asked: Config, stored: Config) -> Config:
     )
 
 
+def changes(asked: Config, stored: Config) -> dict[str, tuple[Any, Any]]:
+    """Stored and asked value of each key of the input that differs."""
+    before, after = _flat(schema.dump(stored)), _flat(schema.dump(asked))
+    keys = sorted(before.keys() | after.keys())
+    return {key: (before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)}
+
+
 def first_change(asked: Config, stored: Config, may_change: Sequence[str]) -> tuple[str, Any, Any] | None:
     """The first key, outside of `may_change` (keys or sections), with another value: key, asked and stored value."""
-    found, expected = _flat(schema.dump(asked)), _flat(schema.dump(stored))
-    for key in sorted(found.keys() | expected.keys()):
-        allowed = any(key == name or key.startswith(f"{name}.") for name in may_change)
-        if not allowed and found.get(key) != expected.get(key):
-            return key, found.get(key), expected.get(key)
+    for key, (before, after) in changes(asked, stored).items():
+        if not any(key == name or key.startswith(f"{name}.") for name in may_change):
+            return key, after, before
     return None
 
 
@@ -97,8 +127,16 @@ def _flat(data: Any, path: str = "") -> dict[str, Any]:
     return {k: v for key, value in data.items() for k, v in _flat(value, f"{path}.{key}" if path else str(key)).items()}
 
 
+def attributes(config: Config, ranks: int, resumed: Header | None) -> dict[str, str | int]:
+    """Attributes of the output files: those of this start, and the history of all starts. To be called on one rank."""
+    latest = provenance.attributes(loading.to_yaml(config), ranks)
+    changed = changes(config, stored_input(resumed)) if resumed else {}
+    start = provenance.start(latest, resumed.step if resumed else 0, changed)
+    return latest | {"history": json.dumps([*(resumed.history if resumed else ()), start])}
+
+
 def peek(directory: Path, which: str) -> Header:
-    """Header of the checkpoint that a restart would try first and that can be read (rank 0 only). Raises InputError."""
+    """Header of the first checkpoint that a restart would try and that can be read (rank 0 only). Raises InputError."""
     for path in _candidates(directory, which):
         try:
             return read_header(path)
@@ -108,42 +146,65 @@ def peek(directory: Path, which: str) -> Header:
 
 
 def _candidates(directory: Path, which: str) -> list[Path]:
-    store = CheckpointStore.__new__(CheckpointStore)
-    store.directory = directory / "checkpoints"
+    folder = directory / "checkpoints"
     if which == "latest":
-        return store.candidates()
+        return candidates(folder)
     path = Path(which)
     path = path.parent if path.name.endswith(".h5") else path
-    path = path if path.is_dir() else store.directory / path
+    path = path if path.is_dir() else folder / path
     if not path.is_dir():
         raise InputError(
-            f"--restart {which}: no such checkpoint, expected 'latest' or one of {', '.join(store.numbers()) or 'none'}"
+            f"--restart {which}: no such checkpoint, expected 'latest' or one of {', '.join(numbers(folder)) or 'none'}"
         )
     return [path]
 
 
-def load(store: CheckpointStore, directory: Path, which: str) -> tuple[Path, Header, Any]:
-    """The first good checkpoint with its header and this rank's block; damaged ones are named. Collective."""
-    comm = store.comm
-    paths = comm.bcast(_candidates(directory, which) if comm.rank == 0 else None)
+def load(store: CheckpointStore, directory: Path, which: str) -> tuple[Resumption, Array, Array]:
+    """The first good checkpoint with this rank's blocks of the state and the auxiliary fields. Collective.
+
+    Damaged checkpoints are named, and newer ones set aside; no output file is changed. Raises InputError when all
+    checkpoints are damaged.
+    """
+    paths = store.comm.bcast(_candidates(directory, which) if store.comm.rank == 0 else None)
     for path in paths:
         try:
-            header, u = store.load(path)
+            resumption, u, auxiliary = _verified(store, path)
         except CheckpointError as error:
             LOG.warning("checkpoint %s cannot be used: %s; trying an older one", path.name, error)
             continue
-        store.go_on_from(path)
-        return path, header, u
+        for source in resumption.sources.values():
+            if source.problem:
+                LOG.warning("%s", source.problem)
+        store.continue_from(path)
+        return resumption, u, auxiliary
     raise InputError(f"--restart {which}: every checkpoint in '{directory}/checkpoints' is damaged")
 
 
-def restore_outputs(checkpoint: Path, header: Header, directory: Path, comm: MPI.Intracomm) -> None:
-    """Puts the output files as they were at the checkpoint; newer ones are kept beside them as NAME.replaced. Collective."""
+def _verified(store: CheckpointStore, path: Path) -> tuple[Resumption, Array, Array]:
+    """A checkpoint whose state and rows are complete. Raises CheckpointError. Collective."""
+    header, u, auxiliary = store.load(path)
+    sources: dict[str, Source] = {}
+    store.on_first(lambda: sources.update(find_rows(path, header)))
+    if not header.history:
+        header = dataclasses.replace(header, history=store.on_first(lambda: _old_history(path)))
+    archived = store.on_first(lambda: path.parent == store.directory and all(s.archived for s in sources.values()))
+    return Resumption(path, header, sources, header.outputs if archived else None), u, auxiliary
+
+
+def _old_history(checkpoint: Path) -> tuple[dict[str, Any], ...]:
+    """History of a checkpoint of format 1, which keeps a copy of series.h5: one start, as its attributes tell."""
+    copy = checkpoint / "series.h5"
+    if not copy.exists():
+        return ()
+    with h5py.File(copy, "r") as file:
+        known = {key: file.attrs[key] for key in provenance.KEPT}
+    return ({"time": "", "first_step": 0, **known, "ranks": int(known["ranks"]), "changes": {}},)
+
+
+def set_unknown_aside(resumption: Resumption, directory: Path, comm: MPI.Intracomm) -> None:
+    """Renames output files that the checkpoint does not know, since they were made after it. Collective."""
     if comm.rank == 0:
-        for name in header.rows:
-            target, copy = directory / name, directory / f"{name}.restored"
-            shutil.copyfile(checkpoint / name, copy)
-            if target.exists():
-                os.replace(target, directory / f"{name}.replaced")
-            os.replace(copy, target)
+        for name in OUTPUT_FILES:
+            if name not in resumption.header.outputs.rows and (kept := set_aside(directory / name)):
+                LOG.info("%s is newer than the checkpoint: kept as %s", name, kept.name)
     comm.Barrier()

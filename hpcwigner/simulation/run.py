@@ -16,7 +16,6 @@ from hpcwigner.observables.budget import Budget
 from hpcwigner.problem import builder
 from hpcwigner.problem.builder import Problem
 from hpcwigner.problem.config import Config
-from hpcwigner.problem.loading import to_yaml
 from hpcwigner.reference.step_choice import Choice
 from hpcwigner.runtime.errors import InputError, RunError
 from hpcwigner.runtime.parallel import on_first_rank
@@ -28,8 +27,9 @@ from hpcwigner.simulation.output import RunOutput
 from hpcwigner.simulation.progress import LOG, Progress, start_logging
 from hpcwigner.simulation.summary import Work, announce, summarise
 from hpcwigner.storage import xdmf
-from hpcwigner.storage.checkpoint import CheckpointError, CheckpointStore, Header
+from hpcwigner.storage.checkpoint import CheckpointStore
 from hpcwigner.storage.files import write_whole
+from hpcwigner.storage.state import CheckpointError
 from hpcwigner.terms.equation import WignerEquation
 
 RUN_FILES = ("series.h5", "fields.h5", "input.yaml", CHECKPOINTS)
@@ -195,23 +195,25 @@ def _advance(
 ) -> _Stepper:
     """Steps from the start or a checkpoint to the end or a stop; output files are closed in any case. Collective."""
     comm = equation.decomposition.comm
-    input_text = on_first_rank(comm, lambda: to_yaml(complete))  # the units library is loaded on one rank only
     with CollectiveStack() as stack:
         vector = equation.create_vector()
         stack.callback(vector.destroy)
-        header = None
+        resumed = None
         if restart_from:
-            header = _load(equation, vector, directory, restart_from, schedule)
+            resumed = _load(equation, vector, directory, restart_from, schedule)
         elif problem.initial is not None:
             problem.initial.fill(equation.decomposition, equation.view(vector).u)
+        header = resumed.header if resumed else None
+        attributes = on_first_rank(comm, lambda: restart.attributes(complete, comm.size, header))
         if comm.rank == 0:
-            write_whole(directory / "input.yaml", input_text)
-        output = RunOutput(problem, equation, choice.plan, directory, input_text, undefined_scale(problem, reference), header)
+            write_whole(directory / "input.yaml", str(attributes["input"]))
+        output = RunOutput(problem, equation, choice.plan, directory, attributes, undefined_scale(problem, reference), resumed)
         stack.callback(output.close)
         first = header.step if header else 0
         progress = Progress(comm, len(schedule.steps), choice.plan.end, quiet, first)
         stack.callback(progress.close)
-        checkpoints = Checkpoints(complete, directory, equation, output, input_text, schedule)
+        extent = resumed.extent if resumed else None
+        checkpoints = Checkpoints(complete, directory, equation, output, attributes, schedule, extent)
         stepper = _Stepper(output, checkpoints, control, schedule, progress, header.step if header else None)
         if first < len(schedule.steps):
             generators = [[generator] for generator in problem.generators]
@@ -232,16 +234,19 @@ def undefined_scale(problem: Problem, reference: list[Budget]) -> Any:
     return problem.total * problem.cells.valley_sum(problem.equilibrium.population)
 
 
-def _load(equation: WignerEquation, vector: Any, directory: Path, which: str, schedule: Schedule) -> Header:
-    """Fills the state from the first good checkpoint and puts the output files as they were then. Collective."""
-    store = CheckpointStore(directory / CHECKPOINTS, equation.decomposition, keep=1)
-    path, header, u = restart.load(store, directory, which)
+def _load(equation: WignerEquation, vector: Any, directory: Path, which: str, schedule: Schedule) -> restart.Resumption:
+    """Fills the state from the first good checkpoint. Raises InputError. Collective."""
+    decomposition = equation.decomposition
+    resumption, u, fields = restart.load(CheckpointStore(directory / CHECKPOINTS, decomposition, keep=1), directory, which)
+    header = resumption.header
     if not 0 <= header.step <= len(schedule.steps) or abs(schedule.time_after(header.step - 1) - header.time) > 1e-9:
         raise InputError(
             f"time.end, output.fields_every, output.wigner_at: found times that change the steps before the checkpoint at "
             f"{header.time:g} ps, expected multiples of output.series_every"
         )
-    np.copyto(equation.view(vector).u, u.reshape(equation.shape))
-    restart.restore_outputs(path, header, directory, equation.decomposition.comm)
-    LOG.info("restarted from checkpoint %s at %g ps", path.name, header.time)
-    return header
+    state = equation.view(vector)
+    np.copyto(state.u, u.reshape(equation.shape))
+    np.copyto(state.fields, fields.reshape(state.fields.shape))
+    restart.set_unknown_aside(resumption, directory, decomposition.comm)
+    LOG.info("restarted from checkpoint %s at %g ps", resumption.path.name, header.time)
+    return resumption

@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self
 
 import h5py
 import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from hpcwigner.observables.registry import Observable
-from hpcwigner.runtime.errors import WriteError
+from hpcwigner.runtime.errors import InputError, RunError, WriteError
+from hpcwigner.storage.summary import copy_summary
 
 Array = NDArray[np.float64]
+Block = tuple[str, int, Array]
+"""Consecutive rows of a variable: its name, the first row's number, the values."""
 
+RAISED_BY_ALL_RANKS = (InputError, RunError)
+"""Errors after which all ranks can still close a file together."""
+_BLOCK_BYTES = 2**24
 _COORDINATES = {
     "time": ("ps", "time"),
     "valley": ("", "exciton valley"),
@@ -27,6 +35,30 @@ _COORDINATES = {
     "q": ("nm-1", "modulus of the centre-of-mass momentum"),
     "angle": ("rad", "direction of motion, counted from the x axis"),
 }
+
+
+class Variable(Protocol):
+    """What an output file needs to know of a quantity."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def dimensions(self) -> tuple[str, ...]:
+        """`time` is the first one."""
+
+    @property
+    def unit(self) -> str: ...
+    @property
+    def long_name(self) -> str: ...
+    @property
+    def formula(self) -> str: ...
+    @property
+    def source(self) -> str:
+        """Publication; may be empty."""
+
+    @property
+    def scale(self) -> float:
+        """Factor from the program's units to `unit`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,28 +102,72 @@ def names_dataset(file: h5py.File, name: str, values: Iterable[object]) -> h5py.
     return dataset
 
 
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """The rows of an output file that a restart keeps."""
+
+    blocks: Callable[[], Iterator[Block]]
+    """Reads them; each variable's rows in order."""
+    archived: bool
+    """Whether they are read from an archive, to which rows can be appended then."""
+    same: Path | None = None
+    """The output file, if it holds these rows and no others."""
+    problem: str = ""
+    """What is wrong with another copy of them; '' is nothing."""
+
+
+def row_blocks(file: h5py.File, first: int, last: int) -> Iterator[Block]:
+    """Rows `first` to `last` − 1 of every variable with a time axis, a few MiB or one row at a time.
+
+    Raises ValueError for a variable with fewer rows, and what HDF5 raises.
+    """
+    for name, dataset in file.items():
+        if not isinstance(dataset, h5py.Dataset) or dataset.maxshape[:1] != (None,):
+            continue
+        if len(dataset) < last:
+            raise ValueError(f"{name} has {len(dataset)} rows, expected {last}")
+        step = max(1, _BLOCK_BYTES // (8 * math.prod(dataset.shape[1:])))
+        for row in range(first, last, step):
+            yield name, row, dataset[row : min(row + step, last)]
+
+
+def set_aside(path: Path) -> Path | None:
+    """Renames a file, if it is there, to NAME.replaced, NAME.replaced1, …: the first free name, which is returned."""
+    if not path.exists():
+        return None
+    names = (path.with_name(f"{path.name}.replaced{number or ''}") for number in range(10**6))
+    target = next(name for name in names if not name.exists())
+    path.rename(target)
+    return target
+
+
 class OutputFile:
-    """One file, opened by all ranks. Rows are appended along time; every method is collective."""
+    """One file, opened by all ranks. Rows are appended along time; every method is collective unless it says otherwise.
+
+    As a context manager it closes the file at the end, but not after an exception that other ranks may not have: closing is
+    collective as well, and they would never come to it.
+    """
+
+    _file: Any
 
     def __init__(
         self,
         path: Path,
         comm: MPI.Intracomm,
-        observables: Sequence[Observable],
+        variables: Sequence[Variable],
         coordinates: Mapping[str, Array | Sequence[str]],
         attributes: Mapping[str, str | int],
         constants: Sequence[Constant] = (),
     ) -> None:
         """Makes the file; `coordinates` are all but time, in the units of the file. Fails if it exists."""
-        self.path, self.comm, self.observables, self.rows = path, comm, {o.name: o for o in observables}, 0
-        self._file = h5py.File(path, "w-", driver="mpio", comm=comm)
+        self._open(path, comm, variables, "w-")
         for name, value in attributes.items():
             self._file.attrs[name] = value
         self._coordinate("time", np.empty(0))
         for name, values in coordinates.items():
             self._coordinate(name, values)
-        for observable in observables:
-            self._variable(observable)
+        for variable in variables:
+            self._variable(variable)
         for constant in constants:
             dataset = self._file.create_dataset(constant.name, data=constant.values)
             dataset.attrs["units"], dataset.attrs["long_name"] = constant.unit, constant.long_name
@@ -100,15 +176,34 @@ class OutputFile:
         self._file.flush()
 
     @classmethod
-    def reopen(cls, path: Path, comm: MPI.Intracomm, observables: Sequence[Observable], rows: int) -> OutputFile:
-        """Goes on with a file after its first `rows` rows; what follows them is dropped."""
+    def restored(cls, source: Source | None, path: Path, comm: MPI.Intracomm, *content: Any) -> OutputFile:
+        """A file made as by the constructor, with the rows of `source` (needed on rank 0). Raises WriteError. Collective.
+
+        It takes the place of the present file when it is complete; that one is set aside unless it holds just these rows.
+        """
+        if source is not None and comm.rank == 0:
+            with whole(path) as part:
+                with cls(part, MPI.COMM_SELF, *content) as file:
+                    file._fill(source.blocks())
+                copy_summary(path, part)
+                if path != source.same:
+                    set_aside(path)
+        comm.Barrier()
         self = cls.__new__(cls)
-        self.path, self.comm, self.observables, self.rows = path, comm, {o.name: o for o in observables}, rows
-        self._file = h5py.File(path, "r+", driver="mpio", comm=comm)
-        for name in ("time", *self.observables):
-            self._file[name].resize(rows, axis=0)
-        self._file.flush()
+        self._open(path, comm, content[0], "r+")
+        self.rows = len(self._file["time"])
         return self
+
+    def _fill(self, blocks: Iterable[Block]) -> None:
+        with self._writing():
+            for name, first, values in blocks:
+                self._file[name].resize(first + len(values), axis=0)
+                self._file[name][first:] = values
+            self.rows = len(self._file["time"])
+
+    def _open(self, path: Path, comm: MPI.Intracomm, variables: Sequence[Variable], mode: str) -> None:
+        self.path, self.comm, self.variables, self.rows = path, comm, {v.name: v for v in variables}, 0
+        self._file = h5py.File(path, mode, driver="mpio", comm=comm)
 
     def _coordinate(self, name: str, values: Array | Sequence[str]) -> None:
         unit, long_name = _COORDINATES[name]
@@ -123,19 +218,19 @@ class OutputFile:
         if unit:
             dataset.attrs["units"] = unit
 
-    def _variable(self, observable: Observable) -> None:
-        sizes = [len(self._file[d]) for d in observable.dimensions[1:]]
-        chunk_rows = max(1, 512 // max(1, int(np.prod(sizes))))
+    def _variable(self, variable: Variable) -> None:
+        sizes = [len(self._file[d]) for d in variable.dimensions[1:]]
+        chunk_rows = max(1, 512 // max(1, math.prod(sizes)))
         dataset = self._file.create_dataset(
-            observable.name, (0, *sizes), "f8", maxshape=(None, *sizes), chunks=(chunk_rows, *sizes), fillvalue=np.nan
+            variable.name, (0, *sizes), "f8", maxshape=(None, *sizes), chunks=(chunk_rows, *sizes), fillvalue=np.nan
         )
-        for i, dimension in enumerate(observable.dimensions):
+        for i, dimension in enumerate(variable.dimensions):
             dataset.dims[i].attach_scale(self._file[dimension])
-        dataset.attrs["units"] = observable.unit
-        dataset.attrs["long_name"] = observable.long_name
-        dataset.attrs["formula"] = observable.formula
-        if observable.source:
-            dataset.attrs["references"] = observable.source
+        dataset.attrs["units"] = variable.unit
+        dataset.attrs["long_name"] = variable.long_name
+        dataset.attrs["formula"] = variable.formula
+        if variable.source:
+            dataset.attrs["references"] = variable.source
         dataset.attrs["_FillValue"] = np.array([np.nan])
 
     def append(self, time: float) -> int:
@@ -143,34 +238,50 @@ class OutputFile:
         row = self.rows
         self.rows += 1
         with self._writing():
-            for name in ("time", *self.observables):
+            for name in ("time", *self.variables):
                 self._file[name].resize(self.rows, axis=0)
             if self.comm.rank == 0:
                 self._file["time"][row] = time
         return row
 
     def write(self, row: int, name: str, values: Array | float | None, block: tuple[slice, ...] = ()) -> None:
-        """This rank's part of a quantity in the program's units: `block` along its last dimensions; None writes nothing.
+        """This rank's part of a variable in the program's units: `block` along its last dimensions; None writes nothing.
 
         Independent writes: ranks without a part (h5py #965) need no special case.
         """
         if values is None:
             return
-        observable = self.observables[name]
+        variable = self.variables[name]
         dataset = self._file[name]
-        leading = (slice(None),) * (len(observable.dimensions) - 1 - len(block))
+        leading = (slice(None),) * (len(variable.dimensions) - 1 - len(block))
         with self._writing():
-            dataset[(row, *leading, *block)] = np.asarray(values) * observable.scale
+            dataset[(row, *leading, *block)] = np.asarray(values) * variable.scale
+
+    def blocks(self, first: int) -> Iterator[Block]:
+        """Rows from `first` on, in the units of the file; one rank reads them after a flush."""
+        return row_blocks(self._file, first, self.rows)
+
+    @property
+    def row_bytes(self) -> int:
+        """Size of a row."""
+        return 8 * (1 + sum(math.prod(self._file[name].shape[1:]) for name in self.variables))
 
     def flush(self) -> None:
-        """What was written reaches the disk."""
+        """What was written reaches the disk. Raises WriteError."""
         with self._writing():
             self._file.flush()
 
     def close(self) -> None:
-        """Ends the file."""
+        """Closes the file; a second time it does nothing. Raises WriteError."""
         with self._writing():
             self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if error is None or self.comm.size == 1 or isinstance(error, RAISED_BY_ALL_RANKS):
+            self.close()
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:

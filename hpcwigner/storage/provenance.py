@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import platform
 import subprocess
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 import hpcwigner
+
+KEPT = ("source", "git_revision", "libraries", "machine", "ranks")
+"""Attributes that go into the history of starts."""
 
 
 def library_versions() -> dict[str, str]:
@@ -32,8 +38,13 @@ def library_versions() -> dict[str, str]:
 
 
 def git_revision() -> str:
-    """Revision of the program's checkout, with '+changes' when it differs; 'unknown' outside a checkout."""
+    """Revision of the program's checkout, with '+changes' when it differs; 'unknown' outside a checkout.
+
+    A copy made by jobs/pack_environment.sh has it in a file.
+    """
     root = Path(hpcwigner.__file__).resolve().parents[1]
+    if (packed := root / "REVISION").exists():
+        return packed.read_text(encoding="utf-8").strip()
 
     def git(*words: str) -> str:
         return subprocess.run(
@@ -59,3 +70,24 @@ def attributes(input_text: str, ranks: int) -> dict[str, str | int]:
         "ranks": ranks,
         "input": input_text,
     }
+
+
+def start(latest: Mapping[str, Any], first_step: int, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Entry of the history for a start with the attributes `latest`: when, where, from which step, with which changed input.
+
+    `changes` are the values before and after of each key of the input.
+    """
+    now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+    return {"time": now, "first_step": first_step, **{key: latest[key] for key in KEPT}, "changes": dict(changes)}
+
+
+def describe_history(starts: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A line for each start, for people."""
+    lines = []
+    for entry in starts:
+        changed = "".join(f", {key} {before} → {after}" for key, (before, after) in entry["changes"].items())
+        lines.append(
+            f"{entry['time'] or 'time unknown'} from step {entry['first_step']}: {entry['source']}, revision "
+            f"{entry['git_revision']}, {entry['ranks']} ranks on {entry['machine']}{changed}"
+        )
+    return lines

@@ -45,8 +45,9 @@ def read(path: Path) -> Variables:
     """All variables of an output file. Raises InputError when it cannot be read."""
     try:
         with h5py.File(path, "r") as file:
-            data = {name: d[()] for name, d in file.items() if name != "valley"}
-            units, long_names = ({n: str(d.attrs.get(key, "")) for n, d in file.items()} for key in ("units", "long_name"))
+            datasets = {name: d for name, d in file.items() if isinstance(d, h5py.Dataset)}
+            data = {name: d[()] for name, d in datasets.items() if name != "valley"}
+            units, long_names = ({n: str(d.attrs.get(key, "")) for n, d in datasets.items()} for key in ("units", "long_name"))
             valleys = tuple(v.decode() for v in file["valley"][()])
             return Variables(path, data, units, long_names, valleys, {k: str(v) for k, v in file.attrs.items()})
     except FileNotFoundError:

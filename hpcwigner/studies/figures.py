@@ -1,4 +1,4 @@
-"""The verb `figures`: the paper's Figures 2 to 5 and its statements, from runs that are made as far as they are missing."""
+"""The verb `figures`: Figures 2 to 5 of Rosati et al. (2020) and the paper's statements; missing runs are made first."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from hpcwigner.studies.paper.data import PaperData, PaperRun
 from hpcwigner.studies.paper.statements import Statement, statements
 
 SWITCHED_AT = 10.0
-"""Intervalley scattering ends here in the gedanken experiment [ps]."""
+"""End of intervalley scattering in the run of Figure 4 [ps]."""
 SERIES = ("energy_distance", "relative_population", "diffusion_adiabatic", "pl_width_squared")
-
+"""Series that the statements need besides the default ones."""
 
 SLAB_ANGLES, PLANE_ANGLES = 32, 16
-"""A slab's profile of hot excitons on a few rays is not yet that of a ring."""
-RAYS = "a slab is 5 % off with 16, 0.4 % with 24, 0.1 % with 32 of them, against 64; a plane 1.3 % with 16"
-"""What that does to the line y = 0, measured with ws2_hbn."""
+"""Directions of motion: the inverted profiles of a slab converge more slowly in them than the plane itself."""
+ANGLE_ERRORS = "a slab is 5 % off with 16, 0.4 % with 24, 0.1 % with 32 of them, against 64; a plane 1.3 % with 16"
+"""Errors of the PL on y = 0, measured with ws2_hbn at 20 K and 8 ps."""
 JOBS = {"300K": (300, 20, 6), "77K": (77, 40, 6), "20K": (20, 120, 12), "300K_off": (300, 20, 6)}
 """Temperature [K], end [ps] and length of the sample [µm] of the four runs."""
 
 
 def jobs(material: str, folder: Path, plane: bool, overrides: Sequence[str] = ()) -> dict[str, Config]:
-    """Inputs of the paper's four runs; `overrides` (key=value) changes each of them. Raises InputError."""
-    found = {}
+    """Inputs of the four runs by name; `overrides` (key=value) changes each of them. Raises InputError."""
+    configs = {}
     for name, (temperature, end, length) in JOBS.items():
         output = {
             "directory": str(folder / (f"{name}_2d" if plane else name)),
@@ -53,16 +53,16 @@ def jobs(material: str, folder: Path, plane: bool, overrides: Sequence[str] = ()
             "time": {"end": f"{end} ps"},
             "output": output,
         }
-        found[name] = loading.from_data(data, overrides, f"figures, run {name}", Path.cwd())
-    return found
+        configs[name] = loading.from_data(data, overrides, f"figures, run {name}", Path.cwd())
+    return configs
 
 
 def figures(
     material: str, folder: Path, comm: MPI.Intracomm, plane: bool = False, quiet: bool = False, overrides: Sequence[str] = ()
 ) -> str | None:
-    """Draws everything into `folder`, runs under folder/runs; returns a summary, None when it was stopped. Collective.
+    """Draws everything into `folder` from runs in folder/runs, of which missing ones are made first. Collective.
 
-    Raises InputError and RunError.
+    Returns a summary, None when a run was stopped on request. Raises InputError and RunError.
     """
     configs = on_first_rank(comm, lambda: jobs(material, folder / "runs", plane, overrides))
     for number, config in enumerate(configs.values(), start=1):
@@ -78,9 +78,9 @@ def _data(configs: dict[str, Config], comm: MPI.Intracomm) -> PaperData:
     material = on_first_rank(comm, lambda: materials.load(configs["20K"].material))
     bright = list(material.valleys).index(material.radiation.bright_valley)
     runs = {name: PaperRun(Path(config.output.directory), bright) for name, config in configs.items()}
-    found = kinetics.load(configs["300K_off"], comm)
-    intrinsic = intrinsic_diffusion(found.equilibrium, found.rates.intravalley)
-    found.rates.free()
+    warm = kinetics.load(configs["300K_off"], comm)
+    intrinsic = intrinsic_diffusion(warm.equilibrium, warm.rates.intravalley)
+    warm.rates.free()
     lifetimes, flattening = {}, {}
     for name in ("300K", "77K", "20K"):
         problem, key = builder.build(configs[name], comm), name.replace("K", " K")
@@ -103,22 +103,25 @@ FIGURES = {
 
 
 def draw(data: PaperData, folder: Path) -> str:
-    """Figures as PDF and PNG, and figures.md with captions and statements, on one rank. Returns a summary."""
+    """Writes the figures (PDF and PNG) and figures.md (captions and statements); returns a summary. On one rank.
+
+    Raises InputError.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     style.pyplot()
     with style.publication():
         for name, make in FIGURES.items():
             figure = make(data)
             style.save(figure, folder / f"{name}.pdf", folder / f"{name}.png", dpi=300)
-    found = statements(data)
-    text = "\n".join(["# Figures 2 to 5 of Rosati et al., Nanoscale 12, 356 (2020)", "", *_captions(data), "", *_table(found)])
+    judged = statements(data)
+    text = "\n".join(["# Figures 2 to 5 of Rosati et al., Nanoscale 12, 356 (2020)", "", *_captions(data), "", *_table(judged)])
     write_whole(folder / "figures.md", text + "\n")
-    failed = [s for s in found if not s.holds]
+    failed = [s for s in judged if not s.holds]
     lines = [
         f"{folder}: {', '.join(FIGURES)} (PDF, PNG), figures.md",
-        f"{len(found) - len(failed)} of {len(found)} statements hold",
+        f"{len(judged) - len(failed)} of {len(judged)} statements hold",
     ]
-    lines += [f"does not hold: {s.paper}; found {s.found}" for s in failed]
+    lines += [f"does not hold: {s.paper}; here: {s.ours}" for s in failed]
     return "\n".join(lines)
 
 
@@ -128,8 +131,8 @@ def _captions(data: PaperData) -> list[str]:
 
     low, temperatures = percent(data.flattening.values()), ", ".join(data.flattening)
     grid = (
-        f"The grid leaves profiles up to about {low} too low in the middle at {temperatures}. "
-        f"Excitons move in {data.angles} directions (20 K, 8 ps, PL: {RAYS})."
+        f"Numerical dissipation lowers the peak of the profiles by up to about {low} at {temperatures}. "
+        f"Excitons move in {data.angles} directions (PL at 20 K and 8 ps: {ANGLE_ERRORS})."
     )
     if data.cold.in_plane:
         origin = wigner = f"Line y = 0 of two-dimensional runs (six-point interpolation). {grid}"
@@ -151,15 +154,15 @@ def _captions(data: PaperData) -> list[str]:
         "",
         f"- Figure 2. PL(x, t)/PL(0, t); the white line is 1/e. {origin}",
         "- Figure 3. w_v² and D_v; dashed: total PL (right axis). Shaded: phase I (until every D_v has reached 95 % of its "
-        "largest value), II, and III (D_v alike within 10 % from then on).",
-        f"- Figure 4. D_v at 300 K, intervalley scattering off after {data.switched_at:g} ps; lines: each valley's own value.",
+        "largest value), II, and III (D_v within 10 % of each other from then on).",
+        f"- Figure 4. D_v at 300 K, intervalley scattering off after {data.switched_at:g} ps; lines: D of each valley by itself.",
         f"- Figure 5. a: D of the bright valley and its intervalley part. {wigner} Dotted: momentum from which the most "
-        "energetic acoustic phonon lifts an exciton into the bright valley.",
-        "- Figure S1. |n_v D_v^interv|: equal for two valleys where the paper's approximation holds.",
+        "energetic acoustic phonon takes an exciton to the bright valley.",
+        "- Figure S1. |n_v D_v^interv|, equal for two valleys where η_1 = −η_2, as the paper assumes.",
     ]
 
 
-def _table(found: list[Statement]) -> list[str]:
-    cells = [(s.paper, s.found, s.criterion, "yes" if s.holds else "**no**") for s in found]
+def _table(judged: list[Statement]) -> list[str]:
+    cells = [(s.paper, s.ours, s.criterion, "yes" if s.holds else "**no**") for s in judged]
     rows = [" | ".join(cell.replace("|", r"\|") for cell in row) for row in cells]
     return ["| the paper | here | holds if | holds |", "|---|---|---|---|", *(f"| {row} |" for row in rows)]

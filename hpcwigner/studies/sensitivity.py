@@ -13,8 +13,8 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from hpcwigner.exciton import materials
+from hpcwigner.exciton.constants import CM2_PER_S
 from hpcwigner.exciton.materials import Material
-from hpcwigner.observables import registry
 from hpcwigner.observables.curves import Curves
 from hpcwigner.problem import builder, kinetics
 from hpcwigner.problem.config import Config
@@ -54,7 +54,7 @@ def curves(config: Config, material: Material) -> Curves:
     found.rates.free()
     reference = problem.moments.reference()
     time = config.output.series_every * np.arange(len(reference))
-    return Curves(time, np.array([b.diffusion for b in reference]) * registry.CM2_PER_S)
+    return Curves(time, np.array([b.diffusion for b in reference]) * CM2_PER_S)
 
 
 def parameters(material: Material, ranged: bool = False) -> list[str]:
@@ -100,7 +100,7 @@ def report(config: Config, comm: MPI.Intracomm, ranged: bool, times: Sequence[fl
     def write() -> str:
         text = table(found, TIMES if times is None else times)
         if output is not None:
-            from hpcwigner.plotting.sensitivity import plot_sensitivity
+            from hpcwigner.studies.sensitivity_picture import plot_sensitivity
 
             folder = Path(output)
             folder.mkdir(parents=True, exist_ok=True)

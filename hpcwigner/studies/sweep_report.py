@@ -10,7 +10,6 @@ import numpy as np
 
 from hpcwigner.exciton import materials
 from hpcwigner.observables.curves import Curves
-from hpcwigner.plotting.sweep import plot_sweep
 from hpcwigner.problem import loading
 from hpcwigner.problem.config import Sweep
 from hpcwigner.problem.loading import Point
@@ -22,6 +21,7 @@ from hpcwigner.storage import provenance
 from hpcwigner.storage.reading import read
 from hpcwigner.studies import sweep_file
 from hpcwigner.studies.sweep_file import Parameter, SweepSummary
+from hpcwigner.studies.sweep_picture import plot_sweep
 
 INPUT = "sweep.yaml"
 """The sweep's complete input, in its directory."""

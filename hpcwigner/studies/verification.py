@@ -8,7 +8,7 @@ import math
 import numpy as np
 from mpi4py import MPI
 
-from hpcwigner.exciton.constants import BOLTZMANN, HBAR
+from hpcwigner.exciton.constants import BOLTZMANN, CM2_PER_S, HBAR
 from hpcwigner.exciton.materials import Material, Sourced
 from hpcwigner.exciton.phonons import Couplings
 from hpcwigner.exciton.radiation import LightCone, linewidth_from_dipole
@@ -20,8 +20,6 @@ from hpcwigner.momentum.rates import Rates, formation_rates, generator
 from hpcwigner.observables.transport import chapman_enskog, elastic_acoustic
 from hpcwigner.problem.kinetics import exciton_valleys
 
-CM2_PER_S = 0.01
-"""nm²/ps in cm²/s."""
 TEMPERATURES = (300.0, 77.0, 20.0)
 SLOPE_BETWEEN = (20.0, 100.0)
 """Temperatures [K] between which the acoustic linewidth's slope is taken, as in experiments."""

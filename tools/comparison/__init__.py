@@ -1,1 +1,1 @@
-"""What `tools/compare` runs: our integrators and what a user would otherwise do, on the same equations."""
+"""What `tools/compare` runs: the integrators of hpcwigner and generic solvers, on the same equations."""

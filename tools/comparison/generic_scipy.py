@@ -33,12 +33,12 @@ def solve(
     keywords = {} if jacobian is None else {"jac": (lambda *_: jacobian) if method == "LSODA" else jacobian}
     for start, end, longest in ((0.0, PULSE, 0.02), (PULSE, times[-1], math.inf)):
         due = times[(times > start + 1e-9) & (times <= end + 1e-9)]
-        found = solve_ivp(rhs, (start, end), y, method, due, rtol=rtol, atol=atol, max_step=longest, **keywords)
-        if not found.success:
-            raise ArithmeticError(f"{method}: {found.message}")
-        states.append(found.y.T)
-        y = np.ascontiguousarray(found.y[:, -1])  # as our kernels want it
-        evaluations, factorisations = evaluations + found.nfev, factorisations + found.nlu
+        solution = solve_ivp(rhs, (start, end), y, method, due, rtol=rtol, atol=atol, max_step=longest, **keywords)
+        if not solution.success:
+            raise ArithmeticError(f"{method}: {solution.message}")
+        states.append(solution.y.T)
+        y = np.ascontiguousarray(solution.y[:, -1])  # the kernels take contiguous arrays only
+        evaluations, factorisations = evaluations + solution.nfev, factorisations + solution.nlu
     return np.concatenate(states), evaluations, factorisations
 
 
@@ -60,8 +60,8 @@ def cost_in_solver(full: FullSystem, case: Case, rhs: Callable[[float, Array], A
     y, costs = full.resting(), []
     for _ in range(3):
         start = time.perf_counter()
-        found = solve_ivp(rhs, (1.0, 1.0 + span), y, method, rtol=1e-4, atol=full.atol(case, 1e-4))
-        costs.append((time.perf_counter() - start) / found.nfev)
+        solution = solve_ivp(rhs, (1.0, 1.0 + span), y, method, rtol=1e-4, atol=full.atol(case, 1e-4))
+        costs.append((time.perf_counter() - start) / solution.nfev)
     return statistics.median(costs)
 
 
@@ -112,21 +112,21 @@ def _median_time(action: Callable[[], object]) -> float:
 
 
 def verify(case: Case, row: Row, ladders: list[tuple[Row, ladder.Choice]]) -> str:
-    """As much of the full run by SciPy itself as fits into CHECK, and ours, beside what the table says of them."""
+    """The full system run by SciPy itself for about CHECK seconds, and by our fastest integrator, beside the table's numbers."""
     method, loosest = row.method.split()[1].strip(","), float(row.settings.split()[1])
     end = max(2.0, case.times[-1] * min(1.0, CHECK / row.total))
     times, ours = case.times[case.times <= end + 1e-9], min(ladders, key=lambda pair: pair[0].total)
     whole = sum(run_full(case, ours[1].integrator, ours[1].plan))
     text = f"Checks: {ours[0].method}, whole run: {whole:.3g} s with its operators, table {ours[0].total:.3g} s."
     for rtol in (loosest, loosest / 10, loosest / 100):
-        states, foretold, _ = solve(case.rhs, np.zeros(3 * case.cells), method, rtol, rtol * ABSOLUTE * case.moment_scale, times)
+        states, predicted, _ = solve(case.rhs, np.zeros(3 * case.cells), method, rtol, rtol * ABSOLUTE * case.moment_scale, times)
         start, full = time.perf_counter(), case.full
-        found, needed, _ = solve(full.matrix_free, np.zeros(full.source.size), method, rtol, full.atol(case, rtol), times)
+        computed, needed, _ = solve(full.matrix_free, np.zeros(full.source.size), method, rtol, full.atol(case, rtol), times)
         took = time.perf_counter() - start
-        expected, error = (case.error(case.budgets(s)) for s in (states, np.array([full.moments(y) for y in found])))
+        expected, error = (case.error(case.budgets(s)) for s in (states, np.array([full.moments(y) for y in computed])))
         text += (
             f" {row.method}, rtol {rtol:g}, full system to {times[-1]:g} ps: {needed} evaluations, {took:.3g} s, error "
-            f"{error:.1e}; foretold {foretold}, {foretold * row.cost:.3g} s, {expected:.1e}."
+            f"{error:.1e}; predicted {predicted}, {predicted * row.cost:.3g} s, {expected:.1e}."
         )
         if error <= GOAL:
             break

@@ -47,7 +47,7 @@ class Strang(etd.ExponentialIntegrator):
             np.multiply(drift, operators.size / part, out=a)
             a += u
         self.system.to_harmonics(a, self.vectors, 0)
-        if half is not None:  # the second half forms `whole` less what has become of the first
+        if half is not None:  # the second half forms `whole` less what the first half's has become
             self.system.add_source(self.vectors[:, :, 0], -half)
         self._combine(operators, 0, 0, 1, whole, u)
 

@@ -1,4 +1,4 @@
-"""The equations that everybody solves: moments of a shipped input, and the full system."""
+"""The equations that all methods solve: the moment equations of a shipped input, and the full system."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from hpcwigner.integrators.imex import BlockOperator
 from hpcwigner.observables.budget import Budget, SpatialMoments, budget
 from hpcwigner.problem import builder, loading
 from hpcwigner.reference import choice as ladder
-from hpcwigner.terms.drift import UPWIND5
+from hpcwigner.runtime.kernels import UPWIND5
 
 Array = NDArray[np.float64]
 GOAL = 5e-3
-"""Error of D_v(t) that everybody has to reach."""
+"""Error of D_v(t) that every method has to reach."""
 SHORT = 16
 """Space cells of the shorter sample."""
 ABSOLUTE = 1e-2
@@ -85,9 +85,9 @@ class Case:
         """Of the moment equations."""
         return self.generator @ y + self.source * self.coherent(t)
 
-    def error(self, found: list[Budget]) -> float:
+    def error(self, budgets: list[Budget]) -> float:
         """Of D_v(t), worst valley."""
-        return float(ladder.deviation(found, self.reference, self.times)[0].max())
+        return float(ladder.deviation(budgets, self.reference, self.times)[0].max())
 
     def budgets(self, states: Array) -> list[Budget]:
         """Of moment states (time, 3·cell) at the outputs."""
@@ -137,7 +137,7 @@ class FullSystem:
         return self.with_source(t, out.ravel())
 
     def with_source(self, t: float, out: Array) -> Array:
-        """Adds what the pulse forms, while it does."""
+        """Add the excitons formed per time, during the pulse."""
         coherent = float(self.problem.pump.coherent(np.array(t)))
         if coherent > 1e-30:
             out += coherent * self.source

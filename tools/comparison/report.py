@@ -21,16 +21,16 @@ def table(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
-def plot(found: dict[int, list[Row]], path: Path) -> None:
-    """Error against wall time of all that was tried; rings are the rows of the table, the dotted line is the goal."""
+def plot(tables: dict[int, list[Row]], path: Path) -> None:
+    """Error against wall time of all settings tried; rings are the rows of the table, the dotted line is the goal."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
     colours = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")  # Okabe and Ito's
-    figure, axes = pyplot.subplots(1, len(found), figsize=(4.5 * len(found), 4.2), sharey=True, squeeze=False)
-    for axis, (temperature, rows) in zip(axes[0], found.items(), strict=True):
+    figure, axes = pyplot.subplots(1, len(tables), figsize=(4.5 * len(tables), 4.2), sharey=True, squeeze=False)
+    for axis, (temperature, rows) in zip(axes[0], tables.items(), strict=True):
         for i, row in enumerate(r for r in rows if math.isfinite(r.total)):
             points = np.array(sorted(row.curve) or [(row.total, row.error)])
             style = {"color": colours[i % 8], "marker": "os^vD*"[i % 6], "linestyle": "-" if i < 5 else "--", "markersize": 4}

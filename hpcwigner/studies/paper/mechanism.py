@@ -7,19 +7,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcwigner.plotting import style
+from hpcwigner.observables.curves import JUDGED_FROM
+from hpcwigner.plotting import curves, style
+from hpcwigner.plotting.maps import threshold_lines
 from hpcwigner.studies.paper.data import PaperData, PaperRun
 
 Array = NDArray[np.float64]
 
 WIGNER_TIMES = (5.0, 50.0)
-"""[ps]"""
+"""Times of the Wigner maps [ps]."""
 SHAPE_TIMES = (2.0, 20.0, 50.0, 120.0)
-"""[ps]"""
+"""Times of the shape variation [ps]."""
+NEGATIVE_FROM = 30.0
+"""Start of the inset with the negative D_v [ps]."""
 
 
 def figure5(data: PaperData) -> Any:
-    """D and its intervalley part, Wigner maps of the lowest valley, and the shape variation of the bright one, at 20 K."""
+    """At 20 K: D and D^interv of the bright valley, Wigner maps of the lowest one, shape variation of the bright one."""
     run = data.cold
     figure, axes = style.subplots(2, 2, figsize=(9, 7))
     _diffusion(axes[0, 0], run)
@@ -31,39 +35,34 @@ def figure5(data: PaperData) -> Any:
 
 def _diffusion(axis: Any, run: PaperRun) -> None:
     name = run.valleys[run.bright]
-    curves = {f"$D$ {name}": run.series.need("diffusion"), f"$D$ {name}, intervalley": run.series.need("diffusion_interv")}
+    values = np.stack([run.series.need(quantity)[:, run.bright] for quantity in ("diffusion", "diffusion_interv")], axis=1)
     inset = axis.inset_axes((0.45, 0.3, 0.52, 0.45))
-    for target in (axis, inset):
-        for i, (text, values) in enumerate(curves.items()):
-            target.plot(run.time, values[:, run.bright], label=text, **style.curve(i))
+    for target, start in ((axis, JUDGED_FROM), (inset, NEGATIVE_FROM)):
+        curves.lines(target, run.time, values, (f"$D$ {name}", f"$D$ {name}, intervalley"))
         target.axhline(0, **style.ZERO_LINE)
-    late = run.time >= 30
-    shown = np.concatenate([values[late, run.bright] for values in curves.values()])
-    inset.set(xlim=(30, run.time[-1]), ylim=(1.1 * min(shown.min(), 0), max(40.0, -0.4 * shown.min())))
+        style.fit_y(target, values[run.time >= start], margin=0.1)
+    inset.set_xlim(NEGATIVE_FROM, run.time[-1])
     inset.tick_params(labelsize=7)
-    shown = np.concatenate([values[run.time >= 1, run.bright] for values in curves.values()])
-    axis.set(xlim=(0, run.time[-1]), ylim=(1.2 * min(shown.min(), 0), 1.15 * shown.max()), xlabel="time (ps)")
-    axis.set_ylabel(style.label("$D$", run.series.units["diffusion"]))
+    axis.set(xlim=(0, run.time[-1]), xlabel="time (ps)", ylabel=style.label("$D$", run.series.units["diffusion"]))
     axis.legend(frameon=False, fontsize=8)
 
 
 def _wigner(axis: Any, run: PaperRun, time: float) -> None:
     k, values = run.wigner_line(run.dark, time)
     relative = values.T / np.nanmax(values)
-    image = axis.pcolormesh(run.place, k, relative, cmap="magma", vmin=0, vmax=1, shading="nearest", rasterized=True)
+    image = axis.pcolormesh(run.x, k, relative, cmap="magma", vmin=0, vmax=1, shading="nearest", rasterized=True)
     threshold = float(run.wigner.need("threshold")[run.dark])
-    for sign in (-1, 1):
-        axis.axhline(sign * threshold, color="white", ls=":", lw=1)
+    threshold_lines(axis, threshold)
     axis.set(xlim=(-1.2, 1.2), ylim=(-1.7 * threshold, 1.7 * threshold), xlabel="x (µm)", ylabel="$k_x$ (nm⁻¹)")
     axis.set_title(f"{run.valleys[run.dark]}, {time:g} ps", fontsize=10)
     axis.figure.colorbar(image, ax=axis, label="$N_{k_x}(x)$ / largest")
 
 
 def shape_at_width(run: PaperRun, time: float) -> tuple[Array, Array]:
-    """x/w and η/N(0) [1/ps] of the bright valley on y = 0."""
+    """x/w and η/N(0) [1/ps] of the bright valley on y = 0. Raises InputError."""
     variation, density = (run.line(name, time)[run.bright] for name in ("shape_variation", "density"))
     width = float(np.sqrt(run.at("width_squared", time)[run.bright]))
-    return run.place / width, variation / float(run.centre(density))
+    return run.x / width, variation / float(run.centre(density))
 
 
 def _shape(axis: Any, run: PaperRun) -> None:
@@ -81,14 +80,14 @@ def exchange(run: PaperRun) -> Array:
 
 
 def figure_s1(data: PaperData) -> Any:
-    """n_v D_v^interv of every valley at 20 K: how far the paper's |D_1^interv| n_1 ≈ |D_2^interv| n_2 holds."""
+    """|n_v D_v^interv| of every valley at 20 K, by which |D_1^interv| n_1 ≈ |D_2^interv| n_2 can be judged."""
     run = data.cold
     figure, axis = style.subplots(1, 1, figsize=(5.2, 3.8))
-    values = exchange(run)
-    for v, valley in enumerate(run.valleys):
-        axis.plot(run.time, np.abs(values[:, v]), label=valley, **style.curve(v))
-    shown = np.abs(values[run.time >= 1])
-    axis.set(xscale="log", yscale="log", xlim=(1, run.time[-1]), ylim=(0.5 * np.nanmin(shown[shown > 0]), 2 * np.nanmax(shown)))
+    values = np.abs(exchange(run))
+    curves.lines(axis, run.time, values, run.valleys)
+    shown = values[run.time >= JUDGED_FROM]
+    axis.set(xscale="log", yscale="log", xlim=(JUDGED_FROM, run.time[-1]))
+    axis.set(ylim=(0.5 * np.nanmin(shown[shown > 0]), 2 * np.nanmax(shown)))
     axis.set(xlabel="time (ps)", ylabel="$|n_v D_v^{interv}|$ (cm²/s)")
     axis.legend(frameon=False)
     return figure

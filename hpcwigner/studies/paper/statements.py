@@ -1,4 +1,4 @@
-"""The qualitative statements of the paper, each with our number and whether it holds by a stated criterion."""
+"""The qualitative statements of the paper, each with our result and whether it holds by a stated criterion."""
 
 from __future__ import annotations
 
@@ -8,28 +8,30 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcwigner.observables.curves import negative_windows
+from hpcwigner.exciton.constants import CM2_PER_S
+from hpcwigner.observables.curves import JUDGED_FROM, negative_windows
 from hpcwigner.observables.phases import Phases, Thermalisation
 from hpcwigner.studies.paper.data import PaperData, PaperRun
-from hpcwigner.studies.paper.mechanism import exchange, shape_at_width
+from hpcwigner.studies.paper.mechanism import SHAPE_TIMES, WIGNER_TIMES, exchange, shape_at_width
 
 Array = NDArray[np.float64]
 
 
 @dataclasses.dataclass(frozen=True)
 class Statement:
-    """What the paper says, what we find, and whether it holds."""
+    """A statement of the paper, our result, the criterion for both to agree, and whether it is met."""
 
     paper: str
-    found: str
+    ours: str
     criterion: str
     holds: bool
 
 
 def statements(data: PaperData) -> list[Statement]:
     """All statements, in the order of the figures. Raises InputError when a run lacks what one needs."""
-    parts: tuple[Callable[[PaperData], Iterator[Statement]], ...] = (_formation, _light, _common, _phases, _peak, _negative,
-                                                                     _switched, _intervalley, _shape, _momentum)  # fmt: skip
+    parts: tuple[Callable[[PaperData], Iterator[Statement]], ...] = (
+        _formation, _light, _equal_or_not, _phases, _peak, _negative, _switched, _intervalley, _shape, _momentum,
+    )  # fmt: skip
     return [statement for part in parts for statement in part(data)]
 
 
@@ -44,17 +46,20 @@ def _formation(data: PaperData) -> Iterator[Statement]:
 def _light(data: PaperData) -> Iterator[Statement]:
     run = data.cold
     width = run.series.need("pl_width_squared")
-    largest = int(np.nanargmax(np.where(run.time >= 1, width, np.nan)))
+    largest = int(np.nanargmax(np.where(run.time >= JUDGED_FROM, width, np.nan)))
     smallest = largest + int(width[largest:].argmin())
     yield Statement(
         "at 20 K the PL spreads, then goes back towards the centre",
         f"w² of the PL: {width[largest]:.3f} µm² at {run.time[largest]:g} ps, {width[smallest]:.3f} at {run.time[smallest]:g} ps",
-        "smaller by 5 % at a later time", bool(width[smallest] < 0.95 * width[largest]),
+        "at a later time smaller by at least 5 %", bool(width[smallest] < 0.95 * width[largest]),
     )  # fmt: skip
-    growth = {name: _bright(r, "width_squared", r.time[-1]) / _bright(r, "width_squared", 1.0) for name, r in _two(data).items()}
+    growth = {
+        name: _bright(r, "width_squared", r.time[-1]) / _bright(r, "width_squared", JUDGED_FROM)
+        for name, r in (("300 K", data.warm), ("77 K", data.cool))
+    }
     yield Statement(
         "at 300 K the broadening is modest, at 77 K more pronounced",
-        ", ".join(f"w² of KK ×{g:.2f} after 1 ps at {name}" for name, g in growth.items()),
+        ", ".join(f"w² of KK ×{g:.2f} after {JUDGED_FROM:g} ps at {name}" for name, g in growth.items()),
         "factor at 77 K above that at 300 K", growth["77 K"] > growth["300 K"],
     )  # fmt: skip
     early, late = (_bright(data.cool, "diffusion", t) for t in (2.0, 20.0))
@@ -64,20 +69,16 @@ def _light(data: PaperData) -> Iterator[Statement]:
     )  # fmt: skip
 
 
-def _two(data: PaperData) -> dict[str, PaperRun]:
-    return {"300 K": data.warm, "77 K": data.cool}
-
-
 def _bright(run: PaperRun, name: str, time: float) -> float:
     return float(run.at(name, time)[run.bright])
 
 
-def _common(data: PaperData) -> Iterator[Statement]:
+def _equal_or_not(data: PaperData) -> Iterator[Statement]:
     run = data.warm
     late = run.series.need("diffusion")[run.time >= 5]
     spread = float((np.ptp(late, axis=1) / late.mean(axis=1)).max())
     yield Statement(
-        "at 300 K all D_v are alike, about 1 cm²/s",
+        "at 300 K all D_v are equal, about 1 cm²/s",
         f"{late[-1].mean():.2f} cm²/s, different by at most {100 * spread:.1f} % after 5 ps",
         "0.7–1.4 cm²/s, within 5 % of each other", bool(0.7 < late[-1].mean() < 1.4 and spread < 0.05),
     )  # fmt: skip
@@ -89,44 +90,42 @@ def _common(data: PaperData) -> Iterator[Statement]:
 
 
 def _phases(data: PaperData) -> Iterator[Statement]:
-    texts, order = [], []
+    texts, reached = [], {}
     for name, run in data.by_temperature.items():
-        phases, thermal = (
-            Phases.from_diffusion(run.time, run.series.need("diffusion")),
-            Thermalisation.from_series(run.series.data),
+        phases = Phases.from_diffusion(run.time, run.series.need("diffusion"))
+        thermal = dataclasses.astuple(Thermalisation.from_series(run.series.data))
+        energy, momentum, valley = (f"{t:g} ps" if np.isfinite(t) else "not reached" for t in thermal)
+        reached[name] = bool(np.isfinite(phases.alike_from))
+        third = f"from {phases.alike_from:g} ps on" if reached[name] else "not reached"
+        texts.append(
+            f"{name}: I until {phases.rise_end:g} ps, III {third} (energies {energy}, directions {momentum}, valleys {valley})"
         )
-        times = (phases.rise_end, phases.alike_from, *dataclasses.astuple(thermal))
-        rise, alike, energy, momentum, valley = (f"{t:g} ps" if np.isfinite(t) else "not reached" for t in times)
-        texts.append(f"{name}: I to {rise}, III from {alike} (energies {energy}, directions {momentum}, valleys {valley})")
-        order.append(np.isfinite(phases.alike_from) and phases.alike_from >= phases.rise_end)
     yield Statement(
         "three phases: fast increase, approach of the D_v, common D", "; ".join(texts),
-        "I: all D_v above 95 % of their peak; III: alike within 10 % (thermalised: within 5 %); reached at 300 and 77 K",
-        bool(order[0] and order[1]),
+        "I: until all D_v have reached 95 % of their peak; III: D_v within 10 % of each other (in brackets: from when within "
+        "5 % of equilibrium); III reached at 300 and 77 K", reached["300 K"] and reached["77 K"],
     )  # fmt: skip
     run = data.cool
     width, diffusion = run.at("width_squared", run.time[-1]), run.at("diffusion", run.time[-1])
-    apart, unlike = np.ptp(width) / width.mean(), np.ptp(diffusion) / diffusion.mean()
+    apart, slopes = np.ptp(width) / width.mean(), np.ptp(diffusion) / diffusion.mean()
     yield Statement(
         "in phase III the w_v² are parallel but different (77 K)",
-        f"at {run.time[-1]:g} ps w_v² differ by {100 * apart:.0f} %, their slopes by {100 * unlike:.1f} %",
-        "w_v² differ by more than 5 %, slopes by less than 10 %", bool(apart > 0.05 and unlike < 0.1),
+        f"at {run.time[-1]:g} ps w_v² differ by {100 * apart:.0f} %, their slopes by {100 * slopes:.1f} %",
+        "w_v² differ by more than 5 %, slopes by less than 10 %", bool(apart > 0.05 and slopes < 0.1),
     )  # fmt: skip
 
 
 def _peak(data: PaperData) -> Iterator[Statement]:
     run = data.cold
-    d = run.series.need("diffusion")[:, run.bright]
-    late = run.time >= 1
-    peak = float(run.time[late][np.nanargmax(d[late])])
-    first = _bright(run, "diffusion", 1.0)
+    time, peak = run.curves.extremum(run.bright, 1)
+    first = _bright(run, "diffusion", JUDGED_FROM)
     yield Statement(
         "at 20 K KK diffuses slowly at first (delay: phonons must be absorbed)",
-        f"D(1 ps) = {first:.1f}, peak {np.nanmax(d[late]):.0f} cm²/s",
-        "D(1 ps) below 10 % of the peak", bool(first < 0.1 * np.nanmax(d[late])),
+        f"D({JUDGED_FROM:g} ps) = {first:.1f}, peak {peak:.0f} cm²/s",
+        f"D({JUDGED_FROM:g} ps) below 10 % of the peak", first < 0.1 * peak,
     )  # fmt: skip
-    yield Statement("D of KK has its peak near 8 ps", f"{peak:g} ps", "between 5 and 12 ps", 5 <= peak <= 12)
-    width = run.series.need("width_squared")
+    yield Statement("D of KK has its peak near 8 ps", f"{time:g} ps", "between 5 and 12 ps", 5 <= time <= 12)
+    width, late = run.series.need("width_squared"), run.time >= JUDGED_FROM
     above = run.time[late][width[late, run.bright] > width[late, run.dark]]
     yield Statement(
         "after the rise w of KK exceeds w of KK'", f"from {above[0]:g} ps on" if len(above) else "never",
@@ -136,20 +135,20 @@ def _peak(data: PaperData) -> Iterator[Statement]:
 
 def _negative(data: PaperData) -> Iterator[Statement]:
     run = data.cold
-    diffusion = run.series.need("diffusion")
-    windows = {name: negative_windows(run.time, diffusion[:, v]) for v, name in enumerate(run.valleys)}
-    first, last = (windows[run.valleys[run.bright]] or [(np.nan, np.nan)])[0]
-    lowest = np.nanmin(diffusion[run.time >= 1, run.bright])
+    first, last = run.curves.window(run.bright)
+    _, lowest = run.curves.extremum(run.bright, -1)
     overlap = (min(last, 100) - max(first, 30)) / (max(last, 100) - min(first, 30))
     yield Statement(
-        "D of KK is negative at around 30–100 ps", f"{first:g}–{last:g} ps, down to {lowest:.0f} cm²/s",
-        "the windows share 75 % of their union", bool(overlap > 0.75),
+        "D of KK is negative at around 30–100 ps", f"{first:.4g}–{last:.4g} ps, down to {lowest:.0f} cm²/s",
+        "the overlap of both windows is above 75 % of their union", bool(overlap > 0.75),
     )  # fmt: skip
-    shown = "; ".join(f"{name}: " + (", ".join(f"{a:.4g}–{b:.4g} ps" for a, b in w) or "never") for name, w in windows.items())
-    share = run.at("population", run.time[-1]) / run.at("population", run.time[-1]).sum()
+    diffusion, population = run.series.need("diffusion"), run.at("population", run.time[-1])
+    windows = {name: negative_windows(run.time, diffusion[:, v]) for v, name in enumerate(run.valleys)}
+    texts = (f"{name}: " + (", ".join(f"{a:.4g}–{b:.4g} ps" for a, b in w) or "never") for name, w in windows.items())
+    shares = ", ".join(f"{share:.1e}" for share in population / population.sum())
     yield Statement(
-        "only the less populated valleys go negative",
-        f"{shown} (shares {', '.join(f'{s:.1e}' for s in share)})", "never in the most populated valley, but in another one",
+        "D is negative only in the less populated valleys", f"{'; '.join(texts)} (shares of the excitons at the end: {shares})",
+        "never in the most populated valley, but in another one",
         not windows[run.valleys[run.dark]] and any(windows.values()),
     )  # fmt: skip
 
@@ -157,11 +156,11 @@ def _negative(data: PaperData) -> Iterator[Statement]:
 def _switched(data: PaperData) -> Iterator[Statement]:
     run = data.switched
     last = run.at("diffusion", run.time[-1])
-    exact = np.array([i.exact for i in data.intrinsic]) / 100
+    exact = CM2_PER_S * np.array([i.exact for i in data.intrinsic])
     yield Statement(
-        "without intervalley scattering (300 K, from 10 ps on) each valley has a D_v of its own",
+        f"without intervalley scattering (300 K, from {data.switched_at:g} ps on) each valley has its own D_v",
         ", ".join(f"{n} {d:.2f} (Chapman–Enskog {e:.2f})" for n, d, e in zip(run.valleys, last, exact, strict=True)),
-        "different by more than 20 %; within 5 % of each valley's own value",
+        "different by more than 20 %; within 5 % of the Chapman–Enskog value of each valley",
         bool(np.ptp(last) > 0.2 * last.mean() and (np.abs(last / exact - 1) < 0.05).all()),
     )  # fmt: skip
 
@@ -169,41 +168,40 @@ def _switched(data: PaperData) -> Iterator[Statement]:
 def _intervalley(data: PaperData) -> Iterator[Statement]:
     run = data.cold
     part, whole = run.series.need("diffusion_interv"), run.series.need("diffusion")
-    late = run.time >= 1
+    late = run.time >= JUDGED_FROM
     ratio = float(np.abs(part[late, run.dark]).max() / np.abs(whole[late, run.dark]).max())
     yield Statement("D^interv of KK' is negligible", f"at most {100 * ratio:.1f} % of its largest D", "below 5 %", ratio < 0.05)
     similar = float(np.corrcoef(part[late, run.bright], whole[late, run.bright])[0, 1])
     yield Statement(
-        "D^interv dominates the transient of D of KK", f"correlation {similar:.3f} from 1 ps on", "correlation above 0.9",
-        similar > 0.9,
+        "D^interv dominates the transient of D of KK", f"correlation {similar:.3f} from {JUDGED_FROM:g} ps on",
+        "correlation above 0.9", similar > 0.9,
     )  # fmt: skip
     end = run.time[-1]
     yield Statement(
         "at 120 ps D^interv of KK is negative while D is positive",
         f"D^interv = {_bright(run, 'diffusion_interv', end):.1f}, D = {_bright(run, 'diffusion', end):.1f} cm²/s at {end:g} ps",
-        "signs as said", _bright(run, "diffusion_interv", end) < 0 < _bright(run, "diffusion", end),
+        "D^interv < 0 < D", _bright(run, "diffusion_interv", end) < 0 < _bright(run, "diffusion", end),
     )  # fmt: skip
     values = exchange(run)
     second = int(np.argsort(run.at("population", run.time[-1]))[-2])
-    found = np.abs(values[:, second] / values[:, run.dark])
+    balance = np.abs(values[:, second] / values[:, run.dark])
     rows = (int(np.abs(run.time - t).argmin()) for t in (5.0, 20.0, 50.0, 120.0))
-    ratios = [f"{found[row]:.2g} at {run.time[row]:g} ps" for row in rows]
-    within = float(np.mean((found[late] > 0.5) & (found[late] < 2)))
+    ratios = [f"{balance[row]:.2g} at {run.time[row]:g} ps" for row in rows]
+    within = float(np.mean((balance[late] > 0.5) & (balance[late] < 2)))
     yield Statement(
-        "|D_1^interv| n_1 ≈ |D_2^interv| n_2 for two valleys (the two most populated ones exchange most)",
+        "|D_1^interv| n_1 ≈ |D_2^interv| n_2 for two valleys (judged on the two most populated ones, which exchange most)",
         f"{run.valleys[second]} against {run.valleys[run.dark]}: ratio {', '.join(ratios)} (figure S1); "
         f"within a factor of 2 during {100 * within:.0f} % of the time",
-        "within a factor of 2 during 90 % of the time from 1 ps on", within > 0.9,
+        f"within a factor of 2 during 90 % of the time from {JUDGED_FROM:g} ps on", within > 0.9,
     )  # fmt: skip
 
 
 def _shape(data: PaperData) -> Iterator[Statement]:
-    run = data.cold
-    profiles = {t: shape_at_width(run, t) for t in (2.0, 20.0, 50.0, 120.0)}
+    profiles = {t: shape_at_width(data.cold, t) for t in SHAPE_TIMES}
     centre = {t: float(values[np.abs(u) < 0.3].mean()) for t, (u, values) in profiles.items()}
     tail = {t: float(values[(np.abs(u) > 1.5) & (np.abs(u) < 3)].mean()) for t, (u, values) in profiles.items()}
-    shown = ", ".join(f"{t:g} ps: {centre[t]:+.1e}/{tail[t]:+.1e}" for t in profiles)
-    text = f"η/N(0) of KK in the centre/tail (ps⁻¹): {shown}"
+    means = ", ".join(f"{t:g} ps: {centre[t]:+.1e}/{tail[t]:+.1e}" for t in SHAPE_TIMES)
+    text = f"mean η/N(0) of KK (ps⁻¹) at |x| < 0.3 w (centre)/at 1.5–3 w (tail): {means}"
     cases = (
         ("η of KK: negligible at 2 ps", text, "centre below 10 % of that at 20 ps", abs(centre[2.0]) < 0.1 * abs(centre[20.0])),
         ("η at 20 ps: from the centre to the tails", "as above", "centre < 0 < tail", centre[20.0] < 0 < tail[20.0]),
@@ -215,17 +213,17 @@ def _shape(data: PaperData) -> Iterator[Statement]:
 
 
 def _momentum(data: PaperData) -> Iterator[Statement]:
-    run = data.cold
-    x = run.place
+    run, x = data.cold, data.cold.x
+    first, second = WIGNER_TIMES
     threshold = float(run.wigner.need("threshold")[run.dark])
-    k, early = run.wigner_line(run.dark, 5.0)
+    k, early = run.wigner_line(run.dark, first)
     early = np.nan_to_num(early)
     reach = {}
     for name, chosen in (("above", np.abs(k) > threshold), ("below", np.abs(k) < threshold)):
         profile = early[:, chosen].sum(axis=1)
         reach[name] = float(np.sqrt((profile * x**2).sum() / profile.sum()))
     yield Statement(
-        "at 5 ps KK' above the threshold momentum lies further out than below",
+        f"at {first:g} ps KK' above the threshold momentum lies further out than below",
         f"rms |x| on y = 0: {reach['above']:.3f} µm above {threshold:.2f} nm⁻¹, {reach['below']:.3f} below", "above > below",
         reach["above"] > reach["below"],
     )  # fmt: skip
@@ -233,15 +231,16 @@ def _momentum(data: PaperData) -> Iterator[Statement]:
     peak = float(abs(k[spectrum.argmax()]))
     right = early[x > 0].sum(axis=0)
     excess = float(right[k > 0].sum() / right[k < 0].sum())
-    yield Statement("at 5 ps KK' has its peak at finite k", f"|k| = {peak:.2f} nm⁻¹", "above 0.1 nm⁻¹", peak > 0.1)
+    yield Statement(f"at {first:g} ps KK' has its peak at finite k", f"|k| = {peak:.2f} nm⁻¹", "above 0.1 nm⁻¹", peak > 0.1)
     yield Statement(
-        "at 5 ps more KK' with k > 0 at x > 0", f"{excess:.2f} times as many as with k < 0", "above 1.05", excess > 1.05
+        f"at {first:g} ps more KK' with k > 0 at x > 0", f"{excess:.2f} times as many as with k < 0", "above 1.05", excess > 1.05
     )
-    distance = float(run.at("energy_distance", 50.0)[run.dark])
-    k, late = run.wigner_line(run.dark, 50.0)
+    distance = float(run.at("energy_distance", second)[run.dark])
+    k, late = run.wigner_line(run.dark, second)
     spectrum = np.nan_to_num(late).sum(axis=0)
-    peak = float(np.abs(k[spectrum > 0.99 * spectrum.max()]).min())  # all momenta of an energy cell are alike
+    peak = float(np.abs(k[spectrum > 0.99 * spectrum.max()]).min())  # momenta of one energy cell have the same occupation
     yield Statement(
-        "at 50 ps KK' is quasi-thermal", f"{100 * distance:.1f} % of them with a wrong energy, peak at |k| = {peak:.2f} nm⁻¹",
+        f"at {second:g} ps KK' is quasi-thermal",
+        f"{100 * distance:.1f} % of them would have to change energy for a Boltzmann distribution, peak at |k| = {peak:.2f} nm⁻¹",
         "below 10 %, peak at k = 0", distance < 0.1 and peak < 0.1,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Picture of a sensitivity analysis: how much each uncertain number moves D of the bright valley, against time."""
+"""Picture of a sensitivity analysis: change of D of the bright valley by each uncertain number, against time."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from hpcwigner.observables.curves import JUDGED_FROM
 from hpcwigner.plotting import style
 
 Array = NDArray[np.float64]
 
 
 def plot_sensitivity(path: Path, time: Array, base: Array, changes: Mapping[str, Array], title: str, most: int = 15) -> Path:
-    """Draws D(t) above, and below the change of D per +10 % of the `most` effective parameters, relative to the largest |D|.
+    """Writes a picture of D(t) and of the change of D per +10 % of the `most` effective parameters; returns `path`.
 
-    `base` and each of `changes` are D of one valley [cm²/s], shape (time,).
+    `base` is D of one valley, `changes` its change by parameter [cm²/s], shape (time,). Raises InputError.
     """
     plt = style.pyplot()
-    late = time >= 1
+    late = time >= JUDGED_FROM
     scale = np.nanmax(np.abs(base[late]))
     ranked = sorted(changes, key=lambda name: -float(np.nanmax(np.abs(changes[name][late]))))[:most]
     figure, (above, below) = plt.subplots(

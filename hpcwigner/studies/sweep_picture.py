@@ -1,4 +1,4 @@
-"""Picture of a sweep: D_v at some times and the window of negative D_v against the first of its parameters."""
+"""Picture of a sweep: D_v at some times and the window of negative D_v against the first parameter."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from hpcwigner.studies.sweep_file import Parameter, SweepSummary
 Array = NDArray[np.float64]
 
 MOST_ROWS = 6
+"""Combinations of the other parameters that are drawn."""
 LOGARITHMIC_FROM = 8.0
 """Ratio of the largest to the smallest value of a parameter from which its axis is logarithmic."""
 LINEAR_BELOW = 1.0
-"""[cm²/s] D_v is drawn on a linear scale around zero and on logarithmic ones beyond."""
+"""D_v is drawn on a linear scale up to this magnitude [cm²/s], on a logarithmic one beyond."""
 
 
 def plot_sweep(summary: SweepSummary, bright: str, paths: Sequence[Path], name: str) -> None:
-    """Puts a picture in the place of each of `paths`: a row for each choice of the other parameters. Raises InputError."""
+    """Writes the picture to each of `paths`: a row for each combination of the other parameters. Raises InputError."""
     style.pyplot()
     groups = _groups(summary)
     rows, columns = min(len(groups), MOST_ROWS), len(summary.valleys) + 1
@@ -43,13 +44,13 @@ def plot_sweep(summary: SweepSummary, bright: str, paths: Sequence[Path], name: 
     handles, labels = axes[0, 0].get_legend_handles_labels()
     if handles:
         figure.legend(handles, labels, title="$D_v$ at", loc="outside right center", frameon=False)
-    left_out = f"   (the first {rows} of {len(groups)} choices of the other parameters)" if rows < len(groups) else ""
+    left_out = f"   (the first {rows} of {len(groups)} combinations of the other parameters)" if rows < len(groups) else ""
     figure.suptitle(name + left_out)
     style.save(figure, *paths)
 
 
 def _groups(summary: SweepSummary) -> dict[str, NDArray[np.intp]]:
-    """Points by the values of all parameters but the first; of a sweep in which those only follow the first, one group."""
+    """Numbers of the points by the values of all parameters but the first; one group if each value of that occurs once."""
     first, others = summary.parameters[0], summary.parameters[1:]
     names = ["" for _ in summary.directories]
     if len(set(first.values)) < len(first.values):
@@ -101,7 +102,7 @@ def _values(axis: Any, x: Array, summary: SweepSummary, chosen: NDArray[np.intp]
 
 
 def _scale(axis: Any, values: Array) -> None:
-    """The same for all valleys."""
+    """Scale that fits `values` (of all valleys)."""
     from matplotlib import ticker
 
     if not np.isfinite(values).any():
@@ -116,23 +117,24 @@ def _scale(axis: Any, values: Array) -> None:
 
 
 def _windows(axis: Any, x: Array, summary: SweepSummary, chosen: NDArray[np.intp]) -> None:
-    """Bands in which D_v is negative, with the time of its minimum; an arrow where it still is when the run ends."""
+    """Windows of negative D_v and the times of the minima; an arrow where a window is open at the end of the run."""
     from matplotlib.transforms import ScaledTranslation
 
     order = chosen[np.argsort(x)]
     x = np.sort(x)
     for v, valley in enumerate(summary.valleys):
         start, end, dip = (summary.features[name][order, v] for name in ("window_start", "window_end", "diffusion_minimum_time"))
-        there = np.isfinite(start)
-        if not there.any():
+        exists = np.isfinite(start)
+        if not exists.any():
             continue
-        colour, still = style.COLOURS[v % len(style.COLOURS)], summary.window_open[order, v]
+        colour, is_open = style.COLOURS[v % len(style.COLOURS)], summary.window_open[order, v]
         if not isinstance(summary.parameters[0].values, tuple):
-            axis.fill_between(x, start, end, where=there, color=colour, alpha=0.18, lw=0)
+            axis.fill_between(x, start, end, where=exists, color=colour, alpha=0.18, lw=0)
         beside = axis.transData + ScaledTranslation(2 * v / 72, 0, axis.figure.dpi_scale_trans)  # valleys side by side
-        axis.vlines(x[there], start[there], end[there], color=colour, lw=1.6, label=valley, transform=beside)
-        inside = (start < dip) & (dip < end)  # the smallest D_v may be in a shorter stretch
-        for marks, where, marker in ((start, there, "_"), (end, there & ~still, "_"), (end, still, "^"), (dip, inside, "o")):
+        axis.vlines(x[exists], start[exists], end[exists], color=colour, lw=1.6, label=valley, transform=beside)
+        inside = (start < dip) & (dip < end)  # the smallest D_v may be in a shorter window
+        marked = ((start, exists, "_"), (end, exists & ~is_open, "_"), (end, is_open, "^"), (dip, inside, "o"))
+        for marks, where, marker in marked:
             size = 4 if marker == "o" else 8
             axis.plot(x[where], marks[where], color=colour, ls="none", marker=marker, ms=size, mew=1.6, transform=beside)
     handles, _ = axis.get_legend_handles_labels()

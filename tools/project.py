@@ -1,0 +1,23 @@
+"""The environment of the Python tools: `project.enter()` stands before the imports of all libraries."""
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def enter() -> None:
+    """Prepare to import the package beside this folder, on one thread per rank.
+
+    A Python without the libraries hands over to the project's own, which tools/environment sets up where it is missing.
+    """
+    own = Path(os.environ.get("HPCWIGNER_VENV", ROOT / ".venv"))
+    complete = all(importlib.util.find_spec(name) for name in ("numba", "petsc4py"))
+    if not complete and Path(sys.prefix).resolve() != own.resolve():
+        script = '. "$0"; exec "$python" "$@"'
+        os.execvp("bash", ["bash", "-c", script, str(ROOT / "tools/environment"), *sys.argv])
+    sys.path.insert(1, str(ROOT))  # after the folder of the tool
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS", "H5PY_ALWAYS_USE_MPI"):
+        os.environ.setdefault(variable, "1")
