@@ -59,9 +59,9 @@ def test_ghost_cells_of_densities(shape, boundary, folded):
     halo = Halo(decomposition, (2,))
     state = np.zeros(drift.decomposition.local_shape)
     for _ in range(2):
-        drift.halo.start(state)
+        drift.drift._halo.start(state)
         halo.start(mine)
-        drift.halo.finish()
+        drift.drift._halo.finish()
         halo.finish()
         for axis in range(dimensions):
             own = (decomposition.x, decomposition.y)[axis]
@@ -76,7 +76,7 @@ def test_ghost_cells_of_densities(shape, boundary, folded):
 
 
 def test_halos_free_their_requests():
-    halo = drift_on((23, 14), "periodic", COMM)[0].halo
+    halo = drift_on((23, 14), "periodic", COMM)[0].drift._halo
     requests = list(halo._requests)
     assert len(requests) == 2 * len(halo.remote) >= min(COMM.size - 1, 1)
     halo.free()
