@@ -6,14 +6,20 @@ import h5py
 import numpy as np
 import pytest
 from mpi4py import MPI
-from test_drift import drift_on
+from test_drift import drift_on, rate
 
+from hpcwigner.exciton.phonons import ValleyState
+from hpcwigner.exciton.wavefunctions import ExponentialState
+from hpcwigner.momentum.angles import Angles
+from hpcwigner.momentum.cells import EnergyCells
 from hpcwigner.observables.registry import Observable
 from hpcwigner.runtime.kernels import HALO
 from hpcwigner.runtime.parallel import NodeShared
 from hpcwigner.space.grid import Decomposition, SpaceGrid
 from hpcwigner.space.halo import Halo
 from hpcwigner.storage.files import OutputFile
+from hpcwigner.terms.equation import WignerEquation
+from hpcwigner.terms.term import DensityTerm, State
 
 COMM = MPI.COMM_WORLD
 pytestmark = pytest.mark.mpi
@@ -28,17 +34,14 @@ def shared_path(tmp_path):
 @pytest.mark.parametrize("shape", [(17, 1), (109, 1), (23, 14), (12, 31)])
 def test_drift_does_not_depend_on_the_decomposition(shape, boundary):
     """Bitwise, on grids that do not divide evenly, against the whole grid on one rank."""
-    serial, _, _ = drift_on(shape, boundary, MPI.COMM_SELF)
-    parallel, _, _ = drift_on(shape, boundary, COMM)
-    whole = np.random.default_rng(11).random(serial.decomposition.local_shape)
-    expected = np.empty_like(whole)
-    serial.apply(whole, expected)
-    mine = np.ascontiguousarray(parallel.decomposition.local(whole))
-    found = np.empty_like(mine)
+    serial, alone = drift_on(shape, boundary, MPI.COMM_SELF)
+    parallel, decomposition = drift_on(shape, boundary, COMM)
+    whole = np.random.default_rng(11).random(alone.local_shape)
+    expected = rate(serial, whole)
+    mine = np.ascontiguousarray(decomposition.local(whole))
     for _ in range(2):  # persistent requests: the second exchange must be as good as the first
-        found[...] = np.nan
-        parallel.apply(mine, found)
-        assert np.array_equal(found, parallel.decomposition.local(expected))
+        assert np.array_equal(rate(parallel, mine), decomposition.local(expected))
+    parallel.free()
 
 
 PADDING = {"periodic": "wrap", "reflecting": "symmetric", "open": "edge"}
@@ -50,18 +53,19 @@ PADDING = {"periodic": "wrap", "reflecting": "symmetric", "open": "edge"}
 @pytest.mark.parametrize("shape", [(17, 1), (23, 14)])
 def test_ghost_cells_of_densities(shape, boundary, folded):
     """Between ranks and at the ends, for (x, y, valley), while the ghost cells of a state are under way."""
-    drift, _, _ = drift_on(shape, boundary, COMM)
+    drift, distributed = drift_on(shape, boundary, COMM)
+    moving = drift._halo
     dimensions = 1 if shape[1] == 1 else 2
     grid = SpaceGrid(dimensions, 10.0, shape, boundary, folded)
-    decomposition = Decomposition(grid, COMM, drift.decomposition.per_point)
+    decomposition = Decomposition(grid, COMM, distributed.per_point)
     densities = np.random.default_rng(3).random((*shape, 2))
     mine = np.ascontiguousarray(decomposition.local(densities))
     halo = Halo(decomposition, (2,))
-    state = np.zeros(drift.decomposition.local_shape)
+    state = np.zeros(distributed.local_shape)
     for _ in range(2):
-        drift.halo.start(state)
+        moving.start(state)
         halo.start(mine)
-        drift.halo.finish()
+        moving.finish()
         halo.finish()
         for axis in range(dimensions):
             own = (decomposition.x, decomposition.y)[axis]
@@ -73,26 +77,77 @@ def test_ghost_cells_of_densities(shape, boundary, folded):
                 where = (slice(begin, begin + HALO), across) if axis == 0 else (across, slice(begin, begin + HALO))
                 assert np.array_equal(halo.ghosts[axis][side], padded[where])
     halo.free()
+    drift.free()
 
 
-def test_halos_free_their_requests():
-    halo = drift_on((23, 14), "periodic", COMM)[0].halo
-    requests = list(halo._requests)
-    assert len(requests) == 2 * len(halo.remote) >= min(COMM.size - 1, 1)
-    halo.free()
-    halo.free()
+class Watch(DensityTerm):
+    """Keeps the densities that a term of this kind is given."""
+
+    name = part = "watch"
+
+    def __init__(self, cells):
+        self.cells, self.seen = cells, np.empty(0)
+
+    def add(self, time, state, out):
+        self.seen = state.densities.copy()
+
+    def entry(self, time, moments):
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize("folded", [False, True], ids=["whole", "folded"])
+@pytest.mark.parametrize("boundary", list(PADDING))
+@pytest.mark.parametrize("shape", [(17, 1), (23, 14)])
+def test_terms_see_the_densities_around_their_points(shape, boundary, folded):
+    """Sums of u over the angles and cells of a valley; corners, which no stencil reads, are NaN."""
+    dimensions = 1 if shape[1] == 1 else 2
+    grid, angles = SpaceGrid(dimensions, 10.0, shape, boundary, folded), Angles(8, half=dimensions == 1)
+    valley = ValleyState("K", 0.0, 1, 0.5, 0.5, 0.5, ExponentialState(1.0))
+    cells = EnergyCells((valley, valley), (1, 2), (1.0, 2.0))
+    decomposition = Decomposition(grid, COMM, (angles.count, cells.size))
+    term = Watch(cells)
+    equation = WignerEquation(decomposition, angles, [term])
+    whole = np.random.default_rng(5).random((*shape, angles.count, cells.size))
+    u = np.ascontiguousarray(decomposition.local(whole)).reshape(equation.shape)
+    fields = np.zeros((len(u), 0))
+    equation.explicit(0.0, State(u, fields), State(np.empty_like(u), fields))
+    modes = [PADDING[grid.wall(side)] for side in (0, 1)]
+    neighbours, corner = [], []
+    for axis, own in ((0, decomposition.x), (1, decomposition.y)):
+        places, reach = np.arange(shape[axis]), HALO if axis < dimensions else 0
+        below, above = np.pad(places, (reach, 0), modes[0])[:reach], np.pad(places, (0, reach), modes[1])[shape[axis] :]
+        neighbours.append(np.concatenate((below, places, above))[own.start : own.stop + 2 * reach])
+        size = own.stop - own.start
+        corner.append((np.arange(size + 2 * reach) < reach) | (np.arange(size + 2 * reach) >= reach + size))
+    over_angles = whole.sum(axis=2)
+    densities = np.stack((over_angles[..., 0], over_angles[..., 1:].sum(axis=-1)), axis=-1)
+    expected = densities[np.ix_(*neighbours)]
+    expected[np.logical_and.outer(*corner)] = np.nan
+    assert term.seen == pytest.approx(expected, rel=1e-13, nan_ok=True)
+    equation.free()
+
+
+def test_drift_frees_the_requests_of_its_halo():
+    drift, _ = drift_on((23, 14), "periodic", COMM)
+    requests = list(drift._halo._requests)
+    assert len(requests) == 2 * len(drift._halo.remote) >= min(COMM.size - 1, 1)
+    drift.free()
+    drift.free()
     assert all(request == MPI.REQUEST_NULL for request in requests)
 
 
 def test_blocks_cover_the_grid_once():
-    parallel, _, _ = drift_on((29, 15), "periodic", COMM)
+    decomposition = Decomposition(SpaceGrid(2, 10.0, (29, 15), "periodic"), COMM, (8, 3))
+    equation = WignerEquation(decomposition, Angles(8, half=False), [])
     covered = np.zeros((29, 15))
-    covered[parallel.decomposition.x, parallel.decomposition.y] = 1
+    covered[decomposition.x, decomposition.y] = 1
     assert np.array_equal(COMM.allreduce(covered), np.ones((29, 15)))
-    vector = parallel.decomposition.create_vector()
-    view = parallel.decomposition.view(vector)
-    view[...] = 1.0 + COMM.rank
-    assert vector.sum() == pytest.approx(COMM.allreduce(view.size * (1.0 + COMM.rank)))
+    vector = equation.create_vector()
+    u = equation.view(vector).u
+    u[...] = 1.0 + COMM.rank
+    assert vector.size == COMM.allreduce(u.size) == equation.unknowns
+    assert vector.sum() == pytest.approx(COMM.allreduce(u.size * (1.0 + COMM.rank)))
+    vector.destroy()
 
 
 def test_shared_arrays_are_filled_by_all_and_seen_by_all():
