@@ -1,4 +1,4 @@
-"""The verb `verify`: what follows from a material file, beside what is known from elsewhere."""
+"""The verb `verify`: what follows from a material file, beside measured or computed values from the literature."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def report(material: Material) -> str:
     return "\n\n".join(sections)
 
 
-def _beside(found: float, known: Sourced | None, unit: str, scale: float = 1.0) -> str:
-    text = f"{found:.4g} {unit}"
+def _beside(value: float, known: Sourced | None, unit: str, scale: float = 1.0) -> str:
+    text = f"{value:.4g} {unit}"
     return text if known is None else f"{text} ({known.confidence} {known.value * scale:.4g} {unit}, {known.source})"
 
 
