@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
@@ -185,20 +184,8 @@ def _verified(store: CheckpointStore, path: Path) -> tuple[Resumption, Array, Ar
     header, u, auxiliary = store.load(path)
     sources: dict[str, Source] = {}
     store.on_first(lambda: sources.update(find_rows(path, header)))
-    if not header.history:
-        header = dataclasses.replace(header, history=store.on_first(lambda: _old_history(path)))
     archived = store.on_first(lambda: path.parent == store.directory and all(s.archived for s in sources.values()))
     return Resumption(path, header, sources, header.outputs if archived else None), u, auxiliary
-
-
-def _old_history(checkpoint: Path) -> tuple[dict[str, Any], ...]:
-    """History of a checkpoint of format 1, which keeps a copy of series.h5: one start, as its attributes tell."""
-    copy = checkpoint / "series.h5"
-    if not copy.exists():
-        return ()
-    with h5py.File(copy, "r") as file:
-        known = {key: file.attrs[key] for key in provenance.KEPT}
-    return ({"time": "", "first_step": 0, **known, "ranks": int(known["ranks"]), "changes": {}},)
 
 
 def set_unknown_aside(resumption: Resumption, directory: Path, comm: MPI.Intracomm) -> None:

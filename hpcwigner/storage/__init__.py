@@ -1,4 +1,5 @@
-"""Files of a run: HDF5 written by all ranks together, readable as netCDF-4, with provenance.
+"""The files of a run: output files, checkpoints, and reading them back.
 
-What lives here: layout, attributes, parallel writing. What may not: how quantities are computed.
+All ranks write one file together (parallel HDF5), and what was written before a checkpoint is never lost. Nothing here knows
+physics: a quantity is a name, dimensions, a unit and a text.
 """

@@ -87,7 +87,7 @@ def describe_history(starts: Sequence[Mapping[str, Any]]) -> list[str]:
     for entry in starts:
         changed = "".join(f", {key} {before} → {after}" for key, (before, after) in entry["changes"].items())
         lines.append(
-            f"{entry['time'] or 'time unknown'} from step {entry['first_step']}: {entry['source']}, revision "
+            f"{entry['time']} from step {entry['first_step']}: {entry['source']}, revision "
             f"{entry['git_revision']}, {entry['ranks']} ranks on {entry['machine']}{changed}"
         )
     return lines
