@@ -1,9 +1,12 @@
-"""Small inputs, and a way to start the program on several ranks."""
+"""Small inputs, a way to start the program on several ranks, and a 1s state in closed form."""
 
+import dataclasses
 import os
 import subprocess
 import sys
 from pathlib import Path
+
+import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -46,3 +49,15 @@ def hpcwigner(*words: object, ranks: int = 1, cwd: Path = ROOT, timeout: int = 3
     # mpirun's own event library sometimes says this when ranks end while it still listens to them.
     found.stderr = "".join(line for line in found.stderr.splitlines(True) if not line.startswith("[warn] Epoll"))
     return found
+
+
+@dataclasses.dataclass(frozen=True)
+class ExponentialState:
+    """ψ(r) = √(2/πa²) exp(−r/a) with a = `radius` [nm], as a Wavefunction of the package."""
+
+    radius: float
+
+    def overlap(self, other, shift):
+        """(b²/aa') [1 + (κb/2)²]^(−3/2) with 2/b = 1/a + 1/a'."""
+        mean = 2 / (1 / self.radius + 1 / other.radius)
+        return mean**2 / (self.radius * other.radius) * (1 + (0.5 * mean * np.asarray(shift)) ** 2) ** -1.5

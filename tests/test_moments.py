@@ -4,14 +4,13 @@ import dataclasses
 
 import numpy as np
 import pytest
-from helpers import ROOT
+from helpers import ROOT, ExponentialState
 from hpcwigner.reference.choice import MomentProblem, NoLadderError, choose, deviation
 from hpcwigner.terms.pump import Pump
 from mpi4py import MPI
 
 from hpcwigner.exciton import materials
 from hpcwigner.exciton.valley import ExcitonValleys
-from hpcwigner.exciton.wavefunctions import ExponentialState
 from hpcwigner.observables.curves import negative_windows
 from hpcwigner.problem import builder, kinetics, loading
 from hpcwigner.reference import choice as ladder

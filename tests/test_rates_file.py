@@ -1,4 +1,4 @@
-"""Rates that leave as a file and come back, rates from elsewhere, and the cache."""
+"""Rates written to a file and read back, and files from elsewhere."""
 
 import dataclasses
 import shutil
@@ -46,11 +46,11 @@ def generators(rates, light_cone):
 
 def test_blocks_survive_the_file(path, built, equilibrium, light_cone):
     back = rates_file.read(path, equilibrium, 4, MPI.COMM_SELF)
-    for found, expected in zip(generators(back, light_cone), generators(built, light_cone), strict=True):
-        assert np.abs(found.blocks - expected.blocks).max() < 1e-13 * np.abs(expected.blocks).max()
-        assert np.abs(found.blocks[0].sum(axis=0) + found.loss).max() < 1e-13 * found.fastest_rate
-        assert found.valley_transfer == pytest.approx(expected.valley_transfer, abs=1e-12 * found.fastest_rate)
-        assert found.formation == pytest.approx(expected.formation, rel=1e-13)
+    for read_back, expected in zip(generators(back, light_cone), generators(built, light_cone), strict=True):
+        assert np.abs(read_back.blocks - expected.blocks).max() < 1e-13 * np.abs(expected.blocks).max()
+        assert np.abs(read_back.blocks[0].sum(axis=0) + read_back.loss).max() < 1e-13 * read_back.fastest_rate
+        assert read_back.valley_transfer == pytest.approx(expected.valley_transfer, abs=1e-12 * read_back.fastest_rate)
+        assert read_back.formation == pytest.approx(expected.formation, rel=1e-13)
 
 
 def test_columns_of_gamma_sum_to_zero_and_xarray_opens_it(path):
@@ -114,7 +114,7 @@ def test_what_breaks_the_physics_is_refused(path, equilibrium, damage, words):
     assert "\n" not in str(error.value)
 
 
-def test_small_errors_are_mended_exactly(path, equilibrium, light_cone):
+def test_small_errors_are_corrected_exactly(path, equilibrium, light_cone):
     """As rates in single precision have them: balance and number hold to rounding afterwards."""
     with h5py.File(path, "r+") as file:
         for name in ("gamma", "gamma_intervalley"):
@@ -202,8 +202,8 @@ def test_a_run_from_a_file_equals_the_run_from_the_material(tmp_path):
     assert again.returncode == 2
     assert "rates.h5" in again.stderr
     for words in ((), ("--set", "rates=rates.h5", "--output", tmp_path / "filed")):
-        found = hpcwigner(direct, *words, ranks=2)
-        assert found.returncode == 0, found.stderr
+        done = hpcwigner(direct, *words, ranks=2)
+        assert done.returncode == 0, done.stderr
     a, b = (read(tmp_path / name / "series.h5").data for name in ("direct", "filed"))
     late = a["time"] >= 0.5
     for name in ("population", "diffusion", "diffusion_interv"):

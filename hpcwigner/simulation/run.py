@@ -234,9 +234,7 @@ def undefined_scale(problem: Problem, reference: list[Budget]) -> Any:
     return problem.total * problem.cells.valley_sum(problem.equilibrium.population)
 
 
-def _load(
-    equation: WignerEquation, vector: Any, directory: Path, which: str, schedule: Schedule
-) -> restart.Resumption:
+def _load(equation: WignerEquation, vector: Any, directory: Path, which: str, schedule: Schedule) -> restart.Resumption:
     """Fills the state from the first good checkpoint. Raises InputError. Collective."""
     decomposition = equation.decomposition
     resumption, u, fields = restart.load(CheckpointStore(directory / CHECKPOINTS, decomposition, keep=1), directory, which)
