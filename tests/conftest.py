@@ -21,7 +21,9 @@ from hpcwigner.exciton.radiation import LightCone
 from hpcwigner.momentum.cells import EnergyCells
 from hpcwigner.momentum.equilibrium import Equilibrium
 from hpcwigner.momentum.rates import Rates
-from hpcwigner.terms.scattering import Scattering
+from hpcwigner.terms.generator import LocalGenerator
+from hpcwigner.terms.radiation import Radiation
+from hpcwigner.terms.scattering import ScatteringStage
 
 
 @pytest.fixture(scope="session")
@@ -49,9 +51,10 @@ def rates(request, couplings):
 
 
 @pytest.fixture(scope="session")
-def scattering(rates, light_cone):
-    """With radiative loss."""
-    return Scattering.build(rates, light_cone)
+def generator(rates, light_cone):
+    """Scattering with radiative loss."""
+    loss = Radiation(rates.equilibrium, light_cone).rate
+    return LocalGenerator(ScatteringStage.build(rates), loss, loss)
 
 
 def _finished(folder, **options):

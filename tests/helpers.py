@@ -1,4 +1,4 @@
-"""Small inputs, a way to start the program on several ranks, and a 1s state in closed form."""
+"""Small inputs, and a way to start the program on several ranks."""
 
 import dataclasses
 import os
@@ -7,6 +7,14 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from mpi4py import MPI
+
+from hpcwigner.exciton import materials
+from hpcwigner.problem import builder
+from hpcwigner.problem.config import Config, Momentum, Output, Time
+from hpcwigner.problem.config import Scattering as ScatteringInput
+from hpcwigner.problem.kinetics import Kinetics, exciton_valleys
+from hpcwigner.space.grid import SpaceGrid
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -49,6 +57,22 @@ def hpcwigner(*words: object, ranks: int = 1, cwd: Path = ROOT, timeout: int = 3
     # mpirun's own event library sometimes says this when ranks end while it still listens to them.
     found.stderr = "".join(line for line in found.stderr.splitlines(True) if not line.startswith("[warn] Epoll"))
     return found
+
+
+def problem_of(rates, light_cone, end=6.0, off_at=None, off=(), radiation=True):
+    """A problem with given rates (harmonics 0…4) in a slab; the processes in `off` end at `off_at` [ps]."""
+    material = materials.load("ws2_hbn")
+    config = Config(
+        material="ws2_hbn", temperature=rates.equilibrium.temperature, radiation=radiation, momentum=Momentum(angles=8),
+        scattering=ScatteringInput(**dict.fromkeys(off, off_at)), time=Time(end=end), output=Output(series_every=0.25),
+    )  # fmt: skip
+    kinetics = Kinetics(config, material, exciton_valleys(material), rates.equilibrium, light_cone, rates)
+    return builder.assemble(kinetics, SpaceGrid(1, 6000.0, (48, 1), "periodic"))
+
+
+def on_one_rank(problem):
+    """The equation of a problem."""
+    return problem.equation(MPI.COMM_SELF)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,7 +4,6 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-from helpers import hpcwigner
 
 from hpcwigner.problem import loading
 from hpcwigner.problem.config import Config
@@ -27,11 +26,3 @@ def test_message(tmp_path, case):
     top = ", ".join(sorted(field.name for field in dataclasses.fields(Config)))
     assert str(error.value).removeprefix(f"{path}: ") == message.strip().replace("{top}", top)
     assert str(error.value).startswith((f"{path}: ", "--set "))
-
-
-def test_a_message_is_one_line_and_the_exit_code_2(tmp_path):
-    path = tmp_path / "input.yaml"
-    path.write_text(MINIMAL + "pump: {spot_fwhm: 1}\n", encoding="utf-8")
-    run = hpcwigner("check", path, ranks=2)
-    assert (run.returncode, run.stdout) == (2, "")
-    assert run.stderr == f"hpcwigner: {path}: pump.spot_fwhm: found 1, expected a unit, such as '1 um'\n"

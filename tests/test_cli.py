@@ -1,15 +1,16 @@
 """The command line in processes of its own: exit codes, one clear line, nothing left behind, no hang."""
 
+import subprocess
+import sys
+
 import pytest
-from helpers import hpcwigner, small_input
+from helpers import ROOT, clean_environment, hpcwigner, small_input
+
+from hpcwigner.cli.main import VERBS, main
 
 BAD = {
     "missing file": (None, "no such file"),
-    "not YAML": ("a: [1,", "not valid YAML"),
-    "unknown key": ("material: ws2_hbn\ntemperature: 20 K\ntemprature: 3 K", "did you mean 'temperature'?"),
-    "wrong unit": ("material: ws2_hbn\ntemperature: 20 ps", "does not convert"),
     "bare number": ("material: ws2_hbn\ntemperature: 20", "expected a unit"),
-    "negative temperature": ("material: ws2_hbn\ntemperature: -20 K", "above 0"),
     "unknown material": ("material: ws3_hbn\ntemperature: 20 K", "did you mean 'ws2_hbn'?"),
     "cutoff too low": ("material: ws2_hbn\ntemperature: 300 K\nmomentum: {energy_max: 60 meV}", "Boltzmann weight"),
     "nothing forms": ("material: ws2_hbn\ntemperature: 20 K\nscattering: {intravalley: off, intervalley: off}", "nothing forms"),
@@ -17,36 +18,36 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("ranks", [1, 4])
 @pytest.mark.parametrize("case", BAD)
-def test_bad_input(tmp_path, case, ranks):
+def test_bad_input(tmp_path, case):
+    """One line for all ranks, whether the input, the material or the built problem is at fault."""
     text, expected = BAD[case]
     path = tmp_path / "bad.yaml"
     if text is not None:
         path.write_text(text + "\n")
     before = sorted(tmp_path.iterdir())
-    found = hpcwigner(path, "--output", tmp_path / "out", ranks=ranks, timeout=120)
-    assert found.returncode == 2, found.stderr
-    assert found.stderr.count("\n") == 1
-    assert found.stderr.startswith("hpcwigner: ")
-    assert expected in found.stderr
-    assert found.stdout == ""
+    ran = hpcwigner(path, "--output", tmp_path / "out", ranks=2, timeout=120)
+    assert ran.returncode == 2, ran.stderr
+    assert ran.stderr.count("\n") == 1
+    assert ran.stderr.startswith("hpcwigner: ")
+    assert expected in ran.stderr
+    assert ran.stdout == ""
     assert sorted(tmp_path.iterdir()) == before
 
 
 def test_more_ranks_than_cells_can_hold(tmp_path):
     path = small_input(tmp_path, space="{dimensions: 1, length: 6 um, cells: 10}")
-    found = hpcwigner(path, ranks=4)
-    assert (found.returncode, found.stderr.count("\n")) == (2, 1), found.stderr
-    assert "space.cells: found 10 cells on 4 ranks, expected at least 3 cells per rank" in found.stderr
+    ran = hpcwigner(path, ranks=4)
+    assert (ran.returncode, ran.stderr.count("\n")) == (2, 1), ran.stderr
+    assert "space.cells: found 10 cells on 4 ranks, expected at least 3 cells per rank" in ran.stderr
     assert not (tmp_path / "run").exists()
 
 
 def test_too_long_steps_are_refused(tmp_path):
     steps = "[{size: 10 fs, until: 0.75 ps}, {size: 50 fs, until: 2 ps}, {size: 250 fs}]"
-    found = hpcwigner(small_input(tmp_path, space="{cells: 300, length: 3 um}", steps=steps))
-    assert found.returncode == 2
-    assert "stability limit" in found.stderr
+    ran = hpcwigner(small_input(tmp_path, space="{cells: 300, length: 3 um}", steps=steps))
+    assert ran.returncode == 2
+    assert "stability limit" in ran.stderr
 
 
 @pytest.mark.parametrize(
@@ -61,10 +62,10 @@ def test_too_long_steps_are_refused(tmp_path):
     ],
 )
 def test_wrong_commands(words, expected):
-    found = hpcwigner(*words)
-    assert (found.returncode, found.stdout) == (2, "")
-    assert expected in found.stderr
-    assert found.stderr.count("\n") == 1
+    ran = hpcwigner(*words)
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert expected in ran.stderr
+    assert ran.stderr.count("\n") == 1
 
 
 def test_help_and_version():
@@ -74,18 +75,18 @@ def test_help_and_version():
 
 def test_doctor_finds_this_stack_healthy():
     for ranks in (1, 2):
-        found = hpcwigner("doctor", ranks=ranks)
-        assert found.returncode == 0, found.stdout + found.stderr
-        assert found.stdout.strip().endswith("all is well")
+        ran = hpcwigner("doctor", ranks=ranks)
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        assert ran.stdout.strip().endswith("all is well")
         for word in ("mpi4py", "petsc", "hdf5", "parallel", "GFLOP/s", "GB/s", "libmpi"):
-            assert word in found.stdout
+            assert word in ran.stdout
 
 
 def test_check_predicts(tmp_path):
-    found = hpcwigner("check", small_input(tmp_path), ranks=2)
-    assert found.returncode == 0, found.stderr
+    ran = hpcwigner("check", small_input(tmp_path), ranks=2)
+    assert ran.returncode == 0, ran.stderr
     for word in ("unknowns", "steps", "memory", "output", "2 ranks"):
-        assert word in found.stdout
+        assert word in ran.stdout
     assert not (tmp_path / "run").exists()
 
 
@@ -97,15 +98,44 @@ def test_an_error_on_one_rank_ends_all(tmp_path):
         "abort_all_ranks_on_exception(MPI.COMM_WORLD)\n"
         "if MPI.COMM_WORLD.rank == 1: raise RuntimeError('on purpose')\nMPI.COMM_WORLD.Barrier()\n"
     )
-    import subprocess
-    import sys
-
-    from helpers import ROOT, clean_environment
-
-    found = subprocess.run(
+    ran = subprocess.run(
         ["mpirun", "--quiet", "-n", "2", sys.executable, script],
         cwd=ROOT, env=clean_environment() | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=30, check=False,
     )  # fmt: skip
-    assert found.returncode != 0
-    assert "on purpose" in found.stderr
-    assert "rank 1" in found.stderr
+    assert ran.returncode != 0
+    assert "on purpose" in ran.stderr
+    assert "rank 1" in ran.stderr
+
+
+LOADED = """
+import sys
+from mpi4py import MPI
+from hpcwigner.__main__ import run
+sys.argv = ["hpcwigner", *sys.argv[1:]]
+code = run()
+words = {"hpcwigner.plotting", "hpcwigner.studies", "matplotlib", "plotly", "jinja2", "pydantic", "pint"} & sys.modules.keys()
+for rank in range(MPI.COMM_WORLD.size):
+    MPI.COMM_WORLD.Barrier()
+    if rank == MPI.COMM_WORLD.rank:
+        print("LOADED", code, *sorted(words), flush=True)
+"""
+
+
+def test_a_run_loads_what_it_uses(tmp_path):
+    """Nothing that draws; what reads the input on one rank only."""
+    (tmp_path / "loaded.py").write_text(LOADED, encoding="utf-8")
+    words = ["mpirun", "--quiet", "-n", "2", sys.executable, tmp_path / "loaded.py", "run", small_input(tmp_path)]
+    environment = clean_environment() | {"PYTHONPATH": str(ROOT)}
+    ran = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    lines = [line.split() for line in ran.stdout.splitlines() if line.startswith("LOADED")]
+    assert lines == [["LOADED", "0", "pint", "pydantic"], ["LOADED", "0"]], ran.stdout + ran.stderr
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help(verb, monkeypatch, capsys):
+    """Only the verb that is called is imported: each is called here."""
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # main sets it
+    assert main([verb, "--help"]) == 0
+    shown = capsys.readouterr()
+    assert shown.out.startswith(f"usage: python -m hpcwigner {verb}")
+    assert "%" not in shown.out + shown.err

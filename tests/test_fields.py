@@ -40,20 +40,20 @@ def test_moments_of_a_gaussian(place, rates):
     assert found.first == pytest.approx(0.5 * w2 / 1e4 * p, rel=1e-9)
 
 
-def test_shape_variation_integrates_to_zero_and_cancels_between_valleys(place, rates, scattering):
+def test_shape_variation_integrates_to_zero_and_cancels_between_valleys(place, rates, generator):
     grid, decomposition, angles = place
     rng = np.random.default_rng(5)
     u = state(grid, angles, rates.equilibrium, 2e5) * rng.random((grid.shape[0] * grid.shape[1], 1, rates.cells.size))
     directions = Directions(angles)(u)
     moments = SpatialMomentSums(decomposition)(directions)
-    fields = LocalState(directions, decomposition, scattering, moments)
+    fields = LocalState(directions, decomposition, generator, moments)
     for v in range(3):
         assert abs(fields.shape_variation[v].sum()) < 1e-12 * np.abs(fields.shape_variation[v]).sum()
-    growth = scattering.valley_transfer @ moments.zeroth / rates.cells.valley_sum(moments.zeroth)
+    growth = generator.valley_transfer @ moments.zeroth / rates.cells.valley_sum(moments.zeroth)
     full = fields.shape_variation + growth[:, None, None] * fields.density
     assert np.abs(full.sum(axis=0)).max() < 1e-12 * np.abs(full).max()
     assert fields.density.sum() * grid.cell_measure == pytest.approx(moments.zeroth.sum())
-    assert fields.pl.sum() * grid.cell_measure == pytest.approx(scattering.loss @ moments.zeroth)
+    assert fields.pl.sum() * grid.cell_measure == pytest.approx(generator.loss @ moments.zeroth)
 
 
 def test_wigner_cut_of_a_boltzmann_state(place, rates):

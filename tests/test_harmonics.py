@@ -23,8 +23,8 @@ def test_forward_is_the_full_matrix(angles):
     expected = np.einsum("mk,pkc->mpc", angles.to_harmonics, state)
     transform.forward(state, slots, 1)
     assert slots[:, :, 1] == pytest.approx(expected, rel=0, abs=1e-13)
-    transform.forward(state, slots, 1, factor=2.0, minus=2)
-    assert slots[:, :, 1] == pytest.approx(2 * expected - before[:, :, 2], rel=0, abs=1e-13)
+    transform.forward(state, slots, 1, factor=2.0, add=True)
+    assert slots[:, :, 1] == pytest.approx(3 * expected, rel=0, abs=1e-13)
     assert np.array_equal(slots[:, :, ::2], before[:, :, ::2])
 
 

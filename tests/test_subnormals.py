@@ -5,10 +5,11 @@ import platform
 
 import numpy as np
 import pytest
+from helpers import problem_of
 from mpi4py import MPI
-from test_moments import problem_of
 
-from hpcwigner.integrators.petsc import Schedule, integrate
+from hpcwigner.integrators.petsc import integrate
+from hpcwigner.integrators.schedule import Schedule
 from hpcwigner.runtime.subnormals import flushed
 
 pytestmark = pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="only x86 has this register")
@@ -34,13 +35,15 @@ def test_only_within_and_put_back():
 @pytest.mark.parametrize("rates", [20.0], indirect=True)
 def test_time_advances_without_them(rates, light_cone):
     """From a source of 1e-303 come values that a double holds in full, and zeros."""
-    faint = dataclasses.replace(problem_of(rates, light_cone, end=2.0), amplitude=1e-303)
+    moments = problem_of(rates, light_cone, end=2.0).moments
+    faint = dataclasses.replace(moments, sources=[dataclasses.replace(moments.sources[0], amplitude=1e-303)])
     plan = faint.plan((0.75, 25), (2.0, 4))
     system = faint.system
     vector = system.create_vector()
-    schedule = Schedule(plan, faint.pump, faint.amplitude)
-    integrate("etd2", system, faint.scatterings, schedule, MPI.COMM_SELF, lambda *_: None, vector)
-    state = np.abs(system.view(vector))
+    schedule = Schedule(plan, faint.sources)
+    generators = [[generator] for generator in faint.generators]
+    integrate("etd2", system, generators, schedule, MPI.COMM_SELF, lambda *_: None, vector)
+    state = np.abs(system.view(vector).u)
     assert state.max() > 0
     assert state[state > 0].min() >= np.finfo(float).tiny
     vector.destroy()

@@ -281,7 +281,7 @@ def test_all_points_are_judged_before_the_first_one_runs(tmp_path):
     [
         (["--point", "2"], "--point 2: found a sweep of 2 points, expected a number from 0 to 1"),
         (["--point", "-1"], "--point -1: found a sweep of 2 points"),
-        (["--restart"], "--restart latest: found an input with a sweep, which goes on by itself"),
+        (["--restart"], "--restart latest: found an input with a sweep, which continues without it"),
     ],
 )
 def test_wrong_ways_to_run_a_sweep(tmp_path, words, expected):

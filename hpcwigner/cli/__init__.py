@@ -1,1 +1,1 @@
-"""The command line."""
+"""The command line: one module for each verb, with `add` for its arguments and `call` for what it does."""

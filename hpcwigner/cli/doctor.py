@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import os
 import re
@@ -15,6 +16,8 @@ import numpy as np
 from mpi4py import MPI
 
 import hpcwigner
+from hpcwigner.cli import common
+from hpcwigner.cli.common import Exit
 from hpcwigner.runtime.compile import warm_up
 from hpcwigner.storage.provenance import library_versions
 
@@ -81,6 +84,17 @@ def _where(affected: list[int], size: int) -> str:
         return ""
     shown = ", ".join(map(str, affected[:8])) + (", …" if len(affected) > 8 else "")
     return f" (rank{'s' if len(affected) > 1 else ''} {shown} of {size})"
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """No arguments."""
+
+
+def call(_options: argparse.Namespace, comm: MPI.Intracomm) -> Exit:
+    """Print the report. Collective."""
+    text, healthy = examine(comm)
+    common.print_text(text, comm)
+    return Exit.DONE if healthy else Exit.ERROR
 
 
 def examine(comm: MPI.Intracomm) -> tuple[str, bool]:

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcwigner.observables.curves import negative_windows
-from hpcwigner.observables.phases import Phases, Thermalisation
 from hpcwigner.runtime.errors import InputError
-from hpcwigner.storage.provenance import describe_history
 
 Array = NDArray[np.float64]
 
@@ -67,30 +63,3 @@ def last_time(path: Path) -> float:
             return float(file["time"][-1:].max(initial=-np.inf))
     except (OSError, KeyError):  # not there, or left in pieces by a killed run
         return -np.inf
-
-
-def describe(directory: Path) -> str:
-    """Where a run directory comes from, and its last numbers."""
-    series = read(directory / "series.h5")
-    times = series.data["time"]
-    lines = [f"{key:<14}{series.attributes.get(key, '?')}" for key in ("source", "git_revision", "libraries", "machine", "ranks")]
-    lines += [f"{'start':<14}{line}" for line in describe_history(json.loads(series.attributes.get("history", "[]")))]
-    if not len(times):
-        return "\n".join([*lines, "nothing written yet"])
-    lines.append(f"{'time':<14}0 … {times[-1]:g} ps in {len(times)} outputs")
-    for i, valley in enumerate(series.valleys):
-        n, w, d = (series.need(name)[-1, i] for name in ("population", "width_squared", "diffusion"))
-        lines.append(f"{valley:<14}n = {n:.6g}, w² = {w:.6g} µm², D = {d:.6g} cm²/s")
-        windows = ", ".join(f"{a:.4g}…{b:.4g} ps" for a, b in negative_windows(times, series.data["diffusion"][:, i]))
-        lines.append(f"{'':<14}D < 0: {windows or 'never'} (from 1 ps on)")
-    phases = Phases.from_diffusion(times, series.data["diffusion"])
-    lines.append(f"{'phases':<14}D_v rise until {_at(phases.rise_end)}; alike within 10 % from: {_at(phases.alike_from)}")
-    if set(series.data) >= Thermalisation.NEEDS:
-        thermal = Thermalisation.from_series(series.data)
-        energy, momentum, valley = map(_at, dataclasses.astuple(thermal))
-        lines.append(f"{'thermalised':<14}within 5 % from: energies {energy}, directions {momentum}, valleys {valley}")
-    return "\n".join(lines)
-
-
-def _at(time: float) -> str:
-    return f"{time:g} ps" if np.isfinite(time) else "not reached"

@@ -1,4 +1,4 @@
-"""A parameter study: the runs of a sweep one after the other, or its moment equations dealt out over the ranks."""
+"""A parameter study: full runs one after the other, or moment equations shared out among the ranks."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from hpcwigner.runtime.parallel import on_first_rank
 from hpcwigner.simulation.checkpoints import CHECKPOINTS
 from hpcwigner.simulation.control import Control, Job, Request
 from hpcwigner.simulation.ensure import ensure, put_aside, reaches, require_same_input, state
-from hpcwigner.simulation.moments_run import MOMENTS, moments_run
 from hpcwigner.simulation.progress import LOG, start_logging
 from hpcwigner.simulation.run import lock_directory
 from hpcwigner.storage.files import write_whole
+from hpcwigner.studies.moments_run import MOMENTS, moments_run
 from hpcwigner.studies.sweep_report import INPUT, collect
 
 Solved = dict[str, tuple[Material, ExcitonValleys]]
-"""Materials with their 1s states, by the name an input gives them."""
+"""Materials with their 1s states, by `material` of the input."""
 
 
 def sweep(config: Config, comm: MPI.Intracomm, quiet: bool = False, number: int | None = None) -> str | None:
-    """Runs what is missing of the sweep, or of point `number` alone, and sums it up in the sweep's directory.
+    """Reuses, resumes or starts the points of a sweep, or point `number` alone, and writes the summary.
 
-    Every point is validated, and every directory looked into, before the first one starts. A point that fails does not keep
-    the others from running. Returns the table of the whole sweep, '' for one point, None when it was stopped. Raises
-    schema.InputError, and parallel.RunError when points have failed, on all ranks. Collective.
+    Every point and its directory are checked before the first one starts. A point that fails does not stop the others.
+    Returns the table of the whole sweep, '' for one point, None when stopped on request. Raises InputError, and RunError when
+    points have failed, on all ranks. Collective.
     """
     points = on_first_rank(comm, lambda: loading.points(config))
     chosen = points if number is None else [points[number]]
@@ -64,7 +64,7 @@ def sweep(config: Config, comm: MPI.Intracomm, quiet: bool = False, number: int 
 
 
 class _Work:
-    """Does points until all are done or a stop is asked for."""
+    """Runs points until all are done or a stop is requested."""
 
     def __init__(self, config: Config, comm: MPI.Intracomm, quiet: bool, count: int) -> None:
         self.comm, self.quiet, self.count = comm, quiet, count
@@ -90,7 +90,7 @@ class _Work:
                 return
 
     def by_moments(self, points: Sequence[Point], solved: Solved) -> None:
-        """Moment equations: as many points at a time as there are ranks. Collective."""
+        """Moment equations, as many points at a time as there are ranks. Collective."""
         for first in range(0, len(points), self.comm.size):
             if self._asked_to_stop():
                 return
@@ -99,7 +99,7 @@ class _Work:
             if self.comm.rank < len(now):
                 config = now[self.comm.rank].config
                 try:
-                    if (Path(config.output.directory) / MOMENTS).exists():  # of an earlier end
+                    if (Path(config.output.directory) / MOMENTS).exists():  # for an earlier time.end
                         put_aside(Path(config.output.directory))
                     moments_run(config, *solved[config.material])
                 except InputError as error:
@@ -124,13 +124,13 @@ class _Work:
 
 
 def _prepare(config: Config, points: Sequence[Point], chosen: Sequence[Point], ranks: int) -> tuple[list[Point], Solved]:
-    """Refuses what could not run, writes down what the sweep is, and returns the points that are not finished (rank 0)."""
+    """Validates the points, writes the sweep's input, returns the points that are not finished (rank 0). Raises InputError."""
     solved = validate(points, 1 if _by_moments(config) else ranks)
     states = {point.number: _finished(point, _by_moments(config)) for point in chosen}
     directory, text = Path(config.output.directory), to_yaml(config)
     known = directory / INPUT
     if not known.exists() or known.read_text(encoding="utf-8") != text:
-        for point in points:  # another sweep in this directory would lose its description
+        for point in points:  # refuses to overwrite the input of another sweep
             _finished(point, _by_moments(config))
         lock_directory(directory).close()
         write_whole(known, text)
@@ -143,7 +143,7 @@ def _by_moments(config: Config) -> bool:
 
 
 def _finished(point: Point, by_moments: bool) -> bool:
-    """Whether its directory holds the whole point. Raises InputError when it holds something else."""
+    """Whether a point's directory holds its finished results. Raises InputError when it holds those of another input."""
     directory = Path(point.config.output.directory)
     full, moments = ((directory / name).exists() for name in ("series.h5", MOMENTS))
     if by_moments and (full or (directory / CHECKPOINTS).exists()):
@@ -160,9 +160,9 @@ def _finished(point: Point, by_moments: bool) -> bool:
 
 
 def validate(points: Sequence[Point], ranks: int) -> Solved:
-    """Refuses what can be without computing rates: materials, energy cutoffs, grids, observables. Raises InputError.
+    """Checks materials, energy cutoffs, grids and observables, all that needs no rates. Raises InputError.
 
-    Returns the materials.
+    Returns the materials with their 1s states.
     """
     solved: Solved = {}
     for point in points:

@@ -59,9 +59,9 @@ def test_ghost_cells_of_densities(shape, boundary, folded):
     halo = Halo(decomposition, (2,))
     state = np.zeros(drift.decomposition.local_shape)
     for _ in range(2):
-        drift.halo.start(state)
+        drift.drift._halo.start(state)
         halo.start(mine)
-        drift.halo.finish()
+        drift.drift._halo.finish()
         halo.finish()
         for axis in range(dimensions):
             own = (decomposition.x, decomposition.y)[axis]
@@ -76,7 +76,7 @@ def test_ghost_cells_of_densities(shape, boundary, folded):
 
 
 def test_halos_free_their_requests():
-    halo = drift_on((23, 14), "periodic", COMM)[0].halo
+    halo = drift_on((23, 14), "periodic", COMM)[0].drift._halo
     requests = list(halo._requests)
     assert len(requests) == 2 * len(halo.remote) >= min(COMM.size - 1, 1)
     halo.free()
@@ -101,6 +101,27 @@ def test_shared_arrays_are_filled_by_all_and_seen_by_all():
     assert np.array_equal(shared.array, np.repeat(np.arange(7.0), 3).reshape(7, 3))
     COMM.Barrier()
     shared.free()
+
+
+def resident():
+    """Memory of this process [bytes], its part of what it shares included."""
+    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+
+
+def test_shared_arrays_are_freed():
+    """200 arrays of 1 MB in turn: neither memory nor windows nor communicators run out; freeing twice is harmless."""
+    for number in range(200):
+        if number == 20:
+            before = resident(), len(Path("/proc/self/maps").read_text().splitlines())
+        with NodeShared(COMM, (2**17,)) as shared:
+            shared.fill(4, lambda part, shared=shared: shared.array[part::4].fill(part))
+            assert shared.array[:8].tolist() == [0, 1, 2, 3, 0, 1, 2, 3]
+            COMM.Barrier()
+        assert shared.comm == MPI.COMM_NULL
+        shared.free()
+    assert resident() - before[0] < 2**22
+    assert len(Path("/proc/self/maps").read_text().splitlines()) - before[1] < 20
 
 
 def test_files_hold_every_ranks_part(tmp_path):

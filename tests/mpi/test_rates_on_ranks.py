@@ -14,7 +14,7 @@ from hpcwigner.momentum.cells import EnergyCells
 from hpcwigner.momentum.equilibrium import Equilibrium
 from hpcwigner.momentum.rates import Rates
 from hpcwigner.runtime.errors import InputError
-from hpcwigner.terms.scattering import Scattering
+from hpcwigner.terms.scattering import ScatteringStage
 
 COMM = MPI.COMM_WORLD
 pytestmark = pytest.mark.mpi
@@ -29,11 +29,11 @@ def problem():
 
 
 def test_rates_and_blocks_do_not_depend_on_the_ranks(problem):
-    couplings, equilibrium, light_cone = problem
+    couplings, equilibrium, _ = problem
     alone, together = (Rates.build(couplings, equilibrium, 8, 0, comm=comm) for comm in (MPI.COMM_SELF, COMM))
     assert np.array_equal(together.shared.array, alone.shared.array)
     assert np.array_equal(together.formation, alone.formation)
-    blocks = [Scattering.build(rates, light_cone).blocks for rates in (alone, together)]
+    blocks = [ScatteringStage.build(rates).blocks for rates in (alone, together)]
     assert np.array_equal(*blocks)
     together.free()
 
@@ -58,7 +58,7 @@ def test_file_on_ranks(problem, tmp_path):
     COMM.Barrier()
     back = rates_file.read(folder / "rates.h5", equilibrium, 4, COMM)
     assert np.abs(back.formation - rates.formation).max() < 1e-14
-    blocks = [Scattering.build(r, problem[2]).blocks for r in (back, rates)]
+    blocks = [ScatteringStage.build(r).blocks for r in (back, rates)]
     assert np.abs(blocks[0] - blocks[1]).max() < 1e-13 * np.abs(blocks[1]).max()
 
 

@@ -1,0 +1,21 @@
+"""The verb `observables`: what `output.observables` can name."""
+
+from __future__ import annotations
+
+import argparse
+
+from mpi4py import MPI
+
+from hpcwigner.cli import common
+from hpcwigner.cli.common import Exit
+from hpcwigner.observables import registry
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """No arguments."""
+
+
+def call(_options: argparse.Namespace, comm: MPI.Intracomm) -> Exit:
+    """Print the registry."""
+    common.print_text(registry.describe(), comm)
+    return Exit.DONE
