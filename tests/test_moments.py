@@ -4,12 +4,11 @@ import dataclasses
 
 import numpy as np
 import pytest
-from helpers import ROOT, problem_of
+from helpers import ROOT, ExponentialState, problem_of
 from mpi4py import MPI
 
 from hpcwigner.exciton import materials
 from hpcwigner.exciton.valley import ExcitonValleys
-from hpcwigner.exciton.wavefunctions import ExponentialState
 from hpcwigner.observables.curves import negative_windows
 from hpcwigner.problem import builder, kinetics, loading
 from hpcwigner.reference.moment_problem import deviation

@@ -1,4 +1,4 @@
-"""Sensitivity of D_v to uncertain numbers, and the report on a material."""
+"""Change of D_v by uncertain numbers of a material, and the report on a material."""
 
 import dataclasses
 
@@ -25,15 +25,15 @@ def small(tmp_path):
 
 
 def test_slopes_are_differences_of_curves(small, ws2):
-    result = sensitivity.analyse(small, MPI.COMM_SELF, ranged=False)
-    key = next(k for k in result.varied if sensitivity.label(k) == "M TA electron")
+    analysis = sensitivity.analyse(small, MPI.COMM_SELF, ranged=False)
+    key = next(k for k in analysis.varied if sensitivity.label(k) == "M TA electron")
     number = dict(materials.numbers(ws2))[key]
     low, high = (sensitivity.curves(small, materials.with_value(ws2, key, number.value * f)) for f in (0.9, 1.1))
     expected = 0.5 * (high.diffusion - low.diffusion)
     index = int(np.argmin(np.abs(high.time - 2.0)))
-    assert result.slopes([2.0])[key][0] == pytest.approx(expected[index], rel=1e-12)
+    assert analysis.slopes([2.0])[key][0] == pytest.approx(expected[index], rel=1e-12)
     assert np.abs(expected[index]).max() > 1e-4
-    assert set(result.varied) == {k for k, n in materials.numbers(ws2) if n.confidence == "estimated" and "splitting" not in k}
+    assert set(analysis.varied) == {k for k, n in materials.numbers(ws2) if n.confidence == "estimated" and "splitting" not in k}
 
 
 def test_curves_release_shared_memory_and_communicators(small, ws2, monkeypatch):
@@ -53,16 +53,22 @@ def test_effects_are_linear_in_small_changes(small, ws2):
     assert at[1.2] - at[0.8] == pytest.approx(2 * (at[1.1] - at[0.9]), rel=0.05)
 
 
+def test_times_are_those_of_the_outputs(tmp_path, ws2):
+    """The last output comes at the end, also where that is no multiple of series_every."""
+    curves = sensitivity.curves(loading.load(small_input(tmp_path), ["time.end=2.1 ps"]), ws2)
+    assert curves.time == pytest.approx([0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 2.1])
+
+
 def test_verb_writes_table_and_plot_the_same_on_two_ranks(tmp_path):
     path = small_input(tmp_path)
     texts = []
     for ranks in (1, 2):
         folder = tmp_path / f"on{ranks}"
-        done = hpcwigner("sensitivity", path, "--set", "time.end=2 ps", "--at", "1", "2", "-o", folder, ranks=ranks)
-        assert done.returncode == 0, done.stderr
+        process = hpcwigner("sensitivity", path, "--set", "time.end=2 ps", "--at", "1", "2", "-o", folder, ranks=ranks)
+        assert process.returncode == 0, process.stderr
         assert (folder / "sensitivity.png").stat().st_size > 10_000
         texts.append((folder / "sensitivity.txt").read_text(encoding="utf-8"))
-        assert done.stdout.strip() == texts[-1].strip()
+        assert process.stdout.strip() == texts[-1].strip()
     assert texts[0] == texts[1]
     for word in ("D_KK'", "M TA electron", "KΛ electron_mass", "radiation linewidth", "base value"):
         assert word in texts[0]
@@ -78,14 +84,14 @@ def test_report_of_every_shipped_material(name):
 
 
 def test_verify_and_check_from_the_command_line(tmp_path):
-    done = hpcwigner("verify", "ws2_hbn")
-    assert done.returncode == 0
-    assert "30.49 µeV/K (measured 28 µeV/K" in done.stdout
-    done = hpcwigner("check", small_input(tmp_path))
-    assert "KK' -51.5 meV (given; computed -47.9" in done.stdout.replace("-47.89", "-47.9")
-    done = hpcwigner("verify", "ws3_hbn")
-    assert done.returncode == 2
-    assert "ws2_hbn" in done.stderr
+    process = hpcwigner("verify", "ws2_hbn")
+    assert process.returncode == 0
+    assert "30.49 µeV/K (measured 28 µeV/K" in process.stdout
+    process = hpcwigner("check", small_input(tmp_path))
+    assert "KK' -51.5 meV (given; computed -47.9" in process.stdout.replace("-47.89", "-47.9")
+    process = hpcwigner("verify", "ws3_hbn")
+    assert process.returncode == 2
+    assert "ws2_hbn" in process.stderr
 
 
 def test_acoustic_diffusion_of_point_like_excitons_is_the_elastic_limit(couplings):
