@@ -64,7 +64,7 @@ def test_only_what_is_chosen_is_computed_and_written(tmp_path):
     assert process.returncode == 0, process.stderr
     assert not (tmp_path / "run/fields.h5").exists()
     with h5py.File(tmp_path / "run/series.h5") as series, h5py.File(tmp_path / "run/wigner.h5") as wigner:
-        assert set(series) == {"time", "valley", "temperature"}
+        assert set(series) == {"time", "valley", "temperature", "summary"}
         assert set(wigner) == {"time", "valley", "x", "k", "wigner", "threshold"}
     assert "not compared" in process.stdout
     shown = hpcwigner("plot", tmp_path / "run", "--show", "budget")
