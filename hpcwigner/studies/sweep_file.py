@@ -1,4 +1,4 @@
-"""summary.h5: what a sweep has come to, one row per point, laid out so that xarray opens it as netCDF-4."""
+"""summary.h5: the results of a sweep, one row per point, readable as netCDF-4 by xarray."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ Array = NDArray[np.float64]
 
 @dataclasses.dataclass(frozen=True)
 class Parameter:
-    """What a sweep varies: one value per point."""
+    """A parameter of a sweep, with one value per point."""
 
     key: str
     values: Array | tuple[str, ...]
-    """Numbers, or texts where a value has no number."""
+    """Numbers, or texts if not all values are numbers."""
     unit: str
 
     @property
     def name(self) -> str:
-        """Of the variable in the file."""
+        """Name of the variable in the file."""
         return self.key.replace(".", "_")
 
 
@@ -37,7 +37,7 @@ class SweepSummary:
 
     parameters: tuple[Parameter, ...]
     directories: tuple[str, ...]
-    """Of the points, inside the sweep's directory."""
+    """Directories of the points, relative to the sweep's directory."""
     valleys: tuple[str, ...]
     times: Array
     """[ps], shape (time,)"""
@@ -57,12 +57,12 @@ class SweepSummary:
         times: Sequence[float],
         curves: Sequence[Mapping[str, Curves] | None],
     ) -> SweepSummary:
-        """From the D_v(t) of each point by valley; None: not finished."""
+        """From D_v(t) by valley of each point, None for points that are not finished."""
         shape = (len(curves), len(valleys))
         ends, diffusion = np.full(len(curves), np.nan), np.full((len(curves), len(times), len(valleys)), np.nan)
         features = {name: np.full(shape, np.nan) for name in FEATURES}
-        for p, found in enumerate(curves):
-            for name, curve in (found or {}).items():
+        for p, by_valley in enumerate(curves):
+            for name, curve in (by_valley or {}).items():
                 v = valleys.index(name)
                 ends[p] = curve.time[-1]
                 diffusion[p, :, v] = curve.at(times)[:, 0]
@@ -82,10 +82,10 @@ FEATURES = {
     "diffusion_peak": ("cm2 s-1", "largest D_v from 1 ps on"),
     "diffusion_minimum_time": ("ps", "time of the smallest D_v from 1 ps on"),
     "diffusion_minimum": ("cm2 s-1", "smallest D_v from 1 ps on"),
-    "window_start": ("ps", "start of the longest stretch with D_v < 0; NaN: none"),
-    "window_end": ("ps", "end of the longest stretch with D_v < 0; where it equals end_time, it goes on after the run"),
+    "window_start": ("ps", "start of the longest window with D_v < 0; NaN: none"),
+    "window_end": ("ps", "end of the longest window with D_v < 0; where it equals end_time, the window is still open then"),
 }
-"""Unit and meaning, in the order of Curves' answers."""
+"""Unit and meaning of each feature, in the order in which `from_curves` computes them."""
 
 
 def write(path: Path, summary: SweepSummary, attributes: Mapping[str, str | int]) -> None:

@@ -1,4 +1,4 @@
-"""What a sweep has come to: the numbers of D_v(t) of its finished points as a table, a file and a picture."""
+"""The results of a sweep: D_v(t) of its finished points as a table, a file and a picture."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from hpcwigner.problem.config import Sweep
 from hpcwigner.problem.loading import Point
 from hpcwigner.runtime import schema
 from hpcwigner.runtime.errors import InputError
-from hpcwigner.simulation.ensure import finished, reaches
-from hpcwigner.simulation.moments_run import MOMENTS
+from hpcwigner.simulation.ensure import MOMENTS, SERIES, finished
 from hpcwigner.storage import provenance
 from hpcwigner.storage.reading import read
 from hpcwigner.studies import sweep_file
@@ -30,7 +29,7 @@ INPUT = "sweep.yaml"
 def collect(directory: Path) -> str:
     """Writes summary.h5, summary.png and summary.pdf into a sweep's directory and returns the table (rank 0 only).
 
-    Points that are not finished are left out. Raises schema.InputError.
+    Points that are not finished are left out. Raises InputError.
     """
     if not (directory / INPUT).exists():
         raise InputError(f"{directory}: found no {INPUT}, expected the directory of a sweep")
@@ -48,19 +47,18 @@ def collect(directory: Path) -> str:
 
 def _summary(points: list[Point], sweep: Sweep) -> SweepSummary:
     curves = [_curves(point, sweep.moments) for point in points]
-    valleys = list(dict.fromkeys(name for found in curves if found for name in found))
-    longest = max((curve.time[-1] for found in curves if found for curve in found.values()), default=math.inf)
+    valleys = list(dict.fromkeys(name for by_valley in curves if by_valley for name in by_valley))
+    longest = max((curve.time[-1] for by_valley in curves if by_valley for curve in by_valley.values()), default=math.inf)
     times = [t for t in sweep.diffusion_at if t <= longest]
     directories = [Path(point.config.output.directory).name for point in points]
     return SweepSummary.from_curves([_parameter(key, points) for key in sweep.vary], directories, valleys, times, curves)
 
 
 def _curves(point: Point, by_moments: bool) -> Mapping[str, Curves] | None:
-    """D_v(t) by valley; None as long as the point is not finished."""
-    directory = Path(point.config.output.directory)
-    if not (reaches(directory / MOMENTS, point.config.time.end) if by_moments else finished(point.config)):
+    """D_v(t) by valley; None if the point is not finished."""
+    if not finished(point.config, by_moments):
         return None
-    series = read(directory / (MOMENTS if by_moments else "series.h5"))
+    series = read(Path(point.config.output.directory) / (MOMENTS if by_moments else SERIES))
     diffusion = series.need("diffusion")
     return {name: Curves(series.data["time"], diffusion[:, [v]]) for v, name in enumerate(series.valleys)}
 
