@@ -18,7 +18,7 @@ from hpcwigner.problem import builder
 from hpcwigner.problem.builder import Problem
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.runtime.parallel import on_first_rank
-from hpcwigner.studies.moments_run import require_closed, write_moments
+from hpcwigner.studies.moments import require_closed, write_moments
 
 
 def add(parser: argparse.ArgumentParser) -> None:
