@@ -5,8 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-from mpi4py import MPI
-
 from hpcwigner.exciton import materials
 from hpcwigner.problem import builder
 from hpcwigner.problem.config import Config, Momentum, Output, Time
@@ -66,8 +64,3 @@ def problem_of(rates, light_cone, end=6.0, off_at=None, off=(), radiation=True):
     )  # fmt: skip
     kinetics = Kinetics(config, material, exciton_valleys(material), rates.equilibrium, light_cone, rates)
     return builder.assemble(kinetics, SpaceGrid(1, 6000.0, (48, 1), "periodic"))
-
-
-def on_one_rank(problem):
-    """The equation of a problem."""
-    return problem.equation(MPI.COMM_SELF)
