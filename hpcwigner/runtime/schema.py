@@ -240,8 +240,9 @@ def _keys_of(error: Any, data: Any) -> list[str]:
 def _expected(error: Any) -> str:
     if error["type"] == "value_error":
         return str(error["ctx"]["error"])
-    own = str(error["msg"]).removeprefix("Input should be ")
-    return _EXPECTED.get(error["type"].split("_")[0], own).format(**error.get("ctx", {}))
+    if (expected := _EXPECTED.get(error["type"].split("_")[0])) is None:
+        return str(error["msg"]).removeprefix("Input should be ")
+    return expected.format(**error.get("ctx", {}))
 
 
 def _fields_at(hint: Any, key: Sequence[str]) -> list[str]:
@@ -261,7 +262,7 @@ def unknown_key(key: str, known: Iterable[str]) -> str:
 
 
 def did_you_mean(word: str, known: Iterable[str], cutoff: float = 0.5) -> str:
-    """ "did you mean 'X'?" with the nearest known word, or nothing."""
+    """Question with the nearest known word, or nothing."""
     close = difflib.get_close_matches(word, known, n=1, cutoff=cutoff)
     return f"did you mean '{close[0]}'?" if close else ""
 
@@ -314,6 +315,7 @@ def shown(instance: Any, key: str) -> tuple[float | str, str]:
 
 
 def one_line(data: Any) -> str:
+    """Plain data as YAML in one line."""
     import yaml
 
     text = yaml.safe_dump(data, default_flow_style=True, width=1000, sort_keys=False, allow_unicode=True)
