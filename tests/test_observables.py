@@ -4,7 +4,7 @@ import h5py
 import numpy as np
 import pytest
 import xarray
-from helpers import ROOT, hpcwigner, small_input
+from helpers import ROOT, hpcwigner, problem_of, small_input
 from mpi4py import MPI
 from test_fields import place, state  # noqa: F401  (fixture)
 
@@ -12,7 +12,7 @@ from hpcwigner.exciton.constants import BOLTZMANN
 from hpcwigner.exciton.phonons import absorption_threshold
 from hpcwigner.momentum.angles import Angles
 from hpcwigner.observables import registry
-from hpcwigner.observables.budget import SpatialMoments, budget
+from hpcwigner.observables.budget import SpatialMoments
 from hpcwigner.observables.fields import Directions, LocalState, SpatialMomentSums
 from hpcwigner.observables.series import Snapshot
 from hpcwigner.observables.wigner_cut import WignerCut
@@ -64,7 +64,7 @@ def test_only_what_is_chosen_is_computed_and_written(tmp_path):
     assert process.returncode == 0, process.stderr
     assert not (tmp_path / "run/fields.h5").exists()
     with h5py.File(tmp_path / "run/series.h5") as series, h5py.File(tmp_path / "run/wigner.h5") as wigner:
-        assert set(series) == {"time", "valley", "temperature"}
+        assert set(series) == {"time", "valley", "temperature", "summary"}
         assert set(wigner) == {"time", "valley", "x", "k", "wigner", "threshold"}
     assert "not compared" in process.stdout
     shown = hpcwigner("plot", tmp_path / "run", "--show", "budget")
@@ -95,40 +95,47 @@ def test_the_verb_lists_every_observable():
         assert o.formula in process.stdout
 
 
-def test_a_boltzmann_state_is_in_equilibrium(scattering):
-    equilibrium, cells = scattering.equilibrium, scattering.cells
+@pytest.fixture
+def problem(rates, light_cone):
+    return problem_of(rates, light_cone)
+
+
+def snapshot_of(problem, moments, final):
+    return Snapshot(moments, problem.budget(0.0, moments), problem.generators[0], final)
+
+
+def test_a_boltzmann_state_is_in_equilibrium(problem):
+    equilibrium, cells = problem.equilibrium, problem.cells
     p = equilibrium.population
     moments = SpatialMoments(p, np.zeros_like(p), 2.0 * p)
-    values = {
-        o.name: o.compute(Snapshot(moments, budget(moments, scattering, 0.0, 1.0), scattering, cells.valley_sum(p)))
-        for o in registry.select(["all"], 1).series
-    }
+    snapshot = snapshot_of(problem, moments, cells.valley_sum(p))
+    values = {o.name: o.compute(snapshot) for o in registry.select(["all"], 1).series}
     discarded = 20 * equilibrium.discarded_weight  # the missing tail has many kT
     assert values["kinetic_energy"] == pytest.approx(equilibrium.thermal_energy, rel=discarded + 1e-12)
     assert values["temperature"] * BOLTZMANN == pytest.approx(values["kinetic_energy"])
     assert np.abs(values["energy_distance"]).max() < 1e-13
     assert values["relative_population"] == pytest.approx(1, rel=1e-12)
     assert values["pl_width_squared"] == pytest.approx(2.0)
-    gains = np.maximum(scattering.valley_transfer, 0) @ p
+    gains = np.maximum(problem.generators[0].valley_transfer, 0) @ p
     assert np.abs(values["growth"] * cells.valley_sum(p)).max() < 1e-9 * gains.max()
 
 
-def test_distance_is_one_far_from_equilibrium(scattering):
-    cells = scattering.cells
+def test_distance_is_one_far_from_equilibrium(problem):
+    cells = problem.cells
     everything_hot = np.zeros(cells.size)
     everything_hot[[s.stop - 1 for s in cells.slices]] = 1.0
     moments = SpatialMoments(everything_hot, np.zeros(cells.size), everything_hot)
-    snapshot = Snapshot(moments, budget(moments, scattering, 0.0, 1.0), scattering, np.ones(3))
+    snapshot = snapshot_of(problem, moments, np.ones(3))
     distance = next(o for o in registry.SERIES if o.name == "energy_distance").compute(snapshot)
     assert distance == pytest.approx(1, abs=0.02)
 
 
-def test_fields_of_a_directed_boltzmann_state(place, rates, scattering):  # noqa: F811
+def test_fields_of_a_directed_boltzmann_state(place, rates, generator):  # noqa: F811
     """u ∝ (1 + r·Q̂/R) p: ⟨cos θ⟩ = x/2R, kinetic energies of equilibrium everywhere."""
     grid, decomposition, angles = place
     u = state(grid, angles, rates.equilibrium, 3e5)
     directions = Directions(angles)(u)
-    local = LocalState(directions, decomposition, scattering, SpatialMomentSums(decomposition)(directions))
+    local = LocalState(directions, decomposition, generator, SpatialMomentSums(decomposition)(directions))
     chosen = registry.select(["all"], grid.dimensions).fields
     values = {o.name: o.compute(local) for o in chosen}
     bright = ~np.isnan(values["anisotropy_x"])
@@ -189,9 +196,9 @@ def test_growth_makes_the_intervalley_terms_cancel(room_temperature):
         b = snapshot.budget
         c = growth.compute(snapshot)
         terms = b.population * (b.parts["interv"] + c * b.width_squared / 4)
-        assert abs(terms.sum()) < 1e-12 * np.abs(snapshot.scattering.valley_transfer).max() * snapshot.moments.second.sum()
+        assert abs(terms.sum()) < 1e-12 * np.abs(snapshot.rates.valley_transfer).max() * snapshot.moments.second.sum()
     before, now, after = room_temperature[20:23]
     rate = (after.budget.population - before.budget.population) / 0.5
     b = now.budget
-    loss = now.scattering.cells.valley_sum(now.scattering.loss * now.moments.zeroth)
+    loss = now.rates.equilibrium.cells.valley_sum(now.rates.light * now.moments.zeroth)
     assert growth.compute(now) * b.population - loss == pytest.approx(rate, rel=2e-2, abs=1e-9)

@@ -1,21 +1,21 @@
-"""What D_v owes to uncertain numbers, and the report on a material."""
+"""Change of D_v by uncertain numbers of a material, and the report on a material."""
 
 import dataclasses
 
 import numpy as np
 import pytest
-from helpers import hpcwigner, small_input
+from helpers import ExponentialState, hpcwigner, small_input
 from mpi4py import MPI
 
 from hpcwigner.exciton import materials
 from hpcwigner.exciton.phonons import Couplings
 from hpcwigner.exciton.radiation import LightCone
-from hpcwigner.exciton.wavefunctions import ExponentialState
 from hpcwigner.momentum.cells import EnergyCells
 from hpcwigner.momentum.equilibrium import Equilibrium
 from hpcwigner.momentum.rates import Rates, generator
 from hpcwigner.observables.transport import chapman_enskog, elastic_acoustic
 from hpcwigner.problem import loading
+from hpcwigner.runtime.parallel import NodeShared
 from hpcwigner.studies import sensitivity, verification
 
 
@@ -25,15 +25,24 @@ def small(tmp_path):
 
 
 def test_slopes_are_differences_of_curves(small, ws2):
-    found = sensitivity.analyse(small, MPI.COMM_SELF, ranged=False)
-    key = next(k for k in found.varied if sensitivity.label(k) == "M TA electron")
+    analysis = sensitivity.analyse(small, MPI.COMM_SELF, ranged=False)
+    key = next(k for k in analysis.varied if sensitivity.label(k) == "M TA electron")
     number = dict(materials.numbers(ws2))[key]
     low, high = (sensitivity.curves(small, materials.with_value(ws2, key, number.value * f)) for f in (0.9, 1.1))
     expected = 0.5 * (high.diffusion - low.diffusion)
     index = int(np.argmin(np.abs(high.time - 2.0)))
-    assert found.slopes([2.0])[key][0] == pytest.approx(expected[index], rel=1e-12)
+    assert analysis.slopes([2.0])[key][0] == pytest.approx(expected[index], rel=1e-12)
     assert np.abs(expected[index]).max() > 1e-4
-    assert set(found.varied) == {k for k, n in materials.numbers(ws2) if n.confidence == "estimated" and "splitting" not in k}
+    assert set(analysis.varied) == {k for k, n in materials.numbers(ws2) if n.confidence == "estimated" and "splitting" not in k}
+
+
+def test_curves_release_shared_memory_and_communicators(small, ws2, monkeypatch):
+    alive = set()
+    create, free = NodeShared.__init__, NodeShared.free
+    monkeypatch.setattr(NodeShared, "__init__", lambda self, *words: (alive.add(id(self)), create(self, *words))[1])
+    monkeypatch.setattr(NodeShared, "free", lambda self: (alive.discard(id(self)), free(self))[1])
+    sensitivity.curves(small, ws2)
+    assert not alive
 
 
 def test_effects_are_linear_in_small_changes(small, ws2):
@@ -44,16 +53,22 @@ def test_effects_are_linear_in_small_changes(small, ws2):
     assert at[1.2] - at[0.8] == pytest.approx(2 * (at[1.1] - at[0.9]), rel=0.05)
 
 
+def test_times_are_those_of_the_outputs(tmp_path, ws2):
+    """The last output comes at the end, also where that is no multiple of series_every."""
+    curves = sensitivity.curves(loading.load(small_input(tmp_path), ["time.end=2.1 ps"]), ws2)
+    assert curves.time == pytest.approx([0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 2.1])
+
+
 def test_verb_writes_table_and_plot_the_same_on_two_ranks(tmp_path):
     path = small_input(tmp_path)
     texts = []
     for ranks in (1, 2):
         folder = tmp_path / f"on{ranks}"
-        found = hpcwigner("sensitivity", path, "--set", "time.end=2 ps", "--at", "1", "2", "-o", folder, ranks=ranks)
-        assert found.returncode == 0, found.stderr
+        process = hpcwigner("sensitivity", path, "--set", "time.end=2 ps", "--at", "1", "2", "-o", folder, ranks=ranks)
+        assert process.returncode == 0, process.stderr
         assert (folder / "sensitivity.png").stat().st_size > 10_000
         texts.append((folder / "sensitivity.txt").read_text(encoding="utf-8"))
-        assert found.stdout.strip() == texts[-1].strip()
+        assert process.stdout.strip() == texts[-1].strip()
     assert texts[0] == texts[1]
     for word in ("D_KK'", "M TA electron", "KΛ electron_mass", "radiation linewidth", "base value"):
         assert word in texts[0]
@@ -69,14 +84,14 @@ def test_report_of_every_shipped_material(name):
 
 
 def test_verify_and_check_from_the_command_line(tmp_path):
-    found = hpcwigner("verify", "ws2_hbn")
-    assert found.returncode == 0
-    assert "30.49 µeV/K (measured 28 µeV/K" in found.stdout
-    found = hpcwigner("check", small_input(tmp_path))
-    assert "KK' -51.5 meV (given; computed -47.9" in found.stdout.replace("-47.89", "-47.9")
-    found = hpcwigner("verify", "ws3_hbn")
-    assert found.returncode == 2
-    assert "ws2_hbn" in found.stderr
+    process = hpcwigner("verify", "ws2_hbn")
+    assert process.returncode == 0
+    assert "30.49 µeV/K (measured 28 µeV/K" in process.stdout
+    process = hpcwigner("check", small_input(tmp_path))
+    assert "KK' -51.5 meV (given; computed -47.9" in process.stdout.replace("-47.89", "-47.9")
+    process = hpcwigner("verify", "ws3_hbn")
+    assert process.returncode == 2
+    assert "ws2_hbn" in process.stderr
 
 
 def test_acoustic_diffusion_of_point_like_excitons_is_the_elastic_limit(couplings):
@@ -99,10 +114,10 @@ def test_lifetime_of_a_thermal_bright_valley(ws2):
 
 
 def test_numbers_have_keys_and_can_be_replaced(ws2):
-    found = dict(materials.numbers(ws2))
+    numbers = dict(materials.numbers(ws2))
     changed = materials.with_value(ws2, "valleys.KΛ.electron_mass", 5.0)
     assert changed.valleys["KΛ"].electron_mass.value == 5.0
     assert ws2.valleys["KΛ"].electron_mass.value == 0.63
-    assert found["sound_velocity"].value == 4.3
+    assert numbers["sound_velocity"].value == 4.3
     same = dict(materials.numbers(changed))
-    assert {k for k in found if same[k] != found[k]} == {"valleys.KΛ.electron_mass"}
+    assert {k for k in numbers if same[k] != numbers[k]} == {"valleys.KΛ.electron_mass"}

@@ -1,4 +1,4 @@
-"""exp, φ functions and resolvent of the scattering generator, exact to rounding in every cell (DESIGN §5).
+"""exp, φ functions and resolvent of the scattering generator, exact to rounding in every cell.
 
 At 20 K a valley may hold 1e-13 of all excitons. Eigenvectors would lose it, so everything here is built from sums and
 products of nonnegative numbers: hL + λ is nonnegative, and with φ_l(z) = ∫₀¹ (1−s)^(l−1)/(l−1)! exp(sz) ds

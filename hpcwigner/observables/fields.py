@@ -39,13 +39,13 @@ class Directions:
 
     def __init__(self, angles: Angles) -> None:
         weights = (np.ones(angles.count), angles.cosine) if angles.half else (np.ones(angles.count), angles.cosine, angles.sine)
-        self._sums, self._found = AngularSums(np.stack(weights)), np.empty((len(weights), 0, 0))
+        self._sums, self._buffer = AngularSums(np.stack(weights)), np.empty((len(weights), 0, 0))
 
     def __call__(self, u: Array) -> Array:
         """The sums of u (point, angle, cell), shape (2 or 3, point, cell), in one pass over it. Valid until the next call."""
-        if self._found.shape[1:] != (len(u), u.shape[2]):
-            self._found = np.empty((len(self._found), len(u), u.shape[2]))
-        return self._sums(u, self._found)
+        if self._buffer.shape[1:] != (len(u), u.shape[2]):
+            self._buffer = np.empty((len(self._buffer), len(u), u.shape[2]))
+        return self._sums(u, self._buffer)
 
 
 class SpatialMomentSums:
@@ -119,8 +119,8 @@ class LocalState:
     def at_centre(self, values: Array) -> Array:
         """Value at the origin of a field (..., x, y). Collective."""
         weights = [centre_weights(self.decomposition, axis) for axis in (0, 1)]
-        found = np.einsum("...xy,x,y->...", values, *weights)
-        return np.asarray(self.decomposition.comm.allreduce(found))
+        value = np.einsum("...xy,x,y->...", values, *weights)
+        return np.asarray(self.decomposition.comm.allreduce(value))
 
 
 def centre_weights(decomposition: Decomposition, axis: int) -> Array:

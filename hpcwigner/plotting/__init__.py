@@ -1,1 +1,4 @@
-"""Figures from output files. What lives here: matplotlib and nothing that computes physics."""
+"""Pictures of a run, drawn from its output files: views, animations and the report.
+
+Nothing here computes physics: what pictures need beyond the files' contents comes from `observables`.
+"""

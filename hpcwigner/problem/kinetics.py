@@ -63,7 +63,7 @@ def for_material(config: Config, material: Material, valleys: ExcitonValleys, co
         rates = rates_file.read(Path(config.rates), equilibrium, orders, comm)
     else:
         rates = Rates.build(couplings, equilibrium, orders, light_cone.bright_valley, comm=comm)
-    return Kinetics(config, material, valleys, equilibrium, light_cone, rates)
+    return Kinetics(config, material, valleys, rates.equilibrium, light_cone, rates)
 
 
 def momentum_grid(config: Config, couplings: Couplings) -> tuple[Equilibrium, Config]:

@@ -1,4 +1,4 @@
-"""Small helpers around MPI: who I am, one copy of large arrays per node, and ending all ranks together."""
+"""Helpers around MPI: arrays shared by a node, results of one rank for all, and an end of all ranks on an exception."""
 
 from __future__ import annotations
 
@@ -22,10 +22,15 @@ T = TypeVar("T")
 
 
 class NodeShared:
-    """An uninitialised array that exists once per node: every rank of it sees it, and fills the parts it is asked to."""
+    """An array in memory shared by the ranks of a node, uninitialised; `fill` computes its parts in parallel.
+
+    Free it by `free`, or use it in a `with` statement: window and communicator are MPI resources that Python's garbage
+    collection does not return. Making, filling and freeing are collective.
+    """
 
     def __init__(self, comm: MPI.Intracomm, shape: tuple[int, ...]) -> None:
         self.comm = cast(MPI.Intracomm, comm.Split_type(MPI.COMM_TYPE_SHARED))
+        """The ranks of this node."""
         self._window: MPI.Win | None = None
         if self.comm.size == 1:
             self.array: Array = np.empty(shape)
@@ -36,7 +41,7 @@ class NodeShared:
         self.array = np.frombuffer(cast(Any, buffer), dtype=np.float64, count=math.prod(shape)).reshape(shape)
 
     def fill(self, parts: int, compute: Callable[[int], None]) -> None:
-        """Calls compute(part) for parts 0…`parts`−1, dealt out over the node's ranks. Collective."""
+        """Call compute(part) for parts 0…`parts`−1, distributed over the node's ranks. Collective."""
         for part in range(self.comm.rank, parts, self.comm.size):
             compute(part)
         if self._window:
@@ -45,25 +50,35 @@ class NodeShared:
             self._window.Sync()
 
     def free(self) -> None:
-        """Gives the memory back. Collective; the array must not be used afterwards."""
+        """Return the memory; a second call does nothing. Collective. The array must not be used afterwards."""
         self.array = np.empty(0)
         if self._window:
             self._window.Free()
-        self.comm.Free()
+        if self.comm != MPI.COMM_NULL:
+            self.comm.Free()
+
+    def __enter__(self) -> NodeShared:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.free()
 
 
 def readable(vector: Any) -> Array:
-    """A PETSc vector's local numbers for reading only, without a copy, also while PETSc holds a read lock on it.
+    """A PETSc vector's local values for reading only, without a copy, also while PETSc holds a read lock on it; shape (local,).
 
-    petsc4py hands out locked vectors as read-only arrays, for which numba would compile every kernel a second time (and could
-    not mix them with halos): this is the same memory without the flag. Do not write to it.
+    petsc4py returns locked vectors as read-only arrays, for which numba would compile every kernel a second time. This is the
+    same memory without that flag. Do not write to it.
     """
     locked = vector.array_r
     return np.ctypeslib.as_array((ctypes.c_double * locked.size).from_address(locked.ctypes.data))
 
 
 def abort_all_ranks_on_exception(comm: MPI.Intracomm) -> None:
-    """An exception on one rank ends all: plain Python would leave the others waiting in a collective."""
+    """Install an excepthook that ends all ranks on an exception: the others would wait for this one in a collective.
+
+    For the command line only; it changes the whole process.
+    """
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> Any:
         where = f" on rank {comm.rank}" if comm.size > 1 else ""
@@ -75,13 +90,13 @@ def abort_all_ranks_on_exception(comm: MPI.Intracomm) -> None:
         sys.stderr.flush()
         if comm.size > 1:
             comm.Abort(1)
-        os._exit(1)  # PETSc, left in the middle of a call, does not survive an orderly exit
+        os._exit(1)  # an orderly exit crashes when PETSc was interrupted in the middle of a call
 
     sys.excepthook = hook
 
 
 def huge_zeros(shape: tuple[int, ...]) -> NDArray[np.float64]:
-    """Zeros in huge pages where Linux has some: NumPy asks for them in `empty`, but not in `zeros`."""
+    """Zeros in huge pages where Linux offers them: NumPy asks for them in `empty`, but not in `zeros`."""
     array = np.empty(shape)
     array.fill(0.0)
     return array

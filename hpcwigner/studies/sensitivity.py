@@ -1,4 +1,4 @@
-"""The verb `sensitivity`: what D_v(t) owes to each uncertain number of the material, from the moment equations."""
+"""The verb `sensitivity`: change of D_v(t) by each uncertain number of the material, from the moment equations."""
 
 from __future__ import annotations
 
@@ -46,28 +46,26 @@ class Sensitivity:
 
 
 def curves(config: Config, material: Material) -> Curves:
-    """D_v(t) of an input with this material instead of its own. Raises schema.InputError."""
+    """D_v(t) of an input with `material` instead of its own. Raises InputError."""
     momentum = dataclasses.replace(config.momentum, angles=4)  # the moment equations need m = 0 and 1
-    alone = dataclasses.replace(config, momentum=momentum)
-    found = kinetics.for_material(alone, material, kinetics.exciton_valleys(material), MPI.COMM_SELF)
-    problem = builder.assemble(found, SpaceGrid(1, config.space.length, (6, 1), config.space.boundary))
-    found.rates.free()
-    reference = problem.moments.reference()
-    time = config.output.series_every * np.arange(len(reference))
-    return Curves(time, np.array([b.diffusion for b in reference]) * CM2_PER_S)
+    config = dataclasses.replace(config, momentum=momentum)
+    point = kinetics.for_material(config, material, kinetics.exciton_valleys(material), MPI.COMM_SELF)
+    problem = builder.assemble(point, SpaceGrid(1, config.space.length, (6, 1), config.space.boundary))
+    point.rates.free()
+    diffusion = np.array([b.diffusion for b in problem.moments.reference()])
+    problem.free()
+    return Curves(problem.moments.times, diffusion * CM2_PER_S)
 
 
 def parameters(material: Material, ranged: bool = False) -> list[str]:
-    """Keys of the estimated numbers, or with `ranged` of all that have a range of values; without what D_v does not see."""
-    unseen = ("splitting",)
+    """Keys of the estimated numbers, with `ranged` of all that have a range; without those that D_v does not depend on."""
     keys = [k for k, n in materials.numbers(material) if (n.range is not None if ranged else n.confidence == "estimated")]
-    given = {f"valleys.{name}" for name, v in material.valleys.items() if v.energy is not None}
-    used = [k for k in keys if not (k.endswith(unseen) and k.rsplit(".", 1)[0] in given)]
-    return [k for k in used if not (k.startswith("film.") and material.dielectric is not None)]
+    unused = {f"valleys.{name}.splitting" for name, v in material.valleys.items() if v.energy is not None}
+    return [k for k in keys if k not in unused and not (k.startswith("film.") and material.dielectric is not None)]
 
 
 def analyse(config: Config, comm: MPI.Intracomm, ranged: bool) -> Sensitivity:
-    """Every parameter up and down, dealt out over the ranks. Raises schema.InputError. Collective."""
+    """Curves with every parameter raised and lowered, shared out among the ranks. Raises InputError. Collective."""
     if config.rates != "auto":
         raise InputError(f"rates: found '{config.rates}', expected auto: a file's rates do not follow from the material")
     material = on_first_rank(comm, lambda: materials.load(config.material))
@@ -82,62 +80,62 @@ def analyse(config: Config, comm: MPI.Intracomm, ranged: bool) -> Sensitivity:
             mine[number] = curves(config, varied)
         except InputError as error:
             mine[number] = error
-    found: dict[int, Any] = {}
+    results: dict[int, Any] = {}
     for part in comm.allgather(mine):
-        found |= part
+        results |= part
     for number, (key, factor) in enumerate(tasks):
-        if isinstance(found[number], InputError):
-            raise InputError(f"{key or 'input'} × {factor:g}: {found[number]}")
-    pairs = {key: (found[2 * i + 1], found[2 * i + 2]) for i, key in enumerate(keys)}
+        if isinstance(results[number], InputError):
+            raise InputError(f"{key or 'input'} × {factor:g}: {results[number]}")
+    pairs = {key: (results[2 * i + 1], results[2 * i + 2]) for i, key in enumerate(keys)}
     bright = list(material.valleys).index(material.radiation.bright_valley)
-    return Sensitivity(material.name, tuple(material.valleys), bright, found[0], pairs)
+    return Sensitivity(material.name, tuple(material.valleys), bright, results[0], pairs)
 
 
 def report(config: Config, comm: MPI.Intracomm, ranged: bool, times: Sequence[float] | None, output: str | None) -> str:
-    """Text of the verb; with `output` also OUTPUT/sensitivity.txt and .png. Raises schema.InputError. Collective."""
-    found = analyse(config, comm, ranged)
+    """Text of the verb; with `output` also OUTPUT/sensitivity.txt and .png. Raises InputError. Collective."""
+    analysis = analyse(config, comm, ranged)
 
     def write() -> str:
-        text = table(found, TIMES if times is None else times)
+        text = table(analysis, TIMES if times is None else times)
         if output is not None:
             from hpcwigner.studies.sensitivity_picture import plot_sensitivity
 
             folder = Path(output)
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "sensitivity.txt").write_text(text, encoding="utf-8")
-            b = found.bright
-            changes = {label(key): 0.5 * (high.diffusion - low.diffusion)[:, b] for key, (low, high) in found.varied.items()}
-            title = f"D of {found.valleys[b]}, {found.material}, {config.temperature:g} K"
-            plot_sensitivity(folder / "sensitivity.png", found.base.time, found.base.diffusion[:, b], changes, title)
+            b = analysis.bright
+            changes = {label(key): 0.5 * (high.diffusion - low.diffusion)[:, b] for key, (low, high) in analysis.varied.items()}
+            title = f"D of {analysis.valleys[b]}, {analysis.material}, {config.temperature:g} K"
+            plot_sensitivity(folder / "sensitivity.png", analysis.base.time, analysis.base.diffusion[:, b], changes, title)
         return text
 
     return on_first_rank(comm, write)
 
 
 def label(key: str) -> str:
-    """A key as people say it."""
+    """Short name of a key."""
     return (
         key.removeprefix("valleys.").removeprefix("intravalley_phonons.").removeprefix("intervalley_phonons.").replace(".", " ")
     )
 
 
-def table(found: Sensitivity, times: Sequence[float]) -> str:
+def table(analysis: Sensitivity, times: Sequence[float]) -> str:
     """Text of the verb: a block per valley, the bright one with its negative window; largest effects first."""
-    shown = [t for t in times if t <= found.base.time[-1]]
-    names = {key: label(key) for key in found.varied}
+    shown = [t for t in times if t <= analysis.base.time[-1]]
+    names = {key: label(key) for key in analysis.varied}
     width = max(map(len, [*names.values(), "base value"])) + 2
-    slopes = found.slopes(shown)
-    order = sorted(slopes, key=lambda key: -float(np.nanmax(np.abs(slopes[key][:, found.bright]), initial=0.0)))
+    slopes = analysis.slopes(shown)
+    order = sorted(slopes, key=lambda key: -float(np.nanmax(np.abs(slopes[key][:, analysis.bright]), initial=0.0)))
     lines = []
-    for v, valley in enumerate(found.valleys):
-        bright = v == found.bright
+    for v, valley in enumerate(analysis.valleys):
+        bright = v == analysis.bright
         lines.append(f"D_{valley} [cm²/s]: value, then change per +10 % of each parameter, at t [ps] =")
         lines.append(" " * width + "".join(f"{t:>10g}" for t in shown) + ("   D < 0 from      to" if bright else ""))
-        base = "".join(f"{d:10.4g}" for d in found.base.at(shown)[:, v])
-        lines.append(f"{'base value':<{width}}{base}" + (_window(found.base.window(v)) if bright else ""))
+        base = "".join(f"{d:10.4g}" for d in analysis.base.at(shown)[:, v])
+        lines.append(f"{'base value':<{width}}{base}" + (_window(analysis.base.window(v)) if bright else ""))
         for key in order:
             row = "".join(f"{d:+10.3g}" for d in slopes[key][:, v])
-            low, high = (np.array(c.window(v)) for c in found.varied[key])
+            low, high = (np.array(c.window(v)) for c in analysis.varied[key])
             lines.append(f"{names[key]:<{width}}{row}" + (_window(0.5 * (high - low), sign=True) if bright else ""))
         lines.append("")
     return "\n".join(lines)

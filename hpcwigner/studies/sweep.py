@@ -49,7 +49,7 @@ def sweep(config: Config, comm: MPI.Intracomm, quiet: bool = False, number: int 
     failed, together = [], comm.size if moments else 1
     for first in range(0, len(todo), together):
         batch = todo[first : first + together]
-        if control.poll() is Request.STOP:
+        if control.poll(at_once=True) is Request.STOP:
             control.done(0.0)
             problems = None
         else:

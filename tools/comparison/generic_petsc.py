@@ -11,7 +11,7 @@ import numpy as np
 from petsc4py import PETSc
 
 from comparison.problem import GOAL, SCALED, Array, Case, FullSystem, Row
-from hpcwigner.reference import choice as ladder
+from hpcwigner.reference.step_choice import Choice
 
 KRYLOV = ("1e-5", "1e-7", "1e-9", "1e-11")
 """Relative tolerances of GMRES: PETSc's default and tighter ones."""
@@ -62,7 +62,7 @@ class GenericArkimex:
 
     def _explicit(self, _ts: Any, t: float, u: Any, g: Any) -> None:
         self.drift.mult(u, g)
-        g.axpy(self.case.coherent(t), self.source)
+        g.axpy(self.case.pulse.strength(t), self.source)
 
     def _jacobian(self, _ts: Any, _t: float, _u: Any, _u_dot: Any, shift: float, matrix: Any, _pc: Any) -> bool:
         if shift != self.shift:  # else ILU is kept: only a new step size makes a new one
@@ -73,10 +73,10 @@ class GenericArkimex:
         return True
 
 
-def generic_petsc(case: Case, short: FullSystem, matrices: tuple[Any, Any], steps: ladder.Choice) -> Row:
+def generic_petsc(case: Case, short: FullSystem, matrices: tuple[Any, Any], steps: Choice) -> Row:
     """With the ladder of our arkimex3 and the loosest GMRES that the moment equations need; cost on the shorter sample."""
     small = GenericArkimex(case.implicit, case.explicit, case.source, case)
-    planned, due = [(s.start, s.size) for s in steps.plan.steps()], set(steps.plan.boundaries().tolist())
+    planned, due = [(s.start, s.size) for s in steps.plan.steps()], set(steps.plan.steps_until(steps.plan.output_times).tolist())
     for rtol in KRYLOV:
         states: list[Array] = []
 

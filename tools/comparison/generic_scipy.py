@@ -16,7 +16,7 @@ from scipy.sparse.linalg import splu
 
 from comparison.ours import run_full
 from comparison.problem import ABSOLUTE, FULL, GOAL, SCALED, Array, Case, FullSystem, Row
-from hpcwigner.reference import choice as ladder
+from hpcwigner.reference.step_choice import Choice
 
 TOLERANCES = [float(f"{digit}e-{k}") for k in range(3, 9) for digit in (3, 1)]
 PULSE = 0.75
@@ -67,7 +67,7 @@ def cost_in_solver(full: FullSystem, case: Case, rhs: Callable[[float, Array], A
 
 def explicit_scipy(case: Case, full: FullSystem, short: FullSystem, matrix: Any) -> Iterator[Row]:
     """RK23 and RK45 with our operators and with the assembled matrix."""
-    span = 30 / case.scattering.fastest_rate
+    span = 30 / case.local.fastest_rate
     for method in ("RK23", "RK45"):
         tried = scan(case, method)
         rtol, error, count, _ = tried[-1]
@@ -111,7 +111,7 @@ def _median_time(action: Callable[[], object]) -> float:
     return statistics.median(durations)
 
 
-def verify(case: Case, row: Row, ladders: list[tuple[Row, ladder.Choice]]) -> str:
+def verify(case: Case, row: Row, ladders: list[tuple[Row, Choice]]) -> str:
     """The full system run by SciPy itself for about CHECK seconds, and by our fastest integrator, beside the table's numbers."""
     method, loosest = row.method.split()[1].strip(","), float(row.settings.split()[1])
     end = max(2.0, case.times[-1] * min(1.0, CHECK / row.total))

@@ -13,49 +13,53 @@ import numpy as np
 from mpi4py import MPI
 
 from comparison.problem import FULL, GOAL, Array, Case, Row
-from hpcwigner.integrators import exponential as etd
-from hpcwigner.integrators.petsc import Schedule, integrate
+from hpcwigner.integrators.exponential import SCHEMES, ExponentialIntegrator, Polynomials
+from hpcwigner.integrators.operators import Formula, StepOperators
+from hpcwigner.integrators.petsc import integrate
 from hpcwigner.integrators.propagators import PhiFunctions
+from hpcwigner.integrators.schedule import Schedule
 from hpcwigner.integrators.steps import StepPlan
-from hpcwigner.reference import choice as ladder
+from hpcwigner.reference.step_choice import Choice, NoStepsError, choose
 from hpcwigner.space.stencil import runge_kutta
+from hpcwigner.terms.term import State
 
 OURS = ("etd2", "etd3", "arkimex3", "ars443")
 
 
-class Strang(etd.ExponentialIntegrator):
-    """exp(hL/2) exp(hA) exp(hL/2) with our propagators and drift by RK3; as a scheme, so that the ladder tries its steps."""
+class Strang(ExponentialIntegrator):
+    """exp(hL/2) exp(hA) exp(hL/2) with our propagators and drift by RK3; as a scheme, so that its steps are chosen like ours."""
 
-    slots, slots_per_stage = 1, (1,)
+    order, slot_count = 2, 1
 
     @classmethod
-    def matrices(cls, phi: PhiFunctions, h: float) -> list[Array]:
-        return [phi.half[0]]
+    def formulas(cls, h: float, phi: PhiFunctions) -> tuple[Formula, ...]:
+        return Formula({0: phi.half[0]}, source=0.5), Formula({0: phi.half[0]}, source=1.0)
 
     @classmethod
     def amplification(cls, decay: float, drift: Array) -> Array:
         return math.exp(-decay) * runge_kutta(3)(1.0, drift)
 
-    def step(self, u: Array, operators: etd.StepOperators, source: Array | None) -> None:
-        half = None if source is None else operators.source(half=True, polynomial=source)
-        whole = None if source is None else operators.source(half=False, polynomial=source)
-        self.system.to_harmonics(u, self.vectors, 0)
-        self._combine(operators, 0, 0, 1, half, u)
-        a, drift = u.copy(), np.empty_like(u)
+    def step(self, state: State, t: float, operators: StepOperators, sources: Polynomials) -> None:
+        first, second = operators.stages
+        self.system.to_harmonics(state.u, self._slots, 0)
+        self._assign(state, first, sources)
+        a, drift = State(state.u.copy(), state.fields), State(np.empty_like(state.u), state.fields)
         for part in (3, 2, 1):
-            self.system.explicit(a, drift)
-            np.multiply(drift, operators.size / part, out=a)
-            a += u
-        self.system.to_harmonics(a, self.vectors, 0)
-        if half is not None:  # the second half forms `whole` less what the first half's has become
-            self.system.add_source(self.vectors[:, :, 0], -half)
-        self._combine(operators, 0, 0, 1, whole, u)
+            self.system.explicit(t, a, drift)
+            np.multiply(drift.u, operators.size / part, out=a.u)
+            a.u[...] += state.u
+        self.system.to_harmonics(a.u, self._slots, 0)
+        for k, polynomial in enumerate(sources):
+            if polynomial is not None:  # the second stage brings the whole step's source: take the first half's away
+                half = polynomial @ operators._classes[0].source_vectors[0.5][k]
+                self.system.add_source(self._slots[:, :, 0], k, -half, slice(None))
+        self._assign(state, second, sources)
 
 
-etd.SCHEMES["strang"] = Strang
+SCHEMES["strang"] = Strang
 
 
-def fixed_ladders(case: Case) -> Iterator[tuple[Row, ladder.Choice]]:
+def fixed_ladders(case: Case) -> Iterator[tuple[Row, Choice]]:
     """Our integrators, and Strang splitting, with the cheapest ladder of steps that reaches the goal."""
     p = case.problem
     for name in (*OURS, "strang"):
@@ -74,22 +78,21 @@ def fixed_ladders(case: Case) -> Iterator[tuple[Row, ladder.Choice]]:
         yield Row(label, settings, error, needs, cost, steps * cost + setup, FULL, curve), chosen
 
 
-def _choice(case: Case, name: str) -> ladder.Choice:
+def _choice(case: Case, name: str) -> Choice:
     moments = case.problem.moments
     try:
-        return ladder.choose(moments, {name: case.problem.largest_step(name)}, GOAL, case.reference)
-    except ladder.NoLadderError:  # its shortest step is 10 fs
+        return choose(moments, {name: case.problem.largest_step(name)}, GOAL, case.reference)
+    except NoStepsError:  # its shortest step is 10 fs
         plans = (moments.plan((case.times[-1], count)) for count in (30, 40, 55, 75, 100, 140, 200))
         good = (plan for plan in plans if case.error(moments.integrated(name, plan)) <= GOAL)
-        return ladder.Choice(name, next(good))
+        return Choice(name, next(good))
 
 
 def run_full(case: Case, name: str, plan: StepPlan) -> list[float]:
     """Durations [s] of all steps of the full run; the first of each size makes its operators."""
-    p = case.problem
-    wigner, stamps = case.full.wigner, [0.0]
-    vector = wigner.create_vector()
-    schedule = Schedule(plan, p.pump, p.amplitude)
-    integrate(name, wigner, p.scatterings, schedule, MPI.COMM_SELF, lambda *_: stamps.append(time.perf_counter()), vector)
+    p, equation, stamps = case.problem, case.full.equation, [0.0]
+    vector = equation.create_vector()
+    schedule, generators = Schedule(plan, p.sources), [[generator] for generator in p.generators]
+    integrate(name, equation, generators, schedule, MPI.COMM_SELF, lambda *_: stamps.append(time.perf_counter()), vector)
     vector.destroy()
     return np.diff(stamps[1:]).tolist()

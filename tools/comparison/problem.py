@@ -14,10 +14,11 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from hpcwigner.integrators.imex import BlockOperator
-from hpcwigner.observables.budget import Budget, SpatialMoments, budget
+from hpcwigner.observables.budget import Budget, SpatialMoments
 from hpcwigner.problem import builder, loading
-from hpcwigner.reference import choice as ladder
+from hpcwigner.reference.moment_problem import deviation
 from hpcwigner.runtime.kernels import UPWIND5
+from hpcwigner.terms.term import State
 
 Array = NDArray[np.float64]
 GOAL = 5e-3
@@ -53,49 +54,43 @@ class Case:
 
     def __init__(self, path: Path, *settings: str) -> None:
         self.problem = builder.build(loading.load(path, list(settings)), MPI.COMM_SELF)
-        p = self.problem
-        self.scattering = p.scatterings[0]
-        self.cells = p.cells.size
-        self.times = np.arange(round(p.config.time.end / p.config.output.series_every) + 1) * p.config.output.series_every
-        l0, l1, v = self.scattering.blocks[0], self.scattering.blocks[1], np.diag(p.equilibrium.velocity)
+        self.path = path
+        p, (self.pulse,) = self.problem, self.problem.sources
+        self.local = p.generators[0]
+        self.cells, self.times = p.cells.size, p.moments.times
+        l0, l1, v = self.local.block(0), self.local.block(1), np.diag(p.equilibrium.velocity)
         self.implicit = sparse.block_diag((l0, l1, l0), format="csr")
         self.explicit = sparse.csr_matrix(sparse.bmat([[0 * v, None, None], [v, 0 * v, None], [None, 2 * v, 0 * v]]))
         self.generator = sparse.csr_matrix(self.implicit + self.explicit)
-        f, w2 = self.scattering.formation, p.pump.width_squared
-        self.source = p.amplitude * np.concatenate([f, 0 * f, w2 * f])
+        f, w2 = self.pulse.spectrum(0), self.pulse.width_squared
+        self.source = np.concatenate([f, 0 * f, w2 * f])
         share = p.cells.valley_sum(p.equilibrium.population) / np.array(p.cells.counts)
-        self.scale = p.amplitude * share[p.cells.valley_of_cell]
+        self.scale = self.pulse.amplitude * share[p.cells.valley_of_cell]
         self.moment_scale = np.concatenate([self.scale, self.scale * math.sqrt(w2), self.scale * w2])
 
     @functools.cached_property
     def reference(self) -> list[Budget]:
         """Exact budgets."""
-        return self.problem.reference()
+        return self.problem.moments.reference()
 
     @functools.cached_property
     def full(self) -> FullSystem:
         """The system itself."""
         return FullSystem(self.problem)
 
-    def coherent(self, t: float) -> float:
-        """|p0(t)|² of unit generated population."""
-        return float(self.problem.pump.coherent(np.array(t)))
-
     def rhs(self, t: float, y: Array) -> Array:
-        """Of the moment equations."""
-        return self.generator @ y + self.source * self.coherent(t)
+        """Right-hand side of the moment equations."""
+        return self.generator @ y + self.source * self.pulse.strength(t)
 
     def error(self, budgets: list[Budget]) -> float:
-        """Of D_v(t), worst valley."""
-        return float(ladder.deviation(budgets, self.reference, self.times)[0].max())
+        """Error of D_v(t), worst valley."""
+        judged = self.times >= self.problem.moments.judged_from - 1e-9
+        return float(np.nanmax(deviation(budgets, self.reference, judged)[0]))
 
     def budgets(self, states: Array) -> list[Budget]:
-        """Of moment states (time, 3·cell) at the outputs."""
-        w2, amplitude = self.problem.pump.width_squared, self.problem.amplitude
-        return [
-            budget(SpatialMoments(*y.reshape(3, -1)), self.scattering, amplitude * self.coherent(t), w2)
-            for t, y in zip(self.times, states, strict=False)
-        ]
+        """Budgets of moment states (time, 3·cell) at the outputs."""
+        moments = [(float(t), SpatialMoments(*y.reshape(3, -1))) for t, y in zip(self.times, states, strict=False)]
+        return self.problem.moments.budgets(moments)
 
     @property
     def scale_up(self) -> float:
@@ -103,11 +98,10 @@ class Case:
         return self.problem.space.shape[0] / SHORT
 
     def short(self) -> builder.Problem:
-        """The same problem on a shorter sample with the same cells."""
-        space = self.problem.space
-        return dataclasses.replace(
-            self.problem, space=dataclasses.replace(space, shape=(SHORT, 1), length=space.spacing[0] * SHORT, folded=False)
-        )
+        """The same problem on a shorter, unfolded sample with the same cells."""
+        length = self.problem.space.spacing[0] * SHORT
+        settings = [f"space.cells={SHORT}", f"space.length={length} nm", "space.symmetry=whole"]
+        return builder.build(loading.load(self.path, settings), MPI.COMM_SELF)
 
 
 class FullSystem:
@@ -115,38 +109,41 @@ class FullSystem:
 
     def __init__(self, problem: builder.Problem) -> None:
         self.problem = problem
-        self.wigner = problem.wigner_system(MPI.COMM_SELF)
-        self.operator = BlockOperator(self.wigner)
-        self.blocks = np.ascontiguousarray(problem.scatterings[0].blocks.transpose(0, 2, 1))
-        self.work = np.zeros(self.wigner.shape)
+        self.equation = problem.equation(MPI.COMM_SELF)
+        self.shape = self.equation.shape
+        self.operator, local = BlockOperator(self.equation), problem.generators[0]
+        self.blocks = np.array([local.block(m).T for m in range(local.orders)])
+        self.work = np.zeros(self.shape)
+        (self.pulse,) = problem.sources
+        self.profile = self.pulse.profile().ravel()
         isotropic = problem.angles.from_harmonics[:, 0]
-        shape = np.multiply.outer(self.wigner.source_profile, np.outer(isotropic, problem.scatterings[0].formation))
-        self.source = problem.amplitude * shape.ravel()
+        self.source = np.multiply.outer(self.profile, np.outer(isotropic, self.pulse.spectrum(0))).ravel()
 
     def drift(self, u: Array) -> Array:
         """−v ∂u/∂x."""
-        out = np.empty(self.wigner.shape)
-        self.wigner.explicit(u.reshape(self.wigner.shape), out)
-        return out
+        no_fields = np.zeros((self.shape[0], 0))
+        out = State(np.empty(self.shape), no_fields)
+        self.equation.explicit(0.0, State(u.reshape(self.shape), no_fields), out)
+        return out.u
 
     def matrix_free(self, t: float, y: Array) -> Array:
         """Right-hand side with the program's own operators."""
         out = self.drift(y)
-        self.operator.apply(self.blocks, y.reshape(self.wigner.shape), self.work)
+        self.operator.apply([self.blocks], y.reshape(self.shape), self.work)
         out += self.work
         return self.with_source(t, out.ravel())
 
     def with_source(self, t: float, out: Array) -> Array:
         """Add the excitons formed per time, during the pulse."""
-        coherent = float(self.problem.pump.coherent(np.array(t)))
-        if coherent > 1e-30:
-            out += coherent * self.source
+        strength = self.pulse.strength(t)
+        if strength > 1e-30:
+            out += strength * self.source
         return out
 
     def assembled(self) -> tuple[Any, Any]:
         """CSR matrices of scattering and of drift."""
-        angles, blocks = self.problem.angles, self.problem.scatterings[0].blocks
-        points, rows, cells = self.wigner.shape
+        angles, blocks = self.problem.angles, self.blocks.transpose(0, 2, 1)
+        points, rows, cells = self.shape
         pairs = angles.from_harmonics[:, None, :] * angles.to_harmonics.T[None, :, :]
         local = np.tensordot(pairs, blocks[list(angles.orders)], axes=1).transpose(0, 2, 1, 3)
         scattering = sparse.kron(sparse.eye(points), sparse.csr_matrix(local.reshape(rows * cells, -1)), format="csr")
@@ -161,7 +158,7 @@ class FullSystem:
 
     def moments(self, y: Array) -> Array:
         """M0, M1, M2 of a state, as `Case` has them: a slab counts r² as 2x²."""
-        p, u = self.problem, y.reshape(self.wigner.shape)
+        p, u = self.problem, y.reshape(self.shape)
         x = p.space.centers(0)
         ones = np.ones(p.angles.count)
         weights = (x**0, ones), (2 * x, p.angles.cosine), (2 * x**2, ones)
@@ -171,9 +168,9 @@ class FullSystem:
         """A cloud in equilibrium: it keeps solvers at their stability limit."""
         isotropic = self.problem.angles.from_harmonics[:, 0]
         state = np.outer(isotropic, self.problem.equilibrium.population)
-        return self.problem.amplitude * np.multiply.outer(self.wigner.source_profile, state).ravel()
+        return self.pulse.amplitude * np.multiply.outer(self.profile, state).ravel()
 
     def atol(self, case: Case, rtol: float) -> Array:
         """The absolute tolerance of `Case.scale`, per angle and at the cloud's centre."""
-        per_angle = np.outer(self.problem.angles.from_harmonics[:, 0], case.scale) * self.wigner.source_profile.max()
-        return rtol * ABSOLUTE * np.tile(per_angle.ravel(), self.wigner.shape[0])
+        per_angle = np.outer(self.problem.angles.from_harmonics[:, 0], case.scale) * self.profile.max()
+        return rtol * ABSOLUTE * np.tile(per_angle.ravel(), self.shape[0])

@@ -22,7 +22,10 @@ from hpcwigner.runtime.errors import InputError
 from hpcwigner.simulation import restart
 from hpcwigner.simulation.progress import LOG
 from hpcwigner.space.grid import Decomposition
-from hpcwigner.storage.checkpoint import CheckpointStore, Header
+from hpcwigner.storage.archive import find_rows
+from hpcwigner.storage.checkpoint import CheckpointStore, numbers
+from hpcwigner.storage.files import Source
+from hpcwigner.storage.state import Header
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,28 +34,30 @@ class Good:
 
     header: Header
     state: bytes
-    files: dict[str, bytes]
-    """Content of the output files that it keeps."""
+    rows: dict[str, list[bytes]]
+    """Rows of the output files that belong to it."""
 
 
 def corruption(campaign: Campaign) -> None:
     """Most damaged checkpoints are only loaded, in this process; some of them in a full restart."""
     base = campaign.stopped(1)
     _loaded(campaign, base)
-    _restarted(campaign, {1: base, 2: campaign.stopped(2)})
+    bases = {1: base, 2: campaign.stopped(2)}
+    _restarted(campaign, bases)
+    _without_rows(campaign, bases)
     _restarted_and_killed(campaign)
 
 
 def _loaded(campaign: Campaign, base: Path) -> None:
     decomposition = builder.build(loading.load(campaign.input), MPI.COMM_SELF).wigner_system(MPI.COMM_SELF).decomposition
     store = CheckpointStore(base / "checkpoints", decomposition, 2)
-    names = store.numbers()
+    names = numbers(base / "checkpoints")
     require(len(names) == 2, f"found checkpoints {names}, expected two")
     good = {}
     for name in names:
-        header, u = store.load(base / "checkpoints" / name)
-        files = {file: (base / "checkpoints" / name / file).read_bytes() for file in header.rows}
-        good[name] = Good(header, u.tobytes(), files)
+        header, u, _ = store.load(base / "checkpoints" / name)
+        sources = find_rows(base / "checkpoints" / name, header)
+        good[name] = Good(header, u.tobytes(), {file: _rows(source) for file, source in sources.items()})
 
     def load_damaged(row: Tally, *victims: str, file: str = "", refusable: bool = False) -> None:
         directory = campaign.fresh()
@@ -71,6 +76,10 @@ def _loaded(campaign: Campaign, base: Path) -> None:
     row = campaign.tally("`latest` damaged, loaded")
     for _ in range(max(4, count // 20)):
         load_damaged(row, ".", file="latest")
+
+
+def _rows(source: Source) -> list[bytes]:
+    return [f"{name} {first}".encode() + values.tobytes() for name, first, values in source.blocks()]
 
 
 def _damage(campaign: Campaign, path: Path, name: str = "") -> str:
@@ -104,17 +113,17 @@ def _judge(directory: Path, decomposition: Decomposition, good: dict[str, Good],
         peeked = restart.peek(directory, "latest")
         require(peeked in [g.header for g in good.values()], "peek returned a header that was never written")
         store = CheckpointStore(directory / "checkpoints", decomposition, 2)
-        path, header, u = restart.load(store, directory, "latest")
+        resumption, u, _ = restart.load(store, directory, "latest")
     except InputError:
         require(refusable, "refused, though the previous checkpoint is good")
         return DETECTED
     finally:
         signal.alarm(0)
-    expected = good[path.name]
-    require(header == expected.header, f"header of {path.name} is another one")
+    path, expected = resumption.path, good[resumption.path.name]
+    require(resumption.header == expected.header, f"header of {path.name} is another one")
     require(u.tobytes() == expected.state, f"state of {path.name} is another one")
-    for name, content in expected.files.items():
-        require((path / name).read_bytes() == content, f"{path.name}/{name} is damaged and was accepted")
+    for name, rows in expected.rows.items():
+        require(_rows(resumption.sources[name]) == rows, f"{path.name}: the rows of {name} are damaged and were accepted")
     require(path.name == max(good) or bool(warnings), "fell back without a message")
     return DETECTED if warnings else SURVIVED
 
@@ -144,6 +153,25 @@ def _restarted(campaign: Campaign, bases: dict[int, Path]) -> None:
         what = _damage(campaign, directory / "checkpoints" / f"{newest:08d}")
         campaign.trial(row, f"{what}, {ranks} rank(s)", partial(campaign.finish, directory, ranks, newest - 1))
         print(f"corruption: full restart {i + 1}", flush=True)
+
+
+def _without_rows(campaign: Campaign, bases: dict[int, Path]) -> None:
+    """Rows are stored twice: the archive or an output file may be damaged, and the newest checkpoint still be used."""
+    row = campaign.tally("archived rows or an output file damaged, full restart")
+    for i in range(campaign.count(12)):
+        ranks = 1 + i % 2
+        directory = campaign.fresh()
+        shutil.copytree(bases[ranks], directory)
+        name = campaign.random.choice(("series.h5", "fields.h5", "wigner.h5")) if i % 4 < 2 else "checkpoints/rows/000001"
+        what = _damage(campaign, (directory / name).parent, Path(name).name)
+        campaign.trial(row, f"{what}, {ranks} rank(s)", partial(_finished, campaign, directory, ranks))
+
+
+def _finished(campaign: Campaign, directory: Path, ranks: int) -> str:
+    newest = latest(directory)
+    outcome = campaign.finish(directory, ranks, newest)
+    require(outcome == SURVIVED, "the newest checkpoint was not used")
+    return outcome
 
 
 def _restarted_and_killed(campaign: Campaign) -> None:
