@@ -1,4 +1,4 @@
-"""Parameter studies: points are the runs made by hand, sweeps go on where they stopped, summaries say what the files hold."""
+"""Parameter studies: points equal single runs, stopped sweeps resume, summaries agree with the files."""
 
 import math
 import os
@@ -179,7 +179,7 @@ def test_killed_and_stopped_it_goes_on_bit_identically(finished, tmp_path):
 
 
 def test_a_failing_point_does_not_keep_the_others_from_running(tmp_path):
-    """Found out only when it starts: steps that are too long for its cells."""
+    """With an error that appears only when the point starts: steps too long for its cells."""
     path = sweep_input(tmp_path, "space.cells: [1500, 48]")
     ran = hpcwigner(path)
     assert ran.returncode == 1
@@ -315,7 +315,7 @@ def test_zip_pairs_the_values_and_paths_start_at_the_input(tmp_path):
 
 
 def test_a_point_that_runs_elsewhere_is_left_alone(tmp_path):
-    """Remains are put aside only when nobody works on them."""
+    """A directory without a checkpoint is renamed only if no run is under way in it."""
     path = sweep_input(tmp_path, TEMPERATURES)
     process = started(path, tmp_path / "study/point_000/fields.h5", "--set", "time.end=3000 ps", "--point", "0")
     try:

@@ -45,7 +45,7 @@ def describe(directory: Path) -> str:
         windows = ", ".join(f"{a:.4g}…{b:.4g} ps" for a, b in negative_windows(times, series.data["diffusion"][:, i]))
         lines.append(f"{'':<14}D < 0: {windows or 'never'} (from 1 ps on)")
     phases = Phases.from_diffusion(times, series.data["diffusion"])
-    lines.append(f"{'phases':<14}D_v rise until {_at(phases.rise_end)}; equal within 10 % from: {_at(phases.alike_from)}")
+    lines.append(f"{'phases':<14}D_v rise until {_at(phases.rise_end)}; within 10 % of each other from: {_at(phases.alike_from)}")
     if set(series.data) >= Thermalisation.NEEDS:
         energy, momentum, valley = map(_at, dataclasses.astuple(Thermalisation.from_series(series.data)))
         lines.append(f"{'thermalised':<14}within 5 % from: energies {energy}, directions {momentum}, valleys {valley}")

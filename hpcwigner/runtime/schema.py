@@ -1,4 +1,4 @@
-"""Reads YAML files into frozen dataclasses, with units, ranges and unknown keys checked, for inputs and materials alike.
+"""Reads YAML files into frozen dataclasses, and checks units, ranges and unknown keys; for inputs and material files.
 
 A field declares its unit in its type: `Annotated[float, Quantity("ps")]` is kept in ps, and the file must give a unit that
 converts to it. PyYAML reads the syntax, pydantic validates, pint converts. All three are imported only when a file is read,
@@ -262,7 +262,7 @@ def unknown_key(key: str, known: Iterable[str]) -> str:
 
 
 def did_you_mean(word: str, known: Iterable[str], cutoff: float = 0.5) -> str:
-    """Question with the nearest known word, or nothing."""
+    """Text that asks for the nearest known word, or '' if none is near."""
     close = difflib.get_close_matches(word, known, n=1, cutoff=cutoff)
     return f"did you mean '{close[0]}'?" if close else ""
 
