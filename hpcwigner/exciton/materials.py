@@ -43,11 +43,6 @@ class Sourced:
 
 
 @dataclasses.dataclass(frozen=True)
-class Number(Sourced):
-    """A number without a unit."""
-
-
-@dataclasses.dataclass(frozen=True)
 class Energy(Sourced):
     """[meV]"""
 
@@ -158,15 +153,15 @@ class Sheet:
     """Screening of a polarisable sheet (exciton/potentials.py: RytovaKeldysh)."""
 
     screening_length: Length
-    surroundings: Number
+    surroundings: Sourced
 
 
 @dataclasses.dataclass(frozen=True)
 class Uniaxial:
     """Dielectric constants of a half space."""
 
-    in_plane: Number
-    out_of_plane: Number
+    in_plane: Sourced
+    out_of_plane: Sourced
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,8 +169,8 @@ class DielectricFilm:
     """Screening of a film between two half spaces (exciton/potentials.py: Film)."""
 
     thickness: Length
-    in_plane: Number
-    out_of_plane: Number
+    in_plane: Sourced
+    out_of_plane: Sourced
     above: Uniaxial
     below: Uniaxial
 
@@ -188,7 +183,7 @@ class Radiation:
     linewidth: Energy
     """ħγ: γ is a population rate."""
     photon_energy: Energy
-    refractive_index: Number
+    refractive_index: Sourced
 
 
 @dataclasses.dataclass(frozen=True)

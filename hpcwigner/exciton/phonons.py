@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcwigner.exciton.constants import BOLTZMANN, HBAR, HBAR2_OVER_M0
-from hpcwigner.exciton.materials import Material, Valley
+from hpcwigner.exciton.materials import Material
 from hpcwigner.exciton.valley import ExcitonValleys
 from hpcwigner.exciton.wavefunctions import Wavefunction
 
@@ -43,19 +43,6 @@ class ValleyState:
     hole_fraction: float
     """m_h/M: the same when the electron scatters."""
     wavefunction: Wavefunction
-
-    @classmethod
-    def from_material(cls, name: str, valley: Valley, energy: float, wavefunction: Wavefunction) -> ValleyState:
-        """From a valley of a material file, with its bottom [meV] and 1s state."""
-        return cls(
-            name=name,
-            energy=energy,
-            degeneracy=valley.degeneracy,
-            mass=valley.mass,
-            electron_fraction=valley.electron_mass.value / valley.mass,
-            hole_fraction=valley.hole_mass.value / valley.mass,
-            wavefunction=wavefunction,
-        )
 
     def momentum(self, kinetic: Array) -> Array:
         """|Q| [1/nm] at kinetic energy [meV]: ε = ħ²Q²/2M."""
@@ -142,23 +129,18 @@ class Couplings:
     def from_material(cls, material: Material, landscape: ExcitonValleys | None = None) -> Couplings:
         """From a material file and its 1s states, which are computed if not given."""
         landscape = landscape or ExcitonValleys.from_material(material)
-        states = {
-            exciton.name: ValleyState.from_material(
-                exciton.name, material.valleys[exciton.name], exciton.energy, landscape.wavefunctions[exciton.name]
-            )
-            for exciton in landscape.valleys
-        }
-        density = material.area_density.value
-        acoustic = tuple(
-            AcousticPhonon(
-                valley=states[name],
-                sound_velocity=material.sound_velocity.value,
-                area_density=density,
-                electron=valley.acoustic_electron.value,
-                hole=valley.acoustic_hole.value,
-            )
-            for name, valley in material.valleys.items()
-        )
+        states, acoustic, density = {}, [], material.area_density.value
+        for exciton in landscape.valleys:
+            name, valley = exciton.name, material.valleys[exciton.name]
+            states[name] = ValleyState(
+                name=name, energy=exciton.energy, degeneracy=valley.degeneracy, mass=valley.mass,
+                electron_fraction=valley.electron_mass.value / valley.mass, hole_fraction=valley.hole_mass.value / valley.mass,
+                wavefunction=landscape.wavefunctions[name],
+            )  # fmt: skip
+            acoustic.append(AcousticPhonon(
+                valley=states[name], sound_velocity=material.sound_velocity.value, area_density=density,
+                electron=valley.acoustic_electron.value, hole=valley.acoustic_hole.value,
+            ))  # fmt: skip
         inside = [
             OpticalPhonon(
                 name=phonon.name, initial=state, final=state, final_valleys=1, energy=phonon.energy.value,
@@ -175,7 +157,7 @@ class Couplings:
             )
             for phonon in material.intervalley_phonons
         ]  # fmt: skip
-        return cls(valleys=tuple(states.values()), acoustic=acoustic, optical=(*inside, *between))
+        return cls(valleys=tuple(states.values()), acoustic=tuple(acoustic), optical=(*inside, *between))
 
 
 ACOUSTIC_BRANCHES = ("TA", "LA", "ZA", "acoustic")
@@ -193,9 +175,8 @@ def absorption_threshold(couplings: Couplings, target: str) -> Array:
         energies = [
             phonon.energy
             for phonon in couplings.optical
-            if phonon.intervalley
-            and phonon.name.endswith(ACOUSTIC_BRANCHES)
-            and state.name != target
+            if phonon.name.endswith(ACOUSTIC_BRANCHES)
+            and phonon.initial is not phonon.final
             and {phonon.initial.name, phonon.final.name} == {state.name, target}
         ]
         missing = states[target].energy - state.energy - max(energies, default=np.nan)

@@ -22,6 +22,8 @@ from hpcwigner.momentum.equilibrium import Equilibrium
 from hpcwigner.runtime.parallel import NodeShared
 
 Array = NDArray[np.float64]
+Groups = dict[tuple[bool, int, int], list[Phonon]]
+"""Emission processes by intervalley, final and initial valley."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,9 +90,9 @@ class Rates:
             intervalley, order = divmod(part, orders + 1)
             total = shared.array[intervalley, order]
             total[...] = 0.0
-            for group, block in zip(groups, blocks, strict=True):
-                if group.intervalley == bool(intervalley):
-                    to, start = cells.slices[group.final], cells.slices[group.initial]
+            for (between_valleys, final, initial), block in zip(groups, blocks, strict=True):
+                if between_valleys == bool(intervalley):
+                    to, start = cells.slices[final], cells.slices[initial]
                     total[to, start] += block[order]
                     total[start, to] += block[order].T  # the reverse absorption
             total /= equilibrium.population
@@ -108,19 +110,9 @@ def generator(in_scattering: Array) -> Array:
     return gamma
 
 
-@dataclasses.dataclass(frozen=True)
-class _Group:
-    """Emission processes between the same two valleys."""
-
-    intervalley: bool
-    final: int
-    initial: int
-    processes: tuple[Phonon, ...]
-
-
-def _groups(couplings: Couplings, cells: EnergyCells) -> list[_Group]:
-    """All emission processes in the order of the material; a coupling of two valleys gives one from each."""
-    groups: dict[tuple[bool, int, int], list[Phonon]] = {}
+def _groups(couplings: Couplings, cells: EnergyCells) -> Groups:
+    """All emission processes, in the order of the material."""
+    groups: Groups = {}
     for acoustic in couplings.acoustic:
         valley = cells.valleys.index(acoustic.valley)
         groups.setdefault((False, valley, valley), []).append(acoustic)
@@ -128,20 +120,21 @@ def _groups(couplings: Couplings, cells: EnergyCells) -> list[_Group]:
         for process in optical.directions():
             ends = cells.valleys.index(process.final), cells.valleys.index(process.initial)
             groups.setdefault((process.intervalley, *ends), []).append(process)
-    return [_Group(*key, tuple(processes)) for key, processes in groups.items()]
+    return groups
 
 
 def _conductances(
-    groups: list[_Group], equilibrium: Equilibrium, orders: int, rule: Quadrature, comm: MPI.Intracomm
+    groups: Groups, equilibrium: Equilibrium, orders: int, rule: Quadrature, comm: MPI.Intracomm
 ) -> tuple[NodeShared, list[Array]]:
     """c_m[to, from] of each group, shape (m, cell of `final`, cell of `initial`), in node-shared memory. Collective."""
-    shapes = [(orders + 1, equilibrium.cells.counts[group.final], equilibrium.cells.counts[group.initial]) for group in groups]
+    shapes = [(orders + 1, equilibrium.cells.counts[final], equilibrium.cells.counts[initial]) for _, final, initial in groups]
+    processes = list(groups.values())
     ends = np.cumsum([math.prod(shape) for shape in shapes])
     scratch = NodeShared(comm, (int(ends[-1]),))
     views = [part.reshape(shape) for part, shape in zip(np.split(scratch.array, ends[:-1]), shapes, strict=True)]
 
     def compute(number: int) -> None:
-        views[number][...] = sum(conductance(process, equilibrium, orders, rule) for process in groups[number].processes)
+        views[number][...] = sum(conductance(process, equilibrium, orders, rule) for process in processes[number])
 
     scratch.fill(len(groups), compute)
     return scratch, views
