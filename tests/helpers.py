@@ -1,10 +1,12 @@
 """Small inputs, and a way to start the program on several ranks."""
 
+import dataclasses
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 from mpi4py import MPI
 
 from hpcwigner.exciton import materials
@@ -71,3 +73,15 @@ def problem_of(rates, light_cone, end=6.0, off_at=None, off=(), radiation=True):
 def on_one_rank(problem):
     """The equation of a problem."""
     return problem.equation(MPI.COMM_SELF)
+
+
+@dataclasses.dataclass(frozen=True)
+class ExponentialState:
+    """ψ(r) = √(2/πa²) exp(−r/a) with a = `radius` [nm], as a Wavefunction of the package."""
+
+    radius: float
+
+    def overlap(self, other, shift):
+        """(b²/aa') [1 + (κb/2)²]^(−3/2) with 2/b = 1/a + 1/a'."""
+        mean = 2 / (1 / self.radius + 1 / other.radius)
+        return mean**2 / (self.radius * other.radius) * (1 + (0.5 * mean * np.asarray(shift)) ** 2) ** -1.5

@@ -1,4 +1,4 @@
-"""The command line in processes of its own: exit codes, one clear line, nothing left behind, no hang."""
+"""The command line as a process: exit codes, one line for each error, no files left behind, no hang."""
 
 import subprocess
 import sys
@@ -122,7 +122,7 @@ for rank in range(MPI.COMM_WORLD.size):
 
 
 def test_a_run_loads_what_it_uses(tmp_path):
-    """Nothing that draws; what reads the input on one rank only."""
+    """No plotting library; the libraries that read the input on one rank only."""
     (tmp_path / "loaded.py").write_text(LOADED, encoding="utf-8")
     words = ["mpirun", "--quiet", "-n", "2", sys.executable, tmp_path / "loaded.py", "run", small_input(tmp_path)]
     environment = clean_environment() | {"PYTHONPATH": str(ROOT)}

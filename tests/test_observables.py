@@ -4,7 +4,7 @@ import h5py
 import numpy as np
 import pytest
 import xarray
-from helpers import ROOT, hpcwigner, small_input
+from helpers import ROOT, hpcwigner, problem_of, small_input
 from mpi4py import MPI
 from test_fields import place, state  # noqa: F401  (fixture)
 
@@ -93,6 +93,11 @@ def test_the_verb_lists_every_observable():
     for o in registry.ALL:
         assert f"  {o.name} (" in process.stdout
         assert o.formula in process.stdout
+
+
+@pytest.fixture
+def problem(rates, light_cone):
+    return problem_of(rates, light_cone)
 
 
 def snapshot_of(problem, moments, final):

@@ -7,12 +7,11 @@ import sys
 
 import numpy as np
 import pytest
+import xarray
 from helpers import ROOT, hpcwigner, small_input
 
 from hpcwigner.observables.fields import central_weights
 from hpcwigner.storage.reading import read
-
-xarray = pytest.importorskip("xarray")
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +162,7 @@ def test_slab_and_two_dimensions_agree(tmp_path):
 
 def test_shipped_inputs_are_valid():
     inputs = sorted((ROOT / "inputs").glob("*.yaml"))
-    assert len(inputs) == 9
+    assert len(inputs) == 10
     for path in inputs:
         found = hpcwigner("check", path, "--set", "time.end=1 ps" if "off" not in path.name else "time.end=12 ps",
                           "--set", "momentum.energy_step=5 meV", "--set", "output.wigner_at=[]", ranks=2)  # fmt: skip

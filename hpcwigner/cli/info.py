@@ -11,10 +11,8 @@ import numpy as np
 from mpi4py import MPI
 
 from hpcwigner.cli import common
-from hpcwigner.cli.common import Exit
 from hpcwigner.observables.curves import negative_windows
 from hpcwigner.observables.phases import Phases, Thermalisation
-from hpcwigner.runtime.parallel import on_first_rank
 from hpcwigner.storage.provenance import describe_history
 from hpcwigner.storage.reading import read
 
@@ -27,10 +25,9 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("directory", metavar="RUN", type=Path)
 
 
-def call(options: argparse.Namespace, comm: MPI.Intracomm) -> Exit:
+def call(options: argparse.Namespace, comm: MPI.Intracomm) -> None:
     """Print the description. Raises InputError. Collective."""
-    common.print_text(on_first_rank(comm, lambda: describe(options.directory)), comm)
-    return Exit.DONE
+    common.print_text(comm, lambda: describe(options.directory))
 
 
 def describe(directory: Path) -> str:
@@ -48,7 +45,7 @@ def describe(directory: Path) -> str:
         windows = ", ".join(f"{a:.4g}…{b:.4g} ps" for a, b in negative_windows(times, series.data["diffusion"][:, i]))
         lines.append(f"{'':<14}D < 0: {windows or 'never'} (from 1 ps on)")
     phases = Phases.from_diffusion(times, series.data["diffusion"])
-    lines.append(f"{'phases':<14}D_v rise until {_at(phases.rise_end)}; equal within 10 % from: {_at(phases.alike_from)}")
+    lines.append(f"{'phases':<14}D_v rise until {_at(phases.rise_end)}; within 10 % of each other from: {_at(phases.alike_from)}")
     if set(series.data) >= Thermalisation.NEEDS:
         energy, momentum, valley = map(_at, dataclasses.astuple(Thermalisation.from_series(series.data)))
         lines.append(f"{'thermalised':<14}within 5 % from: energies {energy}, directions {momentum}, valleys {valley}")
