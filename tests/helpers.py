@@ -1,6 +1,7 @@
 """Small inputs, and the command line in this process or on several ranks."""
 
 import contextlib
+import dataclasses
 import io
 import logging
 import os
@@ -11,6 +12,7 @@ import traceback
 import warnings
 from pathlib import Path
 
+import numpy as np
 from mpi4py import MPI
 
 from hpcwigner.cli.main import main
@@ -109,3 +111,15 @@ def problem_of(rates, light_cone, end=6.0, off_at=None, off=(), radiation=True):
 def on_one_rank(problem):
     """The equation of a problem."""
     return problem.equation(MPI.COMM_SELF)
+
+
+@dataclasses.dataclass(frozen=True)
+class ExponentialState:
+    """ψ(r) = √(2/πa²) exp(−r/a) with a = `radius` [nm], as a Wavefunction of the package."""
+
+    radius: float
+
+    def overlap(self, other, shift):
+        """(b²/aa') [1 + (κb/2)²]^(−3/2) with 2/b = 1/a + 1/a'."""
+        mean = 2 / (1 / self.radius + 1 / other.radius)
+        return mean**2 / (self.radius * other.radius) * (1 + (0.5 * mean * np.asarray(shift)) ** 2) ** -1.5

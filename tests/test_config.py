@@ -2,9 +2,10 @@
 
 import pytest
 import yaml
+from helpers import ROOT
 
 from hpcwigner.exciton import materials
-from hpcwigner.problem import loading
+from hpcwigner.problem import describe, loading
 from hpcwigner.problem.config import Injection
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.runtime.schema import Quantity
@@ -224,3 +225,11 @@ def test_paths_start_at_the_inputs_folder(tmp_path):
     path.write_text("material: ws2_hbn\ntemperature: 20 K\n", encoding="utf-8")
     loaded = loading.load(path)
     assert (loaded.material, loaded.rates, loaded.initial) == ("ws2_hbn", "auto", "none")
+
+
+def test_the_list_of_keys_is_up_to_date():
+    """`python -m hpcwigner.problem.describe` writes it anew."""
+    text = (ROOT / "inputs/README.md").read_text(encoding="utf-8")
+    assert text.partition(describe.START)[2] == describe.markdown()
+    rows = ("| `duration_fwhm` | number in fs, above 0 | `100.0 fs` |", "| `energy.above` |", "| `steps.until` |", "## `sweep`")
+    assert [row for row in rows if row not in text] == []

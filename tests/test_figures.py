@@ -162,7 +162,7 @@ def test_info_says_when_it_has_thermalised(drawn):
     text = hpcwigner("info", drawn[0] / "runs/77K").stdout
     series = read(drawn[0] / "runs/77K/series.h5").data
     phases, thermal = Phases.from_diffusion(series["time"], series["diffusion"]), Thermalisation.from_series(series)
-    assert f"D_v rise until {phases.rise_end:g} ps; alike within 10 % from: {phases.alike_from:g} ps" in text
+    assert f"D_v rise until {phases.rise_end:g} ps; equal within 10 % from: {phases.alike_from:g} ps" in text
     assert f"energies {thermal.energy:g} ps, directions {thermal.momentum:g} ps, valleys {thermal.valley:g} ps" in text
 
 

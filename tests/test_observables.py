@@ -4,7 +4,7 @@ import h5py
 import numpy as np
 import pytest
 import xarray
-from helpers import ROOT, hpcwigner, small_input
+from helpers import ROOT, hpcwigner, problem_of, small_input
 from mpi4py import MPI
 from test_fields import place, state  # noqa: F401  (fixture)
 
@@ -64,7 +64,7 @@ def test_only_what_is_chosen_is_computed_and_written(tmp_path):
     assert process.returncode == 0, process.stderr
     assert not (tmp_path / "run/fields.h5").exists()
     with h5py.File(tmp_path / "run/series.h5") as series, h5py.File(tmp_path / "run/wigner.h5") as wigner:
-        assert set(series) == {"time", "valley", "temperature"}
+        assert set(series) == {"time", "valley", "temperature", "summary"}
         assert set(wigner) == {"time", "valley", "x", "k", "wigner", "threshold"}
     assert "not compared" in process.stdout
     shown = hpcwigner("plot", tmp_path / "run", "--show", "budget")
@@ -93,6 +93,11 @@ def test_the_verb_lists_every_observable():
     for o in registry.ALL:
         assert f"  {o.name} (" in process.stdout
         assert o.formula in process.stdout
+
+
+@pytest.fixture
+def problem(rates, light_cone):
+    return problem_of(rates, light_cone)
 
 
 def snapshot_of(problem, moments, final):

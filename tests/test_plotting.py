@@ -191,7 +191,7 @@ def keep_rows(directory, rows):
     for name in ("series.h5", "fields.h5"):
         with h5py.File(directory / name, "r+") as file:
             for key, dataset in file.items():
-                if key == "time" or dataset.maxshape[0] is None:
+                if isinstance(dataset, h5py.Dataset) and (key == "time" or dataset.maxshape[0] is None):
                     dataset.resize(rows, axis=0)
 
 

@@ -1,15 +1,15 @@
-"""Rates against golden-rule limits that can be worked out by hand, and against their own exact properties."""
+"""Rates against analytic limits of the golden rule, and their exact properties."""
 
 import dataclasses
 
 import numpy as np
 import pytest
+from helpers import ExponentialState
 from mpi4py import MPI
 
 from hpcwigner.exciton.constants import BOLTZMANN, HBAR, HBAR2_OVER_M0
 from hpcwigner.exciton.phonons import Couplings
 from hpcwigner.exciton.valley import ExcitonValleys
-from hpcwigner.exciton.wavefunctions import ExponentialState
 from hpcwigner.momentum.cells import EnergyCells
 from hpcwigner.momentum.conductance import Quadrature
 from hpcwigner.momentum.equilibrium import Equilibrium
@@ -58,7 +58,7 @@ def test_acoustic_linewidth_of_the_bright_exciton_grows_with_30_microelectronvol
 
 @pytest.mark.parametrize(("temperature", "expected"), [(300.0, 22.3), (77.0, 7.1), (20.0, 4.7)])
 def test_linewidth_of_the_coherent_exciton(ws2, temperature, expected):
-    """ħΓ_0(KK) of an independent calculation with exponential states (DESIGN §4)."""
+    """ħΓ_0(KK) of an independent calculation with exponential states."""
     landscape = ExcitonValleys.from_material(ws2)
     exponential = dict.fromkeys(landscape.wavefunctions, ExponentialState(1.355))
     couplings = Couplings.from_material(ws2, dataclasses.replace(landscape, wavefunctions=exponential))
@@ -68,7 +68,7 @@ def test_linewidth_of_the_coherent_exciton(ws2, temperature, expected):
 
 
 def test_optical_emission_rate_from_the_golden_rule(couplings):
-    """Isotropic coupling: Γ = g M D0²/(2ρħω)·(n + 1) below, n above; nothing below the threshold but absorption."""
+    """Isotropic coupling: Γ = g M D0²/(2ρħω)·(n + 1) below, n above; below the threshold absorption only."""
     phonon = next(p for p in couplings.optical if p.name == "K TA")
     point = ExponentialState(1e-6)
     states = tuple(dataclasses.replace(v, wavefunction=point) for v in couplings.valleys)
@@ -94,7 +94,7 @@ def test_detailed_balance_and_positivity_in_every_cell(rates):
 
 @pytest.mark.parametrize("step", [0.25, 0.5, 1.0, 2.0])
 def test_every_harmonic_is_damped(couplings, step):
-    """No mode of any harmonic grows, however the cells compare with the phonons' energies."""
+    """No mode of any harmonic grows, whatever the ratio of cell width to phonon energy."""
     equilibrium = Equilibrium(EnergyCells.build(couplings.valleys, step, 30.0), 20.0)
     blocks = ScatteringStage.build(Rates.build(couplings, equilibrium, 8, 0, comm=MPI.COMM_SELF)).blocks
     root = np.sqrt(equilibrium.population)
@@ -104,7 +104,7 @@ def test_every_harmonic_is_damped(couplings, step):
 
 
 def test_energy_diffusion_is_of_second_order_in_the_cells_width(couplings):
-    """½ d⟨(δε)²⟩/dt by acoustic phonons at 300 K, which carry much less than a cell of 4 or 8 meV.
+    """½ d⟨(δε)²⟩/dt by acoustic phonons at 300 K, whose energies are far below cells of 4 or 8 meV.
 
     Plain cell averages would be of first order: several times too large at 8 meV.
     """
@@ -119,7 +119,6 @@ def test_energy_diffusion_is_of_second_order_in_the_cells_width(couplings):
 
     exact = diffusion(0.25)
     errors = [abs(diffusion(step) / exact - 1) for step in (2.0, 4.0, 8.0)]
-    print(exact, errors)
     assert errors[2] < 0.1
     assert errors[1] < errors[2] / 3
     assert errors[0] < 0.01

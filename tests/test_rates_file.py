@@ -1,4 +1,4 @@
-"""Rates that leave as a file and come back, rates from elsewhere, and the cache."""
+"""Rates written to a file and read back, and files from elsewhere."""
 
 import shutil
 
@@ -44,10 +44,10 @@ def generators(rates):
 
 def test_blocks_survive_the_file(path, built, equilibrium):
     back = rates_file.read(path, equilibrium, 4, MPI.COMM_SELF)
-    for found, expected in zip(generators(back), generators(built), strict=True):
-        assert np.abs(found.blocks - expected.blocks).max() < 1e-13 * np.abs(expected.blocks).max()
-        assert np.abs(found.blocks[0].sum(axis=0)).max() < 1e-13 * np.abs(found.blocks[0]).max()
-        assert found.valley_transfer == pytest.approx(expected.valley_transfer, abs=1e-12 * np.abs(found.blocks[0]).max())
+    for copy, expected in zip(generators(back), generators(built), strict=True):
+        assert np.abs(copy.blocks - expected.blocks).max() < 1e-13 * np.abs(expected.blocks).max()
+        assert np.abs(copy.blocks[0].sum(axis=0)).max() < 1e-13 * np.abs(copy.blocks[0]).max()
+        assert copy.valley_transfer == pytest.approx(expected.valley_transfer, abs=1e-12 * np.abs(copy.blocks[0]).max())
     assert back.formation == pytest.approx(built.formation, rel=1e-13)
 
 
@@ -112,7 +112,7 @@ def test_what_breaks_the_physics_is_refused(path, equilibrium, damage, words):
     assert "\n" not in str(error.value)
 
 
-def test_small_errors_are_mended_exactly(path, equilibrium):
+def test_small_errors_are_corrected_exactly(path, equilibrium):
     """As rates in single precision have them: balance and number hold to rounding afterwards."""
     with h5py.File(path, "r+") as file:
         for name in ("gamma", "gamma_intervalley"):
@@ -200,8 +200,8 @@ def test_a_run_from_a_file_equals_the_run_from_the_material(tmp_path):
     assert again.returncode == 2
     assert "rates.h5" in again.stderr
     for words in ((), ("--set", "rates=rates.h5", "--output", tmp_path / "filed")):
-        found = hpcwigner(direct, *words, ranks=2)
-        assert found.returncode == 0, found.stderr
+        done = hpcwigner(direct, *words, ranks=2)
+        assert done.returncode == 0, done.stderr
     a, b = (read(tmp_path / name / "series.h5").data for name in ("direct", "filed"))
     late = a["time"] >= 0.5
     for name in ("population", "diffusion", "diffusion_interv"):

@@ -19,7 +19,7 @@ NOT_RUN = {
 }
 SHORTER = {
     "hpcwigner figures": " --set 'momentum.energy_step=4 meV' --set momentum.angles=8 --set space.cells=48",
-    "hpcwigner sensitivity": " --set 'momentum.energy_step=2 meV' --set 'time.end=20 ps'",
+    "hpcwigner sensitivity": " --set 'momentum.energy_step=2 meV' --set 'time.end=20 ps' --set 'output.wigner_at=[]'",
     "inputs/ws2_temperature_sweep.yaml": " --set 'momentum.energy_step=3 meV' --set 'time.end=85 ps'",
 }
 """What is added to a command that would take long."""

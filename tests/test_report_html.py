@@ -14,8 +14,8 @@ from helpers import hpcwigner
 
 from hpcwigner.plotting import report_plots
 from hpcwigner.plotting.report import write_report
-from hpcwigner.storage.log import Line, read_log
 from hpcwigner.storage.reading import read
+from hpcwigner.storage.summary import Entry, read_summary, write_summary
 
 MIB = 2**20
 PLOTS = ["diffusion", "widths", "populations", "PL", "budget", "evolution", "snapshots", "Wigner"]
@@ -112,13 +112,22 @@ def test_the_page_holds_the_numbers_of_the_files(page, slab):
     for key in ("source", "git_revision", "libraries", "machine"):
         assert series.attributes[key] in text
     assert (slab / "input.yaml").read_text(encoding="utf-8").strip() in text
-    for line in read_log(slab / "run.log"):
-        assert line.text in text
+    assert (slab / "run.log").read_text(encoding="utf-8").strip() in text
     assert "finished: 3 ps" in text
     assert "No warnings." in text
-    for section, words in (("performance", ["done in", "memory: at most"]), ("checks", ["balance off by", "deviation of w_v²"])):
-        part = text.split(f'<section id="{section}">')[1].split("</section>")[0]
-        assert all(word in part for word in words)
+    summary = read_summary(slab / "series.h5")[1]
+    for section in ("performance", "checks"):
+        part = section_of(text, section)
+        for entry in summary[section].values():
+            assert f"<th>{entry.long_name}</th>" in part
+    assert f"<td>{summary['performance']['core_hours'].value:.6g} h</td>" in text
+    worst = summary["checks"]["deviation_diffusion"].value
+    assert f"<td>{', '.join(f'{v} {x:.3g}' for v, x in zip(series.valleys, worst, strict=True))}</td>" in text
+    assert "1 start:" in section_of(text, "provenance")
+
+
+def section_of(text, name):
+    return text.split(f'<section id="{name}">' if f'<section id="{name}">' in text else f'id="{name}">')[1].split("</section>")[0]
 
 
 def test_the_slider_moves_the_profiles(slab_report, slab, tmp_path):
@@ -145,16 +154,14 @@ def test_a_plane(plane, tmp_path):
     assert "along y = 0" in page.dom
 
 
-def test_an_unfinished_run_without_wigner_and_with_warnings(changed, tmp_path):
+def test_an_unfinished_run_without_wigner(changed, tmp_path):
     """As a run leaves its directory that was killed on the way."""
     (changed / "wigner.h5").unlink()
     text = (changed / "input.yaml").read_text(encoding="utf-8")
     assert "end: 3.0 ps" in text
     (changed / "input.yaml").write_text(text.replace("end: 3.0 ps", "end: 30.0 ps"), encoding="utf-8")
-    log = (changed / "run.log").read_text(encoding="utf-8").splitlines()
-    kept = [line for line in log if "done in" not in line and "memory" not in line and "deviation" not in line]
-    kept.append("2026-01-02 03:04:05,678 WARNING no checkpoint after step 7: <disk full>\nand a second line")
-    (changed / "run.log").write_text("\n".join(kept), encoding="utf-8")
+    with h5py.File(changed / "series.h5", "r+") as file:
+        del file["summary"]
     for name, quantity in (("fields.h5", "pl"), ("series.h5", "population")):
         with h5py.File(changed / name, "r+") as file:
             del file[quantity]
@@ -162,24 +169,41 @@ def test_an_unfinished_run_without_wigner_and_with_warnings(changed, tmp_path):
     text = html.unescape(page.dom)
     assert page.console == []
     assert "not finished: 3 of 30 ps" in text
-    assert "run.log holds no closing lines yet" in text
-    assert "1 warning</h2>" in text
-    assert "no checkpoint after step 7: <disk full>\nand a second line" in text
+    assert text.count("has left no closing summary yet") == 2
     assert "No cut is stored" in text
     assert "has no 'pl'" in text
     assert "has no 'population'" in text
     assert sorted(page.plots) == sorted(["diffusion", "widths", "PL", "budget"])
 
 
-def test_after_a_restart_the_last_closing_lines_count(changed):
-    log = (changed / "run.log").read_text(encoding="utf-8")
-    later = log.replace("done in", "done in 99 h, no:").splitlines()
-    middle = "2026-01-02 03:04:05,678 INFO    restarted from checkpoint 00000007 at 1 ps"
-    (changed / "run.log").write_text("\n".join([*later, middle, *log.splitlines()]), encoding="utf-8")
-    text = write_report(changed).read_text(encoding="utf-8")
-    performance = text.split('<section id="performance">')[1].split("</section>")[0]
-    assert "99 h" not in performance
-    assert performance.count("done in") == 1
+def test_after_a_restart_the_latest_summary_counts(changed):
+    """Warnings are shown of all starts."""
+    with h5py.File(changed / "series.h5", "r+") as file:
+        first = json.loads(file.attrs["history"])[0]
+        again = first | {"first_step": 7, "ranks": 4, "changes": {"time.end": ["2.0 ps", "3.0 ps"]}}
+        file.attrs["history"] = json.dumps([first, again])
+        del file["summary"]
+    both = [
+        {"performance": {"core_hours": Entry(hours, "h", "core-hours")}, "warnings": {"0001": Entry(text, "", "2026-01-02")}}
+        for hours, text in ((99.0, "no checkpoint after step 7: <disk full>\nand a second line"), (0.5, "second"))
+    ]
+    write_summary(changed / "series.h5", both[1])
+    text = html.unescape(write_report(changed).read_text(encoding="utf-8"))
+    assert "<td>0.5 h</td>" in section_of(text, "performance")
+    assert "1 warning</h2>" in text
+    with h5py.File(changed / "series.h5", "r+") as file:
+        file.attrs["history"] = json.dumps([first])
+    write_summary(changed / "series.h5", both[0])
+    with h5py.File(changed / "series.h5", "r+") as file:
+        file.attrs["history"] = json.dumps([first, again])
+    text = html.unescape(write_report(changed).read_text(encoding="utf-8"))
+    assert "<td>0.5 h</td>" in section_of(text, "performance")
+    assert "99 h" not in text
+    assert "2 warnings</h2>" in text
+    assert "no checkpoint after step 7: <disk full>\nand a second line" in text
+    assert "2 starts:" in text
+    assert "from step 7: " in text
+    assert "time.end 2.0 ps → 3.0 ps" in text
 
 
 def test_large_maps_are_thinned_out_and_the_page_says_so(plane):
@@ -202,12 +226,3 @@ def test_refused_in_one_line(words, expected):
     found = hpcwigner("report", *words)
     assert (found.returncode, found.stdout, found.stderr.count("\n")) == (2, "", 1)
     assert expected in found.stderr
-
-
-def test_log_lines(tmp_path):
-    path = tmp_path / "run.log"
-    assert read_log(path) == []
-    path.write_text("2026-01-02 03:04:05,678 INFO    a\n2026-01-02 03:04:06,000 WARNING b\n2026-01-02 03:04:06,001 ERROR   c\n")
-    lines = read_log(path)
-    assert lines[1] == Line("2026-01-02 03:04:06", "WARNING", "b")
-    assert [line.warns for line in lines] == [False, True, True]

@@ -16,6 +16,7 @@ from helpers import ROOT, clean_environment, hpcwigner, small_input
 
 from hpcwigner.simulation.control import parse_slurm_duration
 from hpcwigner.storage.reading import read
+from hpcwigner.storage.summary import read_summary
 
 SLAB = "{dimensions: 1, length: 6 um, cells: 48}"
 PLANE = "{dimensions: 2, length: 4 um, cells: [14, 12], boundary: reflecting}"
@@ -65,6 +66,12 @@ def test_restarted_twice_it_is_bit_identical(tmp_path, space, integrator, ranks)
     second = hpcwigner(path, *EVERY_STEP, "--output", resumed, "--restart", "latest", ranks=ranks)
     assert second.returncode == 0, second.stderr
     same(resumed, tmp_path / "whole")
+    summaries = read_summary(resumed / "series.h5")
+    assert {number: set(sections) for number, sections in summaries.items()} == {
+        2: {"performance", "warnings"}, 3: {"performance", "checks", "warnings"},
+    }  # fmt: skip
+    assert any("stopped by a file STOP" in entry.value for entry in summaries[2]["warnings"].values())
+    assert sum(summaries[number]["performance"]["steps"].value for number in (2, 3)) == 29 - 13
     states = [state(folder / "checkpoints" / numbers[-1]) for folder in (resumed, tmp_path / "whole")]
     assert np.array_equal(*states)
     if integrator == "etd3":  # checkpoints do not alter the steps
@@ -154,6 +161,8 @@ def test_history_of_starts(tmp_path):
         assert starts[1]["changes"]["output.fields_every"] == ["1.0 ps", "0.5 ps"]
         assert starts[2]["changes"] == {"time.end": ["2.0 ps", "3.0 ps"]}
         assert all(start["git_revision"] and start["libraries"] for start in starts)
+    summaries = read_summary(tmp_path / "run/series.h5")
+    assert [summaries[number]["performance"]["ranks"].value for number in (1, 2, 3)] == [1, 2, 1]
     shown = hpcwigner("info", tmp_path / "run").stdout
     assert "from step 0" in shown
     assert f"from step {steps[2]}: " in shown

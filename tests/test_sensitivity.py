@@ -4,18 +4,18 @@ import dataclasses
 
 import numpy as np
 import pytest
-from helpers import hpcwigner, small_input
+from helpers import ExponentialState, hpcwigner, small_input
 from mpi4py import MPI
 
 from hpcwigner.exciton import materials
 from hpcwigner.exciton.phonons import Couplings
 from hpcwigner.exciton.radiation import LightCone
-from hpcwigner.exciton.wavefunctions import ExponentialState
 from hpcwigner.momentum.cells import EnergyCells
 from hpcwigner.momentum.equilibrium import Equilibrium
 from hpcwigner.momentum.rates import Rates, generator
 from hpcwigner.observables.transport import chapman_enskog, elastic_acoustic
 from hpcwigner.problem import loading
+from hpcwigner.runtime.parallel import NodeShared
 from hpcwigner.studies import sensitivity, verification
 
 
@@ -34,6 +34,15 @@ def test_slopes_are_differences_of_curves(small, ws2):
     assert analysis.slopes([2.0])[key][0] == pytest.approx(expected[index], rel=1e-12)
     assert np.abs(expected[index]).max() > 1e-4
     assert set(analysis.varied) == {k for k, n in materials.numbers(ws2) if n.confidence == "estimated" and "splitting" not in k}
+
+
+def test_curves_release_shared_memory_and_communicators(small, ws2, monkeypatch):
+    alive = set()
+    create, free = NodeShared.__init__, NodeShared.free
+    monkeypatch.setattr(NodeShared, "__init__", lambda self, *words: (alive.add(id(self)), create(self, *words))[1])
+    monkeypatch.setattr(NodeShared, "free", lambda self: (alive.discard(id(self)), free(self))[1])
+    sensitivity.curves(small, ws2)
+    assert not alive
 
 
 def test_effects_are_linear_in_small_changes(small, ws2):

@@ -59,9 +59,9 @@ def started(path, wait_for, *words):
 def finished(tmp_path_factory):
     """A sweep of two full runs, and what it printed."""
     folder = tmp_path_factory.mktemp("sweep")
-    found = hpcwigner(sweep_input(folder, TEMPERATURES))
-    assert found.returncode == 0, found.stderr
-    return folder, found.stdout
+    ran = hpcwigner(sweep_input(folder, TEMPERATURES))
+    assert ran.returncode == 0, ran.stderr
+    return folder, ran.stdout
 
 
 def test_points_are_the_runs_made_by_hand(finished):
@@ -124,19 +124,19 @@ def test_a_finished_sweep_is_not_run_again(finished):
 def test_a_directory_of_another_input_is_refused(finished, override, expected):
     folder, _ = finished
     before = (folder / "study/sweep.yaml").read_text()
-    found = hpcwigner(folder / "study.yaml", "--set", override)
-    assert (found.returncode, found.stderr.count("\n")) == (2, 1), found.stderr
-    assert "point_000" in found.stderr
-    assert expected in found.stderr
+    ran = hpcwigner(folder / "study.yaml", "--set", override)
+    assert (ran.returncode, ran.stderr.count("\n")) == (2, 1), ran.stderr
+    assert "point_000" in ran.stderr
+    assert expected in ran.stderr
     assert (folder / "study/sweep.yaml").read_text() == before
 
 
 def test_a_sweep_can_be_extended(finished, tmp_path):
     """Points are known by their input, so that new ones may follow."""
     folder, _ = finished
-    found = hpcwigner(folder / "study.yaml", "--set", "sweep.vary={temperature: [40 K, 77 K, 60 K]}", "--point", 2)
-    assert found.returncode == 0, found.stderr
-    assert "sweep of 3 points" in found.stdout
+    ran = hpcwigner(folder / "study.yaml", "--set", "sweep.vary={temperature: [40 K, 77 K, 60 K]}", "--point", 2)
+    assert ran.returncode == 0, ran.stderr
+    assert "sweep of 3 points" in ran.stdout
     collected = hpcwigner("collect", folder / "study")
     assert "3 of 3 points finished" in collected.stdout
 
@@ -181,13 +181,13 @@ def test_killed_and_stopped_it_goes_on_bit_identically(finished, tmp_path):
 def test_a_failing_point_does_not_keep_the_others_from_running(tmp_path):
     """Found out only when it starts: steps that are too long for its cells."""
     path = sweep_input(tmp_path, "space.cells: [1500, 48]")
-    found = hpcwigner(path)
-    assert found.returncode == 1
-    assert found.stderr.count("\n") == 1
-    assert "1 of 2 points failed" in found.stderr
-    assert "point_000 (space.cells 1500)" in found.stderr
-    assert "stability limit" in found.stderr
-    assert "1 of 2 points finished, not point_000" in found.stdout
+    ran = hpcwigner(path)
+    assert ran.returncode == 1
+    assert ran.stderr.count("\n") == 1
+    assert "1 of 2 points failed" in ran.stderr
+    assert "point_000 (space.cells 1500)" in ran.stderr
+    assert "stability limit" in ran.stderr
+    assert "1 of 2 points finished, not point_000" in ran.stdout
     with xarray.open_dataset(tmp_path / "study/summary.h5", engine="h5netcdf") as summary:
         assert np.isnan(summary.diffusion.values[0]).all()
         assert np.isfinite(summary.diffusion.values[1]).all()
@@ -200,8 +200,8 @@ def test_by_moments(tmp_path):
     assert single.returncode == 0, single.stderr
     collected = hpcwigner("collect", tmp_path / "one")
     assert "1 of 4 points finished, not point_000, point_001, point_003" in collected.stdout
-    found = hpcwigner("moments", path, "-o", tmp_path / "all", ranks=2)
-    assert found.returncode == 0, found.stderr
+    ran = hpcwigner("moments", path, "-o", tmp_path / "all", ranks=2)
+    assert ran.returncode == 0, ran.stderr
     same(tmp_path / "one/point_002", tmp_path / "all/point_002", "moments.h5")
     assert hpcwigner("moments", path, "--point", 2, "-o", tmp_path / "verb").returncode == 0
     same(tmp_path / "verb", tmp_path / "all/point_002", "moments.h5")
@@ -219,19 +219,19 @@ def test_by_moments(tmp_path):
 
 def test_moments_of_a_sweep_of_runs_need_a_directory_of_their_own(tmp_path):
     path = sweep_input(tmp_path, TEMPERATURES)
-    found = hpcwigner("moments", path)
-    assert (found.returncode, found.stderr.count("\n")) == (2, 1)
-    assert "--output: missing" in found.stderr
+    ran = hpcwigner("moments", path)
+    assert (ran.returncode, ran.stderr.count("\n")) == (2, 1)
+    assert "--output: missing" in ran.stderr
     assert hpcwigner("moments", path, "-o", tmp_path / "study").returncode == 0
-    found = hpcwigner(path)
-    assert (found.returncode, found.stderr.count("\n")) == (2, 1)
-    assert "with moments.h5, expected another directory for full runs" in found.stderr
+    ran = hpcwigner(path)
+    assert (ran.returncode, ran.stderr.count("\n")) == (2, 1)
+    assert "with moments.h5, expected another directory for full runs" in ran.stderr
 
 
 def test_check_prints_a_line_for_each_point(tmp_path):
-    found = hpcwigner("check", sweep_input(tmp_path, TEMPERATURES), ranks=2)
-    assert found.returncode == 0, found.stderr
-    lines = found.stdout.splitlines()
+    ran = hpcwigner("check", sweep_input(tmp_path, TEMPERATURES), ranks=2)
+    assert ran.returncode == 0, ran.stderr
+    lines = ran.stdout.splitlines()
     assert len(lines) == 3
     for line, temperature in zip(lines, (40, 77), strict=False):
         for word in (f"(temperature {temperature} K)", "unknowns", "steps of etd3", "MiB per rank", "output"):
@@ -270,9 +270,9 @@ def test_what_does_not_fit_is_refused_by_name(tmp_path, vary, more, expected):
 def test_all_points_are_judged_before_the_first_one_runs(tmp_path):
     """Also by what only the grids tell."""
     path = sweep_input(tmp_path, "temperature: [77 K, 300 K]")
-    found = hpcwigner(path, ranks=2)
-    assert (found.returncode, found.stderr.count("\n")) == (2, 1), found.stderr
-    assert "point_001 (temperature 300 K): momentum.energy_max: found 62 meV" in found.stderr
+    ran = hpcwigner(path, ranks=2)
+    assert (ran.returncode, ran.stderr.count("\n")) == (2, 1), ran.stderr
+    assert "point_001 (temperature 300 K): momentum.energy_max: found 62 meV" in ran.stderr
     assert not (tmp_path / "study").exists()
 
 
@@ -285,21 +285,21 @@ def test_all_points_are_judged_before_the_first_one_runs(tmp_path):
     ],
 )
 def test_wrong_ways_to_run_a_sweep(tmp_path, words, expected):
-    found = hpcwigner(sweep_input(tmp_path, TEMPERATURES), *words)
-    assert (found.returncode, found.stdout, found.stderr.count("\n")) == (2, "", 1)
-    assert expected in found.stderr
+    ran = hpcwigner(sweep_input(tmp_path, TEMPERATURES), *words)
+    assert (ran.returncode, ran.stdout, ran.stderr.count("\n")) == (2, "", 1)
+    assert expected in ran.stderr
 
 
 def test_verbs_that_take_one_point(tmp_path):
     path = sweep_input(tmp_path, TEMPERATURES)
-    found = hpcwigner("rates", path, "-o", tmp_path / "rates.h5")
-    assert (found.returncode, found.stderr.count("\n")) == (2, 1)
-    assert "expected --point N" in found.stderr
-    found = hpcwigner("rates", path, "-o", tmp_path / "rates.h5", "--point", 1)
-    assert "at 77 K" in found.stdout
-    found = hpcwigner(small_input(tmp_path, "plain"), "--point", 0)
-    assert (found.returncode, found.stderr.count("\n")) == (2, 1)
-    assert "found an input without a sweep block" in found.stderr
+    ran = hpcwigner("rates", path, "-o", tmp_path / "rates.h5")
+    assert (ran.returncode, ran.stderr.count("\n")) == (2, 1)
+    assert "expected --point N" in ran.stderr
+    ran = hpcwigner("rates", path, "-o", tmp_path / "rates.h5", "--point", 1)
+    assert "at 77 K" in ran.stdout
+    ran = hpcwigner(small_input(tmp_path, "plain"), "--point", 0)
+    assert (ran.returncode, ran.stderr.count("\n")) == (2, 1)
+    assert "found an input without a sweep block" in ran.stderr
     assert "found no sweep.yaml" in hpcwigner("collect", tmp_path).stderr
 
 
@@ -319,9 +319,9 @@ def test_a_point_that_runs_elsewhere_is_left_alone(tmp_path):
     path = sweep_input(tmp_path, TEMPERATURES)
     process = started(path, tmp_path / "study/point_000/fields.h5", "--set", "time.end=3000 ps", "--point", "0")
     try:
-        found = hpcwigner(path, "--set", "time.end=3000 ps", "--point", "0")
-        assert found.returncode == 1
-        assert "another run is under way" in found.stderr
+        ran = hpcwigner(path, "--set", "time.end=3000 ps", "--point", "0")
+        assert ran.returncode == 1
+        assert "another run is under way" in ran.stderr
         assert not (tmp_path / "study/point_000.unfinished1").exists()
     finally:
         os.killpg(process.pid, signal.SIGKILL)
@@ -341,8 +341,8 @@ def test_walltime_counts_for_the_whole_sweep(tmp_path):
 @pytest.mark.slow
 def test_the_shipped_sweep(tmp_path):
     """Effective diffusion of bright excitons is negative below 50 K only, and the earlier the warmer."""
-    found = hpcwigner(ROOT / "inputs/ws2_temperature_sweep.yaml", "-o", tmp_path / "study")
-    assert found.returncode == 0, found.stderr
+    ran = hpcwigner(ROOT / "inputs/ws2_temperature_sweep.yaml", "-o", tmp_path / "study")
+    assert ran.returncode == 0, ran.stderr
     with xarray.open_dataset(tmp_path / "study/summary.h5", engine="h5netcdf") as summary:
         bright = summary.sel(valley="KK")
         cold = bright.temperature < 45

@@ -1,17 +1,18 @@
-"""The Wannier equation against exact and independent results (DESIGN §3)."""
+"""The Wannier equation against exact and independent results."""
 
 import dataclasses
 import itertools
 
 import numpy as np
 import pytest
+from helpers import ExponentialState
 
 from hpcwigner.exciton import materials
 from hpcwigner.exciton.constants import COULOMB, HBAR2_OVER_M0
 from hpcwigner.exciton.potentials import Film, HalfSpace, RytovaKeldysh
 from hpcwigner.exciton.valley import ExcitonValleys, film_potential
 from hpcwigner.exciton.wannier import bound_states
-from hpcwigner.exciton.wavefunctions import ExponentialState, OverlapTable, tabulate
+from hpcwigner.exciton.wavefunctions import OverlapTable, tabulate
 
 TABLE = {  # μ, r0, κ, E_1s, E_2s, E_3s, rms radius, ψ(0)², measured 1s
     "mos2_hbn": (0.275, 3.4, 4.45, 220.18, 51.81, 22.46, 1.23, 0.370, 221),
@@ -51,14 +52,14 @@ def test_energies_of_the_table(name):
 
 def test_energies_fall_towards_the_exact_ones_with_the_size_of_the_basis():
     potential = RytovaKeldysh(3.4, 4.35)
-    found = [bound_states(potential, 0.175, 1.0, size=size)[0].energy for size in (10, 20, 40, 60, 100)]
-    assert all(later < earlier for earlier, later in itertools.pairwise(found))
-    assert found[-2] - found[-1] < 1e-5
+    energies = [bound_states(potential, 0.175, 1.0, size=size)[0].energy for size in (10, 20, 40, 60, 100)]
+    assert all(later < earlier for earlier, later in itertools.pairwise(energies))
+    assert energies[-2] - energies[-1] < 1e-5
 
 
 @pytest.mark.parametrize("potential", [RytovaKeldysh(3.4, 4.35), film_potential(materials.load("ws2_hbn"))])
 def test_virial_theorem(potential):
-    """2⟨T⟩ = ⟨r dV/dr⟩, an identity of exact states that nothing in the method enforces."""
+    """2⟨T⟩ = ⟨r dV/dr⟩, which the method does not enforce."""
     state = bound_states(potential, 0.175, 1.0)[0]
     r, weight = state.basis.radius, state.basis.weight * state(state.basis.radius) ** 2
     kinetic = state.energy - weight @ potential(r)

@@ -7,7 +7,6 @@ import argparse
 from mpi4py import MPI
 
 from hpcwigner.cli import common
-from hpcwigner.cli.common import Exit
 from hpcwigner.simulation.estimate import estimate, estimate_sweep
 
 
@@ -17,8 +16,8 @@ def add(parser: argparse.ArgumentParser) -> None:
     common.add_run_directory(parser)
 
 
-def call(options: argparse.Namespace, comm: MPI.Intracomm) -> Exit:
+def call(options: argparse.Namespace, comm: MPI.Intracomm) -> None:
     """Print the prediction for this number of ranks. Raises InputError. Collective."""
     config = common.load(options, comm, options.output, options.point)
-    common.print_text(estimate(config, comm) if config.sweep is None else estimate_sweep(config, comm), comm)
-    return Exit.DONE
+    text = estimate(config, comm) if config.sweep is None else estimate_sweep(config, comm)
+    common.print_text(comm, lambda: text)

@@ -8,8 +8,6 @@ from pathlib import Path
 from mpi4py import MPI
 
 from hpcwigner.cli import common
-from hpcwigner.cli.common import Exit
-from hpcwigner.runtime.parallel import on_first_rank
 from hpcwigner.studies.sweep_report import collect
 
 
@@ -18,7 +16,6 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("directory", metavar="SWEEP", type=Path)
 
 
-def call(options: argparse.Namespace, comm: MPI.Intracomm) -> Exit:
+def call(options: argparse.Namespace, comm: MPI.Intracomm) -> None:
     """Write the summary and print its table. Raises InputError. Collective."""
-    common.print_text(on_first_rank(comm, lambda: collect(options.directory)), comm)
-    return Exit.DONE
+    common.print_text(comm, lambda: collect(options.directory))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import enum
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,7 +68,9 @@ def load_one(options: argparse.Namespace, comm: MPI.Intracomm) -> Config:
     return config
 
 
-def print_text(text: str | Path | None, comm: MPI.Intracomm, quiet: bool = False) -> None:
-    """Print on rank 0, unless there is nothing to say or `quiet`."""
-    if text and comm.rank == 0 and not quiet:
-        print(text, flush=True)
+def print_text(comm: MPI.Intracomm, text: Callable[[], str | Path | None], quiet: bool = False) -> None:
+    """Print on rank 0 what `text` returns there. An InputError is raised on every rank. Collective."""
+    from hpcwigner.runtime.parallel import on_first_rank
+
+    if (result := on_first_rank(comm, text)) and comm.rank == 0 and not quiet:
+        print(result, flush=True)

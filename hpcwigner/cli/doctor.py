@@ -93,7 +93,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 def call(_options: argparse.Namespace, comm: MPI.Intracomm) -> Exit:
     """Print the report. Collective."""
     text, healthy = examine(comm)
-    common.print_text(text, comm)
+    common.print_text(comm, lambda: text)
     return Exit.DONE if healthy else Exit.ERROR
 
 

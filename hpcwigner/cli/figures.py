@@ -32,5 +32,5 @@ def call(options: argparse.Namespace, comm: MPI.Intracomm) -> Exit:
 
     text = figures(options.material, options.output, comm, options.plane, options.quiet, options.set)
     ignore_signals()
-    common.print_text(text, comm, options.quiet)
+    common.print_text(comm, lambda: text, options.quiet)
     return Exit.STOPPED if text is None else Exit.DONE

@@ -11,10 +11,8 @@ import numpy as np
 from mpi4py import MPI
 
 from hpcwigner.cli import common
-from hpcwigner.cli.common import Exit
 from hpcwigner.observables.curves import negative_windows
 from hpcwigner.observables.phases import Phases, Thermalisation
-from hpcwigner.runtime.parallel import on_first_rank
 from hpcwigner.storage.provenance import describe_history
 from hpcwigner.storage.reading import read
 
@@ -27,10 +25,9 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("directory", metavar="RUN", type=Path)
 
 
-def call(options: argparse.Namespace, comm: MPI.Intracomm) -> Exit:
+def call(options: argparse.Namespace, comm: MPI.Intracomm) -> None:
     """Print the description. Raises InputError. Collective."""
-    common.print_text(on_first_rank(comm, lambda: describe(options.directory)), comm)
-    return Exit.DONE
+    common.print_text(comm, lambda: describe(options.directory))
 
 
 def describe(directory: Path) -> str:

@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     text, stream, code = "", sys.stderr, Exit.DONE
     try:
         options = _parse(words)
-        return int(options.call(options, comm))
+        return options.call(options, comm) or Exit.DONE  # a verb without a code of its own is done
     except InputError as error:
         text, code = f"hpcwigner: {error}", Exit.BAD_INPUT
     except RunError as error:

@@ -17,8 +17,7 @@ from hpcwigner.integrators.steps import multiples
 from hpcwigner.problem import builder
 from hpcwigner.problem.builder import Problem
 from hpcwigner.runtime.errors import InputError
-from hpcwigner.runtime.parallel import on_first_rank
-from hpcwigner.studies.moments_run import require_closed, write_moments
+from hpcwigner.studies.moments import require_closed, write_moments
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -43,7 +42,7 @@ def call(options: argparse.Namespace, comm: MPI.Intracomm) -> Exit:
             write_moments(problem, Path(options.output))
         return _table(problem)
 
-    common.print_text(on_first_rank(comm, solve), comm, options.quiet)
+    common.print_text(comm, solve, options.quiet)
     return Exit.DONE
 
 

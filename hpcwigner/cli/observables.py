@@ -7,7 +7,6 @@ import argparse
 from mpi4py import MPI
 
 from hpcwigner.cli import common
-from hpcwigner.cli.common import Exit
 from hpcwigner.observables import registry
 
 
@@ -15,7 +14,6 @@ def add(parser: argparse.ArgumentParser) -> None:
     """No arguments."""
 
 
-def call(_options: argparse.Namespace, comm: MPI.Intracomm) -> Exit:
-    """Print the registry."""
-    common.print_text(registry.describe(), comm)
-    return Exit.DONE
+def call(_options: argparse.Namespace, comm: MPI.Intracomm) -> None:
+    """Print the registry. Collective."""
+    common.print_text(comm, registry.describe)

@@ -8,10 +8,8 @@ from pathlib import Path
 from mpi4py import MPI
 
 from hpcwigner.cli import common
-from hpcwigner.cli.common import Exit
 from hpcwigner.plotting.animation import ANIMATED, animate
 from hpcwigner.plotting.views import VIEWS, plot
-from hpcwigner.runtime.parallel import on_first_rank
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -26,7 +24,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--interactive", action="store_true", help="open a window instead of writing a picture")
 
 
-def call(options: argparse.Namespace, comm: MPI.Intracomm) -> Exit:
+def call(options: argparse.Namespace, comm: MPI.Intracomm) -> None:
     """Draw, and print the name of the file. Raises InputError. Collective."""
 
     def draw() -> Path | None:
@@ -34,5 +32,4 @@ def call(options: argparse.Namespace, comm: MPI.Intracomm) -> Exit:
             return animate(options.directory, options.animate, options.output)
         return plot(options.directory, options.show, options.output, options.interactive)
 
-    common.print_text(on_first_rank(comm, draw), comm)
-    return Exit.DONE
+    common.print_text(comm, draw)

@@ -8,12 +8,10 @@ from pathlib import Path
 from mpi4py import MPI
 
 from hpcwigner.cli import common
-from hpcwigner.cli.common import Exit
 from hpcwigner.momentum import rates_file
 from hpcwigner.problem import kinetics
 from hpcwigner.problem.kinetics import Kinetics
 from hpcwigner.problem.loading import to_yaml
-from hpcwigner.runtime.parallel import on_first_rank
 from hpcwigner.storage import provenance
 
 
@@ -25,12 +23,11 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def call(options: argparse.Namespace, comm: MPI.Intracomm) -> Exit:
+def call(options: argparse.Namespace, comm: MPI.Intracomm) -> None:
     """Write the file and print what it holds. Raises InputError. Collective."""
     solved = kinetics.load(common.load_one(options, comm), comm)
-    common.print_text(on_first_rank(comm, lambda: _write(options.output, solved, comm.size)), comm, options.quiet)
+    common.print_text(comm, lambda: _write(options.output, solved, comm.size), options.quiet)
     solved.rates.free()
-    return Exit.DONE
 
 
 def _write(path: Path, solved: Kinetics, ranks: int) -> str:

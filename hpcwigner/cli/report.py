@@ -8,9 +8,7 @@ from pathlib import Path
 from mpi4py import MPI
 
 from hpcwigner.cli import common
-from hpcwigner.cli.common import Exit
 from hpcwigner.plotting.report import write_report
-from hpcwigner.runtime.parallel import on_first_rank
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +17,6 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", metavar="FILE", type=Path, help="HTML file to write (default RUN/report.html)")
 
 
-def call(options: argparse.Namespace, comm: MPI.Intracomm) -> Exit:
+def call(options: argparse.Namespace, comm: MPI.Intracomm) -> None:
     """Write the page and print its name. Raises InputError. Collective."""
-    common.print_text(on_first_rank(comm, lambda: write_report(options.directory, options.output)), comm)
-    return Exit.DONE
+    common.print_text(comm, lambda: write_report(options.directory, options.output))

@@ -50,5 +50,5 @@ def run_sweep(config: Config, options: argparse.Namespace, comm: MPI.Intracomm, 
 
     table = sweep(config, comm, options.quiet, point)
     ignore_signals()
-    common.print_text(table, comm, options.quiet)
+    common.print_text(comm, lambda: table, options.quiet)
     return Exit.STOPPED if table is None else Exit.DONE

@@ -7,7 +7,6 @@ import argparse
 from mpi4py import MPI
 
 from hpcwigner.cli import common
-from hpcwigner.cli.common import Exit
 from hpcwigner.studies import sensitivity
 
 
@@ -19,9 +18,8 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--at", metavar="PS", type=float, nargs="+", default=None, help="times of the table [ps]")
 
 
-def call(options: argparse.Namespace, comm: MPI.Intracomm) -> Exit:
+def call(options: argparse.Namespace, comm: MPI.Intracomm) -> None:
     """Print the table. Raises InputError. Collective."""
     config = common.load_one(options, comm)
     text = sensitivity.report(config, comm, options.ranged, options.at, options.output)
-    common.print_text(text, comm, options.quiet)
-    return Exit.DONE
+    common.print_text(comm, lambda: text, options.quiet)

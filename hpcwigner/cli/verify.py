@@ -7,9 +7,7 @@ import argparse
 from mpi4py import MPI
 
 from hpcwigner.cli import common
-from hpcwigner.cli.common import Exit
 from hpcwigner.exciton import materials
-from hpcwigner.runtime.parallel import on_first_rank
 from hpcwigner.studies import verification
 
 
@@ -18,7 +16,6 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("material", metavar="MATERIAL", help="shipped name or material file")
 
 
-def call(options: argparse.Namespace, comm: MPI.Intracomm) -> Exit:
+def call(options: argparse.Namespace, comm: MPI.Intracomm) -> None:
     """Print the comparison. Raises InputError. Collective."""
-    common.print_text(on_first_rank(comm, lambda: verification.report(materials.load(options.material))), comm)
-    return Exit.DONE
+    common.print_text(comm, lambda: verification.report(materials.load(options.material)))

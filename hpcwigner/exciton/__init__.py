@@ -1,5 +1,3 @@
-"""One exciton: its valleys, masses and 1s states, its phonons and its light cone.
-
-What lives here: material files and what follows from them for a single exciton. What may not: grids (momentum/), space,
-time, and the input file.
+"""One exciton and what couples to it, for a given material: energies, masses and 1s wave functions of its valleys,
+exciton–phonon coupling, and radiative decay in the light cone. Nothing here knows a grid, a position or a time.
 """

@@ -1,4 +1,4 @@
-"""Physical constants in the program's units: meV, ps, nm, K, electron masses (CODATA 2018, as DESIGN §2 rounds them)."""
+"""Physical constants in the program's units: meV, ps, nm, K, electron masses (CODATA 2018, rounded)."""
 
 HBAR = 0.6582119569
 """Reduced Planck constant [meV ps]."""

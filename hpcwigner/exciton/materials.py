@@ -1,4 +1,4 @@
-"""Material files: every number with its unit, its source and how far it can be trusted."""
+"""Material files: every number with its unit, source and confidence."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from hpcwigner.runtime.schema import Document, Quantity, require
 Confidence = Literal["measured", "computed", "estimated"]
 SHIPPED = Path(__file__).parent / "data"
 
-
 _Slope = Annotated[float, Quantity("meV/K", shown="ueV/K")]
 _Energy = Annotated[float, Quantity("meV")]
 _Mass = Annotated[float, Quantity("electron_mass", positive=True)]
@@ -27,13 +26,13 @@ _OpticalPotential = Annotated[float, Quantity("meV/nm", shown="eV/angstrom")]
 
 @dataclasses.dataclass(frozen=True)
 class Sourced:
-    """A number of a material file, and what every one of them carries beside its value."""
+    """A number of a material file with its source and confidence."""
 
     value: float
     source: str
     confidence: Confidence
     range: tuple[float, float] | None = None
-    """What the literature spreads over; an estimated number must have it."""
+    """Spread of the literature; required for estimated numbers."""
 
     def __post_init__(self) -> None:
         if self.range is None:
@@ -106,7 +105,7 @@ class OpticalPotential(Sourced):
 
 @dataclasses.dataclass(frozen=True)
 class Valley:
-    """An exciton valley: a group of `degeneracy` equivalent ones."""
+    """An exciton valley, or `degeneracy` equivalent ones."""
 
     degeneracy: int
     electron_mass: Mass
@@ -114,11 +113,11 @@ class Valley:
     acoustic_electron: AcousticPotential
     acoustic_hole: AcousticPotential
     energy: Energy | None = None
-    """Bottom E_v relative to the bright valley; without it, it follows from `splitting` and the binding energies."""
+    """Bottom E_v relative to the bright valley; by default it follows from `splitting` and the binding energies."""
     splitting: Energy | None = None
-    """Single-particle energy of the electron's valley relative to the bright exciton's electron."""
+    """Conduction band minimum of the electron's valley relative to that of the bright exciton."""
     reduced_mass: Mass | None = None
-    """Measured one; without it m_e m_h/M, scaled by what the bright valley's measured one is of its own m_e m_h/M."""
+    """Measured μ; by default m_e m_h/M, scaled by the bright valley's ratio of measured μ to m_e m_h/M."""
 
     def __post_init__(self) -> None:
         known = self.energy is not None or self.splitting is not None
@@ -133,7 +132,7 @@ class Valley:
 
 @dataclasses.dataclass(frozen=True)
 class IntravalleyPhonon:
-    """A Γ-point optical phonon: electron and hole terms add (DESIGN §4)."""
+    """A Γ-point optical phonon; electron and hole terms add."""
 
     name: str
     energy: Energy
@@ -202,18 +201,18 @@ class Slope(Sourced):
 
 @dataclasses.dataclass(frozen=True)
 class Benchmarks:
-    """What is known of the bright exciton from elsewhere; the verb `verify` puts ours beside it."""
+    """Literature values of the bright exciton, for comparison by the verb `verify`."""
 
     binding_energy: Energy | None = None
     acoustic_slope: Slope | None = None
-    """Growth of the acoustic linewidth ħΓ_0 with temperature."""
+    """Slope of the acoustic linewidth ħΓ_0 with temperature."""
     linewidth_300K: Energy | None = None
     """ħΓ_0 at 300 K."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Material(Document):
-    """Everything the program knows of a material."""
+    """A material file."""
 
     name: str
     area_density: AreaDensity
@@ -244,17 +243,17 @@ class Material(Document):
 
 
 def shipped() -> list[str]:
-    """Names of the materials that come with the program."""
+    """Names of the shipped materials."""
     return sorted(path.stem for path in SHIPPED.glob("*.yaml"))
 
 
 def is_path(name: str) -> bool:
-    """Whether a material is named by a file instead of a shipped name."""
+    """Whether `name` is a path instead of a shipped name."""
     return name.endswith((".yaml", ".yml")) or "/" in name
 
 
 def load(name: str, directory: Path = Path()) -> Material:
-    """Material of a shipped name, or from the file `name` (relative to `directory`). Raises schema.InputError."""
+    """Material of a shipped name, or from the file `name` (relative to `directory`). Raises InputError."""
     if name in shipped():
         path = SHIPPED / f"{name}.yaml"
     elif is_path(name):
@@ -271,17 +270,17 @@ def load(name: str, directory: Path = Path()) -> Material:
 
 @dataclasses.dataclass(frozen=True)
 class _Changes(Document):
-    """A material file that names another one and says what differs."""
+    """A material file that changes numbers of another one."""
 
     base: str
     name: str | None = None
     references: dict[str, str] = dataclasses.field(default_factory=dict)
     changes: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
-    """Numbers by key; phonons go by their names."""
+    """Numbers by key; phonons are named in it."""
 
 
 def _read(path: Path, derived: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """Data of a material file, `derived` from it through the key `base` or not."""
+    """Data of a material file with its `base`, if any; `derived` are the files based on it."""
     data = schema.read_yaml(path)
     if "base" not in data:
         return data
@@ -298,7 +297,7 @@ def _read(path: Path, derived: tuple[Path, ...] = ()) -> dict[str, Any]:
 
 
 def _change(data: dict[str, Any], key: str, number: dict[str, Any], path: Path) -> None:
-    """Puts `number` at `key`."""
+    """Replaces the number at `key`."""
     here: Any = data
     *parents, last = key.split(".")
     for depth, part in enumerate(parents, start=1):
@@ -330,7 +329,7 @@ def numbers(part: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Source
 
 
 def with_value(material: Material, key: str, value: float) -> Material:
-    """The same material with another value of one number; its range is widened if it must be."""
+    """The material with another value of one number, whose range is widened if necessary."""
 
     def changed(part: Any, path: list[str]) -> Any:
         if isinstance(part, Sourced):

@@ -1,12 +1,11 @@
-"""Exciton-phonon couplings as spontaneous rates, valley by valley (DESIGN §4).
+"""Exciton-phonon couplings as spontaneous rates between valleys.
 
-The golden rule Γ = (2π/ħ) Σ |G|² (n + ½ ± ½) δ(ε' − ε ∓ ħω) summed over final states of one valley,
+The golden rule Γ = (2π/ħ) Σ |G|² (n + ½ ± ½) δ(ε' − ε ∓ ħω), summed over the final states of one valley,
 Σ_Q → A/(2π)² ∫d²Q = A M/(2πħ²) ∫dε ∫dθ/2π, gives the rate  ∫dε ∫dθ/2π R (n + ½ ± ½) δ(ε' − ε ∓ ħω)  with
 
     R = (M/ħ³) A |G|²        [1/ps], M the mass of the final valley.
 
-The classes below are R for each kind of phonon; how often a phonon is there (`bose`) and which energies meet is the
-business of momentum/rates.py.
+The classes below give R; momentum/ does the integrals.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ def bose(energy: Array, temperature: float) -> Array:
 
 @dataclasses.dataclass(frozen=True)
 class ValleyState:
-    """A valley in plain numbers."""
+    """A valley: energy, masses and 1s state."""
 
     name: str
     energy: float
@@ -40,14 +39,14 @@ class ValleyState:
     mass: float
     """Total mass M [m0]."""
     electron_fraction: float
-    """m_e/M: the share of a momentum transfer that the hole's scattering gives to the relative motion."""
+    """m_e/M: fraction of the transferred momentum that shifts the relative momentum when the hole scatters."""
     hole_fraction: float
-    """m_h/M: the same for the electron's scattering."""
+    """m_h/M: the same when the electron scatters."""
     wavefunction: Wavefunction
 
     @classmethod
     def from_material(cls, name: str, valley: Valley, energy: float, wavefunction: Wavefunction) -> ValleyState:
-        """From a material file's valley with its bottom and 1s state."""
+        """From a valley of a material file, with its bottom [meV] and 1s state."""
         return cls(
             name=name,
             energy=energy,
@@ -65,7 +64,7 @@ class ValleyState:
 
 @dataclasses.dataclass(frozen=True)
 class AcousticPhonon:
-    """Long-wave acoustic phonons inside a valley: ω = v q, |g|² = ħ D1² q/(2ρvA), electron and hole terms add."""
+    """Long-wavelength acoustic phonons within a valley: ω = v q, |g|² = ħ D1² q/(2ρvA), electron and hole terms add."""
 
     valley: ValleyState
     sound_velocity: float
@@ -78,7 +77,7 @@ class AcousticPhonon:
     """D1 of the hole [meV]."""
 
     def rate(self, transfer: Array) -> Array:
-        """R(q) [1/ps] at the momentum transfer q [1/nm], without the phonon number: M q |D_e F_e + D_h F_h|²/(2ħ²ρv)."""
+        """R(q) [1/ps] at the momentum transfer q [1/nm], without the occupation: M q |D_e F_e + D_h F_h|²/(2ħ²ρv)."""
         psi = self.valley.wavefunction
         coupling = self.electron * psi.overlap(psi, transfer * self.valley.hole_fraction)
         coupling = coupling + self.hole * psi.overlap(psi, transfer * self.valley.electron_fraction)
@@ -88,7 +87,7 @@ class AcousticPhonon:
 
 @dataclasses.dataclass(frozen=True)
 class OpticalPhonon:
-    """A phonon of constant energy between two valleys or inside one: |g|² = ħ D0²/(2ρωA)."""
+    """A phonon of constant energy, between two valleys or within one: |g|² = ħ D0²/(2ρωA)."""
 
     name: str
     initial: ValleyState
@@ -106,16 +105,16 @@ class OpticalPhonon:
     intervalley: bool
 
     def reversed(self) -> OpticalPhonon:
-        """The same coupling from `final` to `initial`: as many valley pairs, counted from the other side."""
+        """The coupling from `final` to `initial`, with the same number of valley pairs."""
         valleys = self.final_valleys * self.initial.degeneracy / self.final.degeneracy
         return dataclasses.replace(self, initial=self.final, final=self.initial, final_valleys=valleys)
 
     def directions(self) -> tuple[OpticalPhonon, ...]:
-        """The emission processes of this coupling: one from each valley it joins."""
+        """Emission processes of this coupling: one from each of its valleys."""
         return (self,) if self.initial is self.final else (self, self.reversed())
 
     def rate(self, initial_momentum: Array, final_momentum: Array, angle: Array) -> Array:
-        """R [1/ps] from |Q'| to |Q| [1/nm] at the angle between them, without the phonon number."""
+        """R [1/ps] from |Q'| to |Q| [1/nm] at the angle between them, without the occupation."""
         psi, phi = self.initial.wavefunction, self.final.wavefunction
 
         def shift(initial_share: float, final_share: float) -> Array:
@@ -141,13 +140,13 @@ class Couplings:
 
     @classmethod
     def from_material(cls, material: Material, landscape: ExcitonValleys | None = None) -> Couplings:
-        """From a material file and its valleys' 1s states, which are computed when they are not given."""
-        found = landscape or ExcitonValleys.from_material(material)
+        """From a material file and its 1s states, which are computed if not given."""
+        landscape = landscape or ExcitonValleys.from_material(material)
         states = {
             exciton.name: ValleyState.from_material(
-                exciton.name, material.valleys[exciton.name], exciton.energy, found.wavefunctions[exciton.name]
+                exciton.name, material.valleys[exciton.name], exciton.energy, landscape.wavefunctions[exciton.name]
             )
-            for exciton in found.valleys
+            for exciton in landscape.valleys
         }
         density = material.area_density.value
         acoustic = tuple(
@@ -180,17 +179,16 @@ class Couplings:
 
 
 ACOUSTIC_BRANCHES = ("TA", "LA", "ZA", "acoustic")
-"""A phonon whose name ends with one of these is acoustic; constant energies stand for zone-edge modes of both kinds."""
+"""Name endings of acoustic phonons among the zone-boundary phonons of constant energy."""
 
 
 def absorption_threshold(couplings: Couplings, target: str) -> Array:
-    """Smallest |Q| [1/nm] of each valley from which absorbing one acoustic phonon leads into `target`, shape (valley,).
+    """Smallest |Q| [1/nm] in each valley from which absorption of one acoustic phonon leads into `target`, shape (valley,).
 
-    √(2M(E_target − E_v − ħω))/ħ with the most energetic such phonon: 0 where the bottom suffices, NaN where no acoustic phonon
-    joins the valleys.
+    √(2M(E_target − E_v − ħω))/ħ with the most energetic phonon; 0 if the bottom suffices, NaN without such a phonon.
     """
     states = {state.name: state for state in couplings.valleys}
-    found = []
+    thresholds = []
     for state in couplings.valleys:
         energies = [
             phonon.energy
@@ -201,5 +199,5 @@ def absorption_threshold(couplings: Couplings, target: str) -> Array:
             and {phonon.initial.name, phonon.final.name} == {state.name, target}
         ]
         missing = states[target].energy - state.energy - max(energies, default=np.nan)
-        found.append(state.momentum(np.maximum(missing, 0.0)) if energies else np.nan)
-    return np.array(found)
+        thresholds.append(state.momentum(np.maximum(missing, 0.0)) if energies else np.nan)
+    return np.array(thresholds)

@@ -1,4 +1,4 @@
-"""Electron-hole attraction in a monolayer, V(r) [meV] at the distance r [nm] (Gaussian units, DESIGN §3)."""
+"""Electron-hole attraction in a monolayer, V(r) [meV] at the distance r [nm], in Gaussian units."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from hpcwigner.exciton.constants import COULOMB
 
 Array = NDArray[np.float64]
 SMALLEST_IMAGE = 1e-15
+"""Image charges below this are left out."""
 
 
 class Potential(Protocol):
-    """An attractive potential that is isotropic in the plane."""
+    """An attractive potential, isotropic in the plane."""
 
     def __call__(self, distance: Array) -> Array:
         """V(r) [meV], negative, same shape as `distance` [nm]."""
@@ -32,12 +33,12 @@ class RytovaKeldysh:
     screening_length: float
     """r0 [nm]; 0 is the unscreened potential −e²/κr."""
     surroundings: float
-    """κ, mean dielectric constant of what is above and below."""
+    """κ, mean dielectric constant of the two half spaces."""
 
     def __call__(self, distance: Array) -> Array:
         if self.screening_length == 0:
             return -COULOMB / (self.surroundings * distance)
-        from scipy.special import struve, y0  # here, since only the rank that solves the Wannier equation needs it
+        from scipy.special import struve, y0  # here: only the rank that solves the Wannier equation needs it
 
         x = self.surroundings * distance / self.screening_length
         return np.asarray(-math.pi * COULOMB / (2 * self.screening_length) * (struve(0, x) - y0(x)))
@@ -54,7 +55,7 @@ class HalfSpace:
 
     @property
     def mean(self) -> float:
-        """√(ε∥ε⊥), what an interface sees."""
+        """√(ε∥ε⊥), the effective constant at an interface."""
         return math.sqrt(self.in_plane * self.out_of_plane)
 
 

@@ -1,4 +1,4 @@
-"""Radiative recombination of the bright valley: the light cone and its share of the first energy cell."""
+"""Radiative decay of the bright valley: the light cone and its fraction of the first energy cell."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class LightCone:
     """Bright excitons decay at the rate γ while |Q| < nω/c."""
 
     bright_valley: int
-    """Position of the bright valley in the material's list."""
+    """Index of the bright valley."""
     rate: float
     """γ [1/ps], a population rate."""
     energy: float
@@ -34,21 +34,21 @@ class LightCone:
         )
 
     def fraction(self, cell_width: float, temperature: float) -> float:
-        """Share of a Boltzmann-filled first cell of `cell_width` [meV] that lies in the light cone (DESIGN §4)."""
+        """Fraction of a Boltzmann distribution in the first cell, `cell_width` [meV] wide, that lies in the light cone."""
         thermal = BOLTZMANN * temperature
         return min(1.0, math.expm1(-self.energy / thermal) / math.expm1(-cell_width / thermal))
 
     def mean_lifetime(self, temperature: float) -> float:
-        """1/(γ × thermal share of the light cone) [ps], in a bright valley that is in equilibrium with itself."""
+        """Radiative lifetime of a thermalised bright valley [ps]: 1/(γ (1 − exp(−E_lc/kT)))."""
         thermal = BOLTZMANN * temperature
         return 1 / (self.rate * -math.expm1(-self.energy / thermal))
 
 
 def linewidth_from_dipole(material: Material, density_at_origin: float) -> float:
-    """ħγ [meV] from 1/τ = (2π/n) r_e c f with the oscillator strength per area f = 4m0v²ψ(0)²/ħω (DESIGN §4).
+    """ħγ [meV] from 1/τ = (2π/n) r_e c f with the oscillator strength per area f = 4m0v²ψ(0)²/ħω.
 
-    v is the massive Dirac model's band velocity, μ = ħω/(4v²) with the photon's energy for the gap, so f = ψ(0)² m0/μ.
-    Interference in the hBN stack is not in it. Error: the model's; the literature spreads from 0.6 to 2 meV.
+    r_e is the classical electron radius, v the band velocity of the massive Dirac model. With the photon energy for its gap,
+    μ = ħω/(4v²), so that f = ψ(0)² m0/μ. Interference in the hBN stack is neglected. The literature spreads from 0.6 to 2 meV.
     """
     strength = density_at_origin / reduced_masses(material)[material.radiation.bright_valley]
     classical_radius = COULOMB / ELECTRON_REST_ENERGY

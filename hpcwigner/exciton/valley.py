@@ -1,4 +1,4 @@
-"""The valleys of a material with their 1s states: Wannier equation, binding energies, offsets, tables of overlaps."""
+"""The valleys of a material with their 1s states: binding energies, valley offsets, tables of overlaps."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hpcwigner.exciton.wavefunctions import Wavefunction, tabulate
 
 @dataclasses.dataclass(frozen=True)
 class ValleyExciton:
-    """What the Wannier equation says of one valley."""
+    """Bound states and energy of one valley."""
 
     name: str
     reduced_mass: float
@@ -22,18 +22,18 @@ class ValleyExciton:
     states: tuple[BoundState, ...]
     """1s, 2s, 3s."""
     given: float | None
-    """E_v from the material file, relative to the bright valley [meV]."""
+    """E_v of the material file, relative to the bright valley [meV]."""
     computed: float | None
     """E_v from the single-particle splitting and the binding energies [meV]."""
 
     @property
     def binding_energy(self) -> float:
-        """Of the 1s state [meV], positive."""
+        """Binding energy of the 1s state [meV], positive."""
         return -self.states[0].energy
 
     @property
     def energy(self) -> float:
-        """E_v used [meV]: the given one, else the computed one."""
+        """E_v [meV]: given, else computed."""
         offset = self.given if self.given is not None else self.computed
         assert offset is not None
         return offset
@@ -49,7 +49,7 @@ class ExcitonValleys:
 
     @classmethod
     def from_material(cls, material: Material) -> ExcitonValleys:
-        """Solves the Wannier equation in every valley. Raises ArithmeticError when one binds too few states."""
+        """Solves the Wannier equation in every valley. Raises ArithmeticError if a valley binds fewer than three s states."""
         potential = potential_of(material)
         masses = reduced_masses(material)
         states = {name: tuple(_states(potential, mass)) for name, mass in masses.items()}
@@ -65,7 +65,7 @@ class ExcitonValleys:
 
 
 def potential_of(material: Material) -> Potential:
-    """The electron-hole attraction: the sheet's, or without one the film's."""
+    """The electron-hole attraction: of the sheet, or without one of the film."""
     if material.dielectric is not None:
         return RytovaKeldysh(material.dielectric.screening_length.value, material.dielectric.surroundings.value)
     potential = film_potential(material)
@@ -74,7 +74,7 @@ def potential_of(material: Material) -> Potential:
 
 
 def film_potential(material: Material) -> Film | None:
-    """The attraction in the dielectric film, where the material describes one."""
+    """The attraction in the dielectric film; None if the material has no film."""
     film = material.film
     if film is None:
         return None
@@ -83,10 +83,10 @@ def film_potential(material: Material) -> Film | None:
 
 
 def reduced_masses(material: Material) -> dict[str, float]:
-    """μ of each valley [m0].
+    """μ of each valley [m0]: measured, else m_e m_h/M times the bright valley's ratio of measured μ to m_e m_h/M.
 
-    Measured reduced masses exceed m_e m_h/M of band theory by 10 to 30 %, and are known for the bright valley only. Binding
-    energies of valleys are compared with each other, so all are scaled by the bright valley's ratio.
+    Measured reduced masses exceed those of band theory by 10 to 30 % and are known for the bright valley only. Without the
+    common factor, offsets computed from splittings would be off by 11 to 20 meV.
     """
     band = {n: v.electron_mass.value * v.hole_mass.value / v.mass for n, v in material.valleys.items()}
     measured = {n: v.reduced_mass.value for n, v in material.valleys.items() if v.reduced_mass is not None}
@@ -96,9 +96,9 @@ def reduced_masses(material: Material) -> dict[str, float]:
 
 
 def _states(potential: Potential, reduced_mass: float) -> list[BoundState]:
-    """1s…3s in a basis as wide as the 1s state."""
+    """1s…3s, in a basis scaled to the 1s state."""
     scale = 1.0
     for _ in range(2):
         (ground,) = bound_states(potential, reduced_mass, scale, count=1)
-        scale = ground.rms_radius / math.sqrt(3 / 2)  # of e^{−2r/scale'}: where the hydrogen 1s state is a basis function
+        scale = ground.rms_radius / math.sqrt(3 / 2)  # the hydrogen 1s state with this radius is a basis function
     return bound_states(potential, reduced_mass, scale)

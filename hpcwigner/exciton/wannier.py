@@ -1,8 +1,8 @@
 """Bound s states of the Wannier equation −(ħ²/2μ)∇²ψ + V(r)ψ = Eψ in two dimensions.
 
-Ritz method in the Laguerre functions φ_n(r) = (β/√(2π(n+1))) e^{−βr/2} L_n^{(1)}(βr), orthonormal in the plane: energies fall
-monotonically towards the exact ones with every function added, and the unscreened hydrogen states are contained exactly.
-Convergence for the shipped materials: 60 functions give energies to 1e-5 meV (tests/test_wannier.py).
+Ritz method in the Laguerre functions φ_n(r) = (β/√(2π(n+1))) e^{−βr/2} L_n^{(1)}(βr), orthonormal in the plane. Energies
+converge monotonically from above; hydrogen 1s states are basis functions. 60 functions give the shipped materials' energies
+to 1e-5 meV (tests/test_wannier.py).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ POINTS = 480
 
 @dataclasses.dataclass(frozen=True)
 class Basis:
-    """The functions φ_0…φ_{N−1}, and a radial quadrature for their products."""
+    """The functions φ_0…φ_{N−1}, and a radial quadrature for their products with a potential."""
 
     scale: float
     """Decay length 2/β [nm]."""
@@ -36,7 +36,7 @@ class Basis:
 
     @functools.cached_property
     def radius(self) -> Array:
-        """Quadrature points r [nm], shape (point,); they crowd at the origin, where V diverges."""
+        """Quadrature points r [nm], shape (point,); dense at the origin, where V diverges."""
         return np.asarray(self._reach * self._nodes[0] ** 3)
 
     @functools.cached_property
@@ -52,12 +52,12 @@ class Basis:
 
     @property
     def _reach(self) -> float:
-        """Beyond the last turning point 4N/β functions decay as e^{−βr/2}."""
+        """End of the radial quadrature: beyond the last turning point 4N/β the functions decay as e^{−βr/2}."""
         return (4 * self.size + 120) * self.scale / 2
 
     def functions(self, radius: Array) -> Array:
         """φ_n(r) [1/nm], shape (n, *radius.shape)"""
-        from scipy.special import eval_genlaguerre  # here, since only the rank that solves the Wannier equation needs it
+        from scipy.special import eval_genlaguerre  # here: only the rank that solves the Wannier equation needs it
 
         return self._envelope(radius) * eval_genlaguerre(self._numbers(radius), 1, 2 / self.scale * radius)
 
@@ -115,7 +115,7 @@ def bound_states(
 ) -> list[BoundState]:
     """The lowest `count` s states for `reduced_mass` [m0], in `size` functions of decay length `scale` [nm].
 
-    Raises ArithmeticError when the potential does not bind so many.
+    Raises ArithmeticError if the potential binds fewer.
     """
     basis = Basis(scale, size)
     functions, slopes = basis.functions(basis.radius), basis.slopes(basis.radius)

@@ -1,8 +1,4 @@
-"""Overlaps of 1s wave functions at a shifted relative momentum: the form factors of exciton-phonon coupling.
-
-A `Wavefunction` needs only `overlap`. The states of the Wannier equation bring theirs as a table; the exponential state is
-the closed-form one, for tests.
-"""
+"""Form factors of exciton-phonon coupling: overlaps of 1s wave functions at a shifted relative momentum."""
 
 from __future__ import annotations
 
@@ -21,7 +17,7 @@ Array = NDArray[np.float64]
 DEGREE = 48
 """Degree of the tables: overlaps to 1e-6 (tests/test_wannier.py)."""
 REACH = 8.0
-"""Tables end at κa/2 of this size, where the form factor is 2e-3; beyond, its asymptotic κ^{−3} goes on."""
+"""Largest κa/2 of the tables, where the form factor is 2e-3; beyond it falls as κ^{−3}."""
 
 
 class Wavefunction(Protocol):
@@ -32,24 +28,8 @@ class Wavefunction(Protocol):
 
 
 @dataclasses.dataclass(frozen=True)
-class ExponentialState:
-    """ψ(r) = √(2/πa²) exp(−r/a)."""
-
-    radius: float
-    """a [nm]"""
-
-    def overlap(self, other: Wavefunction, shift: Array) -> Array:
-        """(b²/aa') [1 + (κb/2)²]^(−3/2) with 2/b = 1/a + 1/a'; for a = a' the form factor of DESIGN §3."""
-        if not isinstance(other, ExponentialState):
-            raise TypeError("an exponential state overlaps with exponential states only")
-        mean = 2 / (1 / self.radius + 1 / other.radius)
-        amplitude = mean**2 / (self.radius * other.radius)
-        return amplitude * (1 + (0.5 * mean * np.asarray(shift)) ** 2) ** -1.5
-
-
-@dataclasses.dataclass(frozen=True)
 class OverlapTable:
-    """F(κ) = (1 + x)^{−3/2} g(x/(1 + x)), x = (κa/2)²: for an exponential state g is constant, for bound states smooth."""
+    """F(κ) = (1 + x)^{−3/2} g(x/(1 + x)), x = (κa/2)². g is smooth, and constant for ψ ∝ exp(−r/a)."""
 
     length: float
     """a [nm]"""
@@ -58,7 +38,7 @@ class OverlapTable:
 
     @classmethod
     def from_states(cls, first: BoundState, second: BoundState) -> OverlapTable:
-        """Table of the overlap of two bound states."""
+        """Overlap of two bound states."""
         length = (first.rms_radius + second.rms_radius) / np.sqrt(6)  # of an exponential state: a = rms radius·√(2/3)
         z = 0.5 * (1 + chebyshev.chebpts1(2 * DEGREE)) * _compressed(REACH**2)
         x = z / (1 - z)
@@ -78,21 +58,21 @@ def _compressed(x: Array | float) -> Array:
 
 @dataclasses.dataclass(frozen=True)
 class TabulatedState:
-    """A 1s state known by its overlaps with all states of its material."""
+    """A 1s state given by its overlaps with all 1s states of its material."""
 
     name: str
     tables: Mapping[str, OverlapTable]
-    """By the other state's name."""
+    """Overlap with each state, by name."""
 
     def overlap(self, other: Wavefunction, shift: Array) -> Array:
-        """From the table; raises TypeError for a state of another material."""
+        """Interpolated from the table. Raises TypeError for a state of another material."""
         if not isinstance(other, TabulatedState) or other.name not in self.tables:
             raise TypeError("a tabulated state overlaps with the states of its own material only")
         return self.tables[other.name](shift)
 
 
 def tabulate(states: Mapping[str, BoundState]) -> dict[str, TabulatedState]:
-    """Tables of the overlaps of all pairs, each computed once."""
+    """States with the overlaps of all pairs, each computed once."""
     tables: dict[tuple[str, str], OverlapTable] = {}
     names = list(states)
     for i, first in enumerate(names):

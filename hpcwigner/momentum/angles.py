@@ -1,4 +1,4 @@
-"""Angle cells of the momentum grid, and the transform between them and angular harmonics."""
+"""Angle cells, and the matrices between them and angular harmonics."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ Array = NDArray[np.float64]
 
 @dataclasses.dataclass(frozen=True)
 class Angles:
-    """Angle cells with centres θ_k = 2πk/N, and the transform to angular harmonics.
+    """N angle cells with centres θ_k = 2πk/N, N a multiple of 4, and their angular harmonics.
 
-    In a slab f(θ) = f(−θ) always, so only 0 ≤ θ ≤ π is kept (`half`); such a cell stands for both signs of θ and holds
-    both populations. Harmonic 0 is Σ_k u_k, then Σ_k u_k cos mθ_k for m = 1…N/2, then (full circle) Σ_k u_k sin mθ_k
-    for m = 1…N/2−1: as many as there are cells.
+    In a slab f(θ) = f(−θ), so only 0 ≤ θ ≤ π is stored (`half`), and a cell holds the population of both signs of θ.
+    Harmonics are Σ_k u_k cos mθ_k for m = 0…N/2, then (full circle) Σ_k u_k sin mθ_k for m = 1…N/2−1: as many as cells.
     """
 
     number: int
@@ -36,16 +35,16 @@ class Angles:
 
     @functools.cached_property
     def cosine(self) -> Array:
-        """cos θ_k, exactly antisymmetric under θ → π − θ, shape (angle,)."""
+        """cos θ_k, antisymmetric under θ → π − θ to the last bit, shape (angle,)."""
         return self._exact(np.arange(self.count))
 
     @functools.cached_property
     def sine(self) -> Array:
-        """sin θ_k, exactly antisymmetric under θ → −θ, shape (angle,)."""
+        """sin θ_k, antisymmetric under θ → −θ to the last bit, shape (angle,)."""
         return self._exact(np.arange(self.count) - self.number // 4)
 
     def _exact(self, k: NDArray[np.int64]) -> Array:
-        """cos(2πk/N) folded into the first octant's values, so that symmetries hold to the last bit."""
+        """cos(2πk/N) from its values in the first quadrant, so that mirror symmetries hold to the last bit."""
         quarter = self.number // 4
         k = np.abs(k) % self.number
         k = np.minimum(k, self.number - k)
@@ -55,7 +54,7 @@ class Angles:
 
     @functools.cached_property
     def multiplicity(self) -> Array:
-        """How many of the N cells each stored one stands for, shape (angle,)."""
+        """Number of the N cells that each stored cell represents, shape (angle,)."""
         if not self.half:
             return np.ones(self.count)
         return np.where(np.isin(np.arange(self.count), (0, self.number // 2)), 1.0, 2.0)
@@ -83,7 +82,7 @@ class Angles:
         return np.ascontiguousarray((self.to_harmonics * norm[:, None]).T * self.multiplicity[:, None])
 
     def mirror(self, axis: int) -> NDArray[np.int64]:
-        """Angle cell that each cell becomes at a wall normal to x (axis 0: θ → π − θ) or y (axis 1: θ → −θ)."""
+        """Mirror image of each cell at a wall normal to x (axis 0: θ → π − θ) or y (axis 1: θ → −θ), shape (angle,)."""
         k = np.arange(self.count)
         image = self.number // 2 - k if axis == 0 else -k
         return image if self.half and axis == 0 else image % self.number

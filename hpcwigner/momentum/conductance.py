@@ -1,11 +1,11 @@
-"""Conductances between energy cells, one block per phonon process: Boltzmann-weighted averages over source and target cell.
+"""Conductances between energy cells of one phonon process: Boltzmann-weighted averages over source and target cell.
 
 For the emission of a phonon from source cell i to target cell j the conductance of harmonic m is
 
     c_m[j, i] = ∫_i dε' ∫_j dε ∫dθ/2π  p(ε') (n + 1) R(Q', Q, θ) cos(mθ) δ(ε' − ε − ħω),
 
-p(ε') the Boltzmann population per energy. Absorption is its reverse, p(ε)·n = p(ε')(n + 1): the same number. The
-quadrature is independent of the cells.
+p(ε') the Boltzmann population per energy and R the spontaneous rate (exciton/phonons.py). Since p(ε) n = p(ε')(n + 1), the
+reverse absorption has the same conductance. The quadrature is independent of the cells.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from hpcwigner.exciton.constants import HBAR, HBAR2_OVER_M0, HBAR_OVER_M0
 from hpcwigner.exciton.phonons import AcousticPhonon, OpticalPhonon, bose
-from hpcwigner.momentum.cells import EnergyCells
 from hpcwigner.momentum.equilibrium import Equilibrium
 
 Array = NDArray[np.float64]
@@ -26,28 +25,12 @@ Phonon = AcousticPhonon | OpticalPhonon
 
 @dataclasses.dataclass(frozen=True)
 class Quadrature:
-    """Points behind the rates; the defaults give them to 1e-3 or better (tests/test_rates.py)."""
+    """Quadrature points; the defaults give rates to 1e-3 or better (tests/test_rates.py)."""
 
     angles: int = 64
     """Angles between 0 and π."""
     points: int = 4
     """Gauss points on each piece of an energy cell."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Conductance:
-    """Emission from the cells of valley `initial` to those of valley `final`, over any number of processes."""
-
-    final: int
-    initial: int
-    values: Array
-    """c_m[to, from], shape (m, cell of `final`, cell of `initial`)."""
-
-    def add_to(self, total: Array, order: int, cells: EnergyCells) -> None:
-        """Adds harmonic `order` of emission and of the reverse absorption to `total`, shape (cell, cell)."""
-        to, start = cells.slices[self.final], cells.slices[self.initial]
-        total[to, start] += self.values[order]
-        total[start, to] += self.values[order].T
 
 
 def conductance(phonon: Phonon, equilibrium: Equilibrium, orders: int, rule: Quadrature) -> Array:
@@ -64,14 +47,14 @@ def _cell_sums(target: NDArray[np.int64], source: NDArray[np.int64], values: Arr
 
 
 def _optical(phonon: OpticalPhonon, equilibrium: Equilibrium, orders: int, rule: Quadrature) -> Array:
-    """Emission of a phonon of constant energy: source and target cells overlap in pieces after a shift by ħω."""
+    """Emission of a phonon of constant energy, integrated over the overlaps of the target cells with the shifted source cells."""
     cells = equilibrium.cells
     initial, final = cells.valleys.index(phonon.initial), cells.valleys.index(phonon.final)
     shift = phonon.initial.energy - phonon.energy - phonon.final.energy  # final kinetic − initial kinetic energy
     breaks = np.union1d(cells.edges(initial) + shift, cells.edges(final))
     breaks = breaks[(breaks >= max(shift, 0.0)) & (breaks <= cells.edges(final)[-1])]
     lower, width = breaks[:-1], np.diff(breaks)
-    keep = width > 1e-9 * cells.width(final)  # edges that agree up to rounding
+    keep = width > 1e-9 * cells.width(final)  # drops overlaps due to rounding of coinciding edges
     nodes, weights = np.polynomial.legendre.leggauss(rule.points)
     energy = (lower[keep, None] + width[keep, None] * (0.5 + 0.5 * nodes)).ravel()
     weight = (0.5 * width[keep, None] * weights).ravel()
@@ -85,17 +68,17 @@ def _optical(phonon: OpticalPhonon, equilibrium: Equilibrium, orders: int, rule:
 
 
 def sound_momentum(phonon: AcousticPhonon) -> float:
-    """Q_s = Mv/ħ [1/nm], where an exciton is as fast as sound."""
+    """Q_s = Mv/ħ [1/nm], at which an exciton moves at the speed of sound."""
     return phonon.valley.mass * phonon.sound_velocity / HBAR_OVER_M0
 
 
 def _acoustic(phonon: AcousticPhonon, equilibrium: Equilibrium, orders: int, rule: Quadrature) -> Array:
     """Inelastic acoustic emission, with energy and momentum conserved exactly.
 
-    Momenta that satisfy both conservation laws, in units of Q_s = Mv/ħ (energies of E_s = ħ²Q_s²/2M):
+    In units of Q_s = Mv/ħ (energies: E_s = ħ²Q_s²/2M) both conservation laws hold for
     Q' = cosh ξ + sin χ, Q = cosh ξ − sin χ, q = 2 cosh ξ sin χ, tan(θ/2) = tanh ξ tan χ with ξ ≥ 0, 0 ≤ χ ≤ π/2, and
-    ∫dε' ∫dε ∫dθ/2π δ(ε' − ε − ħvq) … = (4E_s/π) ∫dξ ∫dχ QQ' …: no singularity is left, not even at the threshold
-    Q' = 2Q_s. ξ is integrated piecewise between the energies at which Q' or Q enters another cell.
+    ∫dε' ∫dε ∫dθ/2π δ(ε' − ε − ħvq) … = (4E_s/π) ∫dξ ∫dχ QQ' …, without a singularity, also at the threshold Q' = 2Q_s.
+    ξ is integrated piecewise between the values at which Q' or Q crosses a cell edge.
     """
     cells = equilibrium.cells
     valley = cells.valleys.index(phonon.valley)
@@ -105,7 +88,7 @@ def _acoustic(phonon: AcousticPhonon, equilibrium: Equilibrium, orders: int, rul
     chi_nodes, chi_weights = np.polynomial.legendre.leggauss(2 * rule.angles)
     chi = 0.25 * np.pi * (1 + chi_nodes)
     edges = np.sqrt(cells.edges(valley) / energy)
-    # cosh ξ at which Q' or Q crosses an edge, up to the grid's top, and a few more for wide cells; shape (χ, break)
+    # cosh ξ at which Q' or Q crosses an edge, and more breaks for wide cells; shape (χ, break)
     sine = np.sin(chi)[:, None]
     few = np.cosh(np.arange(0.25, np.arccosh(edges[-1] + 1), 0.25)) + 0 * sine
     breaks = np.concatenate((edges - sine, edges + sine, few), axis=1)
@@ -130,13 +113,13 @@ def _acoustic(phonon: AcousticPhonon, equilibrium: Equilibrium, orders: int, rul
 
 
 def _without_cell_diffusion(sums: Array, squared: Array) -> Array:
-    """Takes away the energy diffusion that is only due to cells wider than the phonon's energy.
+    """Removes the spurious energy diffusion of cells wider than the phonon energy.
 
-    A phonon that carries δ < 1 cell widths moves a whole cell in a fraction δ of all cases: the mean energy loss is right,
-    but its mean square is δ instead of δ² cell widths squared (DESIGN §5: diffusion too large by ΔE/ħω). `squared` is the
-    sum over δ², so what is too much is known pair by pair; it is taken from the conductances between neighbours, on the
-    edges that the pair straddles. Total rates, detailed balance and conservation stay exact (both members of a pair of
-    cells give and get the same), rates stay ≥ 0, and all harmonics stay damped.
+    Cell averages represent a phonon of δ < 1 cell widths by a jump of a whole cell with probability δ. The mean energy loss is
+    right, but the mean square is δ instead of δ² squared cell widths: diffusion is too large by 1/δ. `squared` is the sum over
+    δ², so the excess of every pair of cells is known; it is subtracted from the conductances between neighbouring cells at
+    the edges between the pair. Detailed balance and particle number stay exact, since conductances stay symmetric; rates stay
+    ≥ 0 and all harmonics damped (`_largest_share`).
     """
     count = sums.shape[1]
     steps = np.abs(np.subtract.outer(np.arange(count), np.arange(count)))
@@ -145,13 +128,13 @@ def _without_cell_diffusion(sums: Array, squared: Array) -> Array:
     diagonal = np.arange(count)
     within = per_edge[:, diagonal, diagonal]
     per_edge[:, diagonal, diagonal] = 0.0
-    # Emission goes downwards: a pair straddles the edges above its target up to its source, edge k lying above cell k.
-    # Summed from the top, where the Boltzmann weight is least: from the bottom, rounding would swamp it.
+    # Emission goes down in energy: between target and source lie the edges above the target, edge k being above cell k.
+    # Summed from the top, where the Boltzmann weight is smallest, to limit rounding errors.
     taken = np.cumsum((per_edge.sum(axis=1) - per_edge.sum(axis=2))[:, :0:-1], axis=1)[:, ::-1]
     taken += 0.5 * (within[:, :-1] + within[:, 1:])
     lower, upper = diagonal[:-1], diagonal[1:]
     taken *= _largest_share(sums, taken)
-    # `add_to` adds the transpose: half of the diagonal's and one of the two off-diagonal entries are set here.
+    # The transpose is added later: here go half of the diagonal entries and one of the two off-diagonal ones.
     corrected = sums.copy()
     corrected[:, lower, upper] -= taken
     corrected[:, lower, lower] += 0.5 * taken
@@ -160,11 +143,11 @@ def _without_cell_diffusion(sums: Array, squared: Array) -> Array:
 
 
 def _largest_share(sums: Array, taken: Array) -> Array:
-    """Share 0…1 of `taken` (m, edge) that each edge can give.
+    """Fraction 0…1 of `taken` (m, edge) that can be subtracted at each edge.
 
-    Between its cells the isotropic conductance must stay ≥ 0. In harmonic m an edge takes part in the damping with
-    (c_0 + s − a)(g² + g'²) − 2(c_m − a)gg', s ≥ 0 what its cells lose inside, a the amount taken: ≥ 0 for all g, g' while
-    2a ≤ c_0 + c_m + s.
+    The isotropic conductance across the edge must stay ≥ 0. In harmonic m the edge contributes to the damping the form
+    (c_0 + s − a)(g² + g'²) − 2(c_m − a)gg', s ≥ 0 the loss within its cells, a the amount subtracted. It is ≥ 0 for all g, g'
+    as long as 2a ≤ c_0 + c_m + s.
     """
     lower = np.arange(taken.shape[1])
     upper = lower + 1

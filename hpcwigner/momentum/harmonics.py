@@ -1,8 +1,8 @@
-"""Angular harmonics of states and back, by a compiled kernel with a third of the operations of the full matrices.
+"""Transforms between angle cells and angular harmonics, with a third of the operations of the full matrices.
 
-Angle cells that θ → −θ and θ → π − θ exchange are first folded into sums and differences. Each harmonic is even or odd
-under either mirror, so it needs only those of its kind. Both steps are sparse matrices, applied to one row of energies
-after the other.
+Angle cells that the mirrors θ → −θ and θ → π − θ exchange are first combined into sums and differences. Each harmonic is even
+or odd under both mirrors and needs only combinations of its parity. Both steps are sparse matrices, applied by a compiled
+kernel to rows of energy cells.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from hpcwigner.runtime import kernels
 
 Array = NDArray[np.float64]
 Rows = tuple[NDArray[np.int64], NDArray[np.int64], Array]
-"""A sparse matrix: where each row starts, its columns, its values."""
+"""A sparse matrix: start of each row, columns, values."""
 
 CACHE = 2**18
-"""Bytes of a piece of work that should stay in the core's own cache."""
+"""Bytes of a block of points, chosen to stay in the core's own cache."""
 
 
 class AngularTransform:
-    """Between cells u[point, angle, cell] and harmonics h[harmonic, point, cell]; every column on its own, in fixed order."""
+    """Between u[point, angle, cell] and h[harmonic, point, cell]. Energy cells do not mix, and sums have a fixed order."""
 
     def __init__(self, angles: Angles, cells: int) -> None:
         """`cells` is the number of energy cells of a state."""
         fold, member = _folding(angles)
-        alike = np.abs(angles.to_harmonics @ fold.T) > 1e-9  # (harmonic, folded): of the same kind
+        same_parity = np.abs(angles.to_harmonics @ fold.T) > 1e-9  # (harmonic, combination)
         self.fold, self._unfold = _rows(fold), _rows(fold.T)
-        self.forwards = _rows(np.where(alike, angles.to_harmonics[:, member], 0.0))
-        self._backwards = _rows(np.where(alike.T, angles.from_harmonics[member], 0.0))
-        # Several points at a time, so that each harmonic is written in long runs.
+        self.forwards = _rows(np.where(same_parity, angles.to_harmonics[:, member], 0.0))
+        self._backwards = _rows(np.where(same_parity.T, angles.from_harmonics[member], 0.0))
+        # Several points at a time, so that each harmonic is written contiguously.
         self.work = np.zeros((self.points_at_once(angles, cells) * angles.count, cells))
 
     @staticmethod
@@ -52,15 +52,15 @@ class AngularTransform:
         kernels.transform(every, every, self.fold, second, flat(state), (angles, 1, 0), self.work, flat(slots), target, 0, add)
 
     def backward(self, harmonics: Array, out: Array, add: bool = False) -> None:
-        """`out` (point, angle, cell) becomes the state with these harmonics (harmonic, point, cell), or grows by it."""
+        """Sets `out` (point, angle, cell) to the state with these harmonics (harmonic, point, cell), or adds it."""
         points, angles, _ = out.shape
         every, source, target = np.arange(points), (1, points, 0), (angles, 1, 0)
-        work = self.work[:angles]  # a point at a time: it is written in one run
+        work = self.work[:angles]  # a point at a time: it is contiguous
         kernels.transform(every, every, self._backwards, self._unfold, flat(harmonics), source, work, flat(out), target, 0, add)
 
 
 def slot_rows(slots: Array, index: int, minus: int | None) -> tuple[tuple[int, int, int], int]:
-    """Where kernels.transform finds slots[:, :, index], and how many rows after it slots[:, :, minus] lies (0 for None)."""
+    """Rows of slots[:, :, index] for kernels.transform, and the offset of slots[:, :, minus] from them (0 for None)."""
     points, count = slots.shape[1:3]
     return (count, count * points, index), 0 if minus is None else minus - index
 
@@ -72,17 +72,17 @@ def scaled(matrix: Rows, factor: float) -> Rows:
 
 
 def flat(array: Array) -> Array:
-    """All rows of energies, never a copy: setting a shape fails where that would take one."""
+    """A view as rows of energy cells. Raises AttributeError where that would need a copy."""
     rows = array.view()
     rows.shape = (-1, array.shape[-1])
     return rows
 
 
 class AngularSums:
-    """A few weighted sums over angles, Σ_k w[sum, k] u[point, k, cell], in one pass over the state."""
+    """Weighted sums over angles, Σ_k w[sum, k] u[point, k, cell], in one pass over the state."""
 
     def __init__(self, weights: Array) -> None:
-        """`weights` has shape (sum, angle): ones for the isotropic part, cos θ and sin θ for the first harmonics."""
+        """`weights` has shape (sum, angle), for example ones, cos θ and sin θ."""
         sums, angles = weights.shape
         self._weights = np.zeros((sums, -(-angles // 8) * 8))
         self._weights[:, :angles] = weights
@@ -96,7 +96,7 @@ class AngularSums:
 
 
 def _folding(angles: Angles) -> tuple[Array, NDArray[np.int64]]:
-    """Matrix (folded, angle) of signs, and an angle cell of each folded one."""
+    """Matrix (combination, angle) of signs, and one angle cell of each combination."""
     across = angles.mirror(0)
     along = np.arange(angles.count) if angles.half else angles.mirror(1)
     rows, members = [], []
@@ -112,12 +112,12 @@ def _folding(angles: Angles) -> tuple[Array, NDArray[np.int64]]:
 
 
 def _rows(matrix: Array) -> Rows:
-    """The nonzeros of each row, filled up with zeros to what the kernel takes in one pass: four, or the last five."""
+    """The nonzeros of each row, padded with zeros: the kernel takes four in one pass, or five in the last."""
     starts, columns, values = [0], [], []
     for row in matrix:
-        found = np.flatnonzero(row)
-        more = 0 if len(found) % 4 == 1 and len(found) > 1 else -len(found) % 4
-        columns += [*found, *found[:1].repeat(more)]
-        values += [*row[found], *np.zeros(more)]
+        used = np.flatnonzero(row)
+        more = 0 if len(used) % 4 == 1 and len(used) > 1 else -len(used) % 4
+        columns += [*used, *used[:1].repeat(more)]
+        values += [*row[used], *np.zeros(more)]
         starts.append(len(columns))
     return np.array(starts), np.array(columns), np.array(values)

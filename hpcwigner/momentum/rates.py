@@ -1,7 +1,7 @@
-"""Scattering rates between energy cells, per angular harmonic (DESIGN §5).
+"""Scattering rates between energy cells, per angular harmonic.
 
-Conductances c_m (momentum/conductance.py) are symmetric, so rates Γ_m[j, i] = c_m[j, i]/p_i are ≥ 0 at m = 0 and keep the
-Boltzmann distribution and the particle number exactly, whatever the accuracy of the quadrature.
+Conductances c_m (momentum/conductance.py) are symmetric. Therefore the rates Γ_m[j, i] = c_m[j, i]/p_i conserve particle
+number and keep the Boltzmann distribution exactly, whatever the accuracy of the quadrature; at m = 0 they are ≥ 0.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from hpcwigner.exciton.constants import HBAR
 from hpcwigner.exciton.phonons import AcousticPhonon, Couplings, OpticalPhonon, bose
 from hpcwigner.momentum.cells import EnergyCells
-from hpcwigner.momentum.conductance import Conductance, Phonon, Quadrature, conductance, sound_momentum
+from hpcwigner.momentum.conductance import Phonon, Quadrature, conductance, sound_momentum
 from hpcwigner.momentum.equilibrium import Equilibrium
 from hpcwigner.runtime.parallel import NodeShared
 
@@ -26,16 +26,13 @@ Array = NDArray[np.float64]
 
 @dataclasses.dataclass(frozen=True)
 class Rates:
-    """In-scattering rates Γ_m[to, from] [1/ps] for harmonics m = 0…N/2, and formation rates from Q = 0 [1/ps].
-
-    The large arrays exist once per node of `comm`.
-    """
+    """In-scattering rates Γ_m[to, from] [1/ps] for harmonics m = 0…N/2, once per node of `comm`, and formation rates."""
 
     equilibrium: Equilibrium
     shared: NodeShared
     """Intravalley and intervalley rates, shape (2, m, cell, cell)."""
     formation: Array
-    """Γ_{Q,0} into each cell from coherent excitons of the bright valley: within the valley, to others; shape (2, cell)."""
+    """Γ_{Q,0} [1/ps] from coherent excitons into each cell: within the bright valley, to other valleys; shape (2, cell)."""
     comm: MPI.Intracomm
 
     @property
@@ -45,12 +42,12 @@ class Rates:
 
     @property
     def intravalley(self) -> Array:
-        """Rates of processes without change of valley, shape (m, cell, cell)."""
+        """Rates of processes within a valley, shape (m, cell, cell)."""
         return self.shared.array[0]
 
     @property
     def intervalley(self) -> Array:
-        """Rates of processes that change the valley, within a group of equivalent ones too, shape (m, cell, cell)."""
+        """Rates of processes between valleys, also between equivalent ones, shape (m, cell, cell)."""
         return self.shared.array[1]
 
     @functools.cached_property
@@ -64,7 +61,7 @@ class Rates:
         return np.asarray(self.intervalley[0].sum(axis=0))
 
     def free(self) -> None:
-        """Gives the memory back once what was made from the rates needs them no more. Collective."""
+        """Releases the shared memory; the rates must not be used afterwards. Collective."""
         self.shared.free()
 
     @classmethod
@@ -79,21 +76,23 @@ class Rates:
     ) -> Rates:
         """Rates of all phonons for harmonics 0…`orders`. Collective over `comm`.
 
-        Groups of processes are dealt out over the ranks of each node and summed in their order, so that the result does not
-        depend on the number of ranks, to the last bit.
+        The ranks of each node share the work. Processes are summed in a fixed order, so that the result does not depend on the
+        number of ranks, to the last bit.
         """
         cells = equilibrium.cells
         groups = _groups(couplings, cells)
-        scratch, conductances = _conductances(groups, equilibrium, orders, quadrature or Quadrature(), comm)
+        scratch, blocks = _conductances(groups, equilibrium, orders, quadrature or Quadrature(), comm)
         shared = NodeShared(comm, (2, orders + 1, cells.size, cells.size))
 
         def add_up(part: int) -> None:
             intervalley, order = divmod(part, orders + 1)
             total = shared.array[intervalley, order]
             total[...] = 0.0
-            for group, block in zip(groups, conductances, strict=True):
+            for group, block in zip(groups, blocks, strict=True):
                 if group.intervalley == bool(intervalley):
-                    block.add_to(total, order, cells)
+                    to, start = cells.slices[group.final], cells.slices[group.initial]
+                    total[to, start] += block[order]
+                    total[start, to] += block[order].T  # the reverse absorption
             total /= equilibrium.population
 
         shared.fill(2 * (orders + 1), add_up)
@@ -120,22 +119,22 @@ class _Group:
 
 
 def _groups(couplings: Couplings, cells: EnergyCells) -> list[_Group]:
-    """All emission processes in the order of the material; between two valleys there is one from either."""
-    found: dict[tuple[bool, int, int], list[Phonon]] = {}
+    """All emission processes in the order of the material; a coupling of two valleys gives one from each."""
+    groups: dict[tuple[bool, int, int], list[Phonon]] = {}
     for acoustic in couplings.acoustic:
         valley = cells.valleys.index(acoustic.valley)
-        found.setdefault((False, valley, valley), []).append(acoustic)
+        groups.setdefault((False, valley, valley), []).append(acoustic)
     for optical in couplings.optical:
         for process in optical.directions():
             ends = cells.valleys.index(process.final), cells.valleys.index(process.initial)
-            found.setdefault((process.intervalley, *ends), []).append(process)
-    return [_Group(*key, tuple(processes)) for key, processes in found.items()]
+            groups.setdefault((process.intervalley, *ends), []).append(process)
+    return [_Group(*key, tuple(processes)) for key, processes in groups.items()]
 
 
 def _conductances(
     groups: list[_Group], equilibrium: Equilibrium, orders: int, rule: Quadrature, comm: MPI.Intracomm
-) -> tuple[NodeShared, list[Conductance]]:
-    """Conductances of each group, in memory that the node's ranks share and the caller frees. Collective."""
+) -> tuple[NodeShared, list[Array]]:
+    """c_m[to, from] of each group, shape (m, cell of `final`, cell of `initial`), in node-shared memory. Collective."""
     shapes = [(orders + 1, equilibrium.cells.counts[group.final], equilibrium.cells.counts[group.initial]) for group in groups]
     ends = np.cumsum([math.prod(shape) for shape in shapes])
     scratch = NodeShared(comm, (int(ends[-1]),))
@@ -145,11 +144,11 @@ def _conductances(
         views[number][...] = sum(conductance(process, equilibrium, orders, rule) for process in groups[number].processes)
 
     scratch.fill(len(groups), compute)
-    return scratch, [Conductance(g.final, g.initial, view) for g, view in zip(groups, views, strict=True)]
+    return scratch, views
 
 
 def formation_rates(couplings: Couplings, equilibrium: Equilibrium, bright_valley: int) -> Array:
-    """Γ_{Q,0} [1/ps] from coherent excitons (Q = 0, exactly) into each cell, without and with change of valley: (2, cell)."""
+    """Γ_{Q,0} [1/ps] from exactly Q = 0 into each cell: within the bright valley, to other valleys; shape (2, cell)."""
     formation = np.zeros((2, equilibrium.cells.size))
     bright = equilibrium.cells.valleys[bright_valley]
     for acoustic in couplings.acoustic:
@@ -163,7 +162,7 @@ def formation_rates(couplings: Couplings, equilibrium: Equilibrium, bright_valle
 
 
 def _acoustic_formation(phonon: AcousticPhonon, equilibrium: Equilibrium, valley: int) -> Array:
-    """Absorption from Q = 0: Q = 2Q_s, where dε/dQ = 2ħv makes the energy delta count twice."""
+    """Absorption from Q = 0 to Q = 2Q_s. There dε/dQ = 2ħv, which doubles the weight of the energy delta."""
     momentum = 2 * sound_momentum(phonon)
     energy = np.array(HBAR * phonon.sound_velocity * momentum)
     rate = 2 * phonon.rate(np.array(momentum)) * bose(energy, equilibrium.temperature)
@@ -186,9 +185,9 @@ def _optical_formation(phonon: OpticalPhonon, equilibrium: Equilibrium) -> Array
 
 
 def _deposit(equilibrium: Equilibrium, valley: int, kinetic: float, rate: float) -> Array:
-    """Puts a rate at one energy into the two nearest cells so that number and mean energy are right.
+    """Distributes a rate at one energy over the two nearest cells, which keeps number and mean energy.
 
-    Phonon energies often fall on a cell edge; the split makes the result independent of rounding there.
+    Phonon energies often coincide with a cell edge; distributed, the result does not depend on rounding there.
     """
     own = equilibrium.cells.slices[valley]
     energies = equilibrium.kinetic_energy[own]

@@ -1,8 +1,9 @@
-"""The verb `report`: a run written up as one web page that needs nothing but a browser."""
+"""The verb `report`: a run as one web page that needs nothing but a browser."""
 
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,11 @@ from hpcwigner.plotting import report_plots, style
 from hpcwigner.plotting.report_plots import Plot
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.runtime.schema import Quantity, read_yaml
-from hpcwigner.storage import log
+from hpcwigner.storage.provenance import describe_history
 from hpcwigner.storage.reading import Variables, read
+from hpcwigner.storage.summary import Entry, read_summary
 
 PROVENANCE = ("source", "git_revision", "libraries", "machine", "ranks")
-PERFORMANCE = ("done in", "memory:")
-CHECKS = ("excitons:", "smallest min N/max N", "moment equations", "largest deviation")
-RESUMED = "restarted from checkpoint"
-"""How lines of run.log begin: cost and exactness at the end of a run, and where a process went on with one."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +34,7 @@ class _Section:
 
 
 def write_report(directory: Path, output: Path | None = None) -> Path:
-    """Writes `output`, RUN/report.html without one. Works for a run that is not finished yet, and says so. Raises InputError."""
+    """Writes `output` (default RUN/report.html), also for a run that is not finished yet. Raises InputError."""
     path = output or directory / "report.html"
     style.check_suffix(path, (".html", ".htm"))
     page = _page(directory)
@@ -55,8 +53,9 @@ def _page(directory: Path) -> str:
     wigner = read(directory / "wigner.h5") if (directory / "wigner.h5").exists() else None
     asked = read_yaml(directory / "input.yaml")
     reached, end = series.last_time(), float(Quantity("ps").parse(asked["time"]["end"]))
-    lines = log.read_log(directory / "run.log")
-    closing = [line.text for line in _last_process(lines)]
+    history, summaries = json.loads(series.attributes.get("history", "[]")), read_summary(series.path)
+    closing = summaries.get(len(history), {})  # of the latest start; there is none while it runs, or if it was killed
+    log = directory / "run.log"
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("hpcwigner.plotting", "."), autoescape=True, undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
@@ -73,31 +72,40 @@ def _page(directory: Path) -> str:
         last=_last_numbers(series),
         zip=zip,
         sections=_sections(series, fields, wigner),
-        performance=[text for text in closing if text.startswith(PERFORMANCE)],
-        checks=[text for text in closing if text.startswith(CHECKS)],
-        warnings=[line for line in lines if line.warns],
-        log=lines,
+        performance=_rows(closing.get("performance", {}), series.valleys),
+        checks=_rows(closing.get("checks", {}), series.valleys),
+        warnings=[entry for summary in summaries.values() for entry in summary["warnings"].values()],
+        log=log.read_text(encoding="utf-8", errors="replace") if log.exists() else "",
         provenance={key: series.attributes.get(key, "?") for key in PROVENANCE},
+        starts=describe_history(history),
         input=(directory / "input.yaml").read_text(encoding="utf-8"),
         plotly=get_plotlyjs(),
     )
 
 
-def _last_process(lines: list[log.Line]) -> list[log.Line]:
-    """What the last process wrote: a restart repeats the closing lines."""
-    start = max((i for i, line in enumerate(lines) if line.text.startswith(RESUMED)), default=0)
-    return lines[start:]
+def _rows(entries: dict[str, Entry], valleys: tuple[str, ...]) -> list[tuple[str, str]]:
+    """Results and their values with units, as rows of a table."""
+    rows = []
+    for entry in entries.values():
+        if isinstance(entry.value, str):
+            value = entry.value
+        elif isinstance(entry.value, list):
+            value = ", ".join(f"{valley} {number:.3g}" for valley, number in zip(valleys, entry.value, strict=True))
+        else:
+            value = f"{entry.value:.6g}"
+        rows.append((entry.long_name, f"{value} {entry.unit.removeprefix('1').replace('s-1', '1/s')}".strip()))
+    return rows
 
 
 def _last_numbers(series: Variables) -> dict[str, list[str]]:
-    """Columns of the table of valleys: what they hold at the last time, and where D_v is negative, as far as it was written."""
+    """Columns of the table of valleys: values at the last time and intervals of negative D_v, of the quantities written."""
     columns = {"valley": list(series.valleys)}
     for name, symbol in (("population", "n"), ("width_squared", "w²"), ("diffusion", "D")):
         if name in series.data:
             columns[style.label(symbol, series.units[name])] = [f"{value:.6g}" for value in series.data[name][-1]]
     if "diffusion" in series.data:
         windows = [negative_windows(series.data["time"], values) for values in series.data["diffusion"].T]
-        columns["D < 0 (from 1 ps on)"] = [", ".join(f"{a:g} to {b:g} ps" for a, b in found) or "never" for found in windows]
+        columns["D < 0 (from 1 ps on)"] = [", ".join(f"{a:g} to {b:g} ps" for a, b in w) or "never" for w in windows]
     return columns
 
 

@@ -230,22 +230,22 @@ def _numbered(frame: list[Any]) -> list[tuple[int, Any]]:
     return [(i if i > 1 else 0, maps) for i, maps in enumerate(frame, 1)]
 
 
-def wigner(found: Variables) -> Plot:
+def wigner(variables: Variables) -> Plot:
     """N_k^v(x) of each valley with a slider over the stored times. Raises InputError."""
-    values, x, k = found.need("wigner"), found.data["x"], found.data["k"]
-    reach_x, reach_k = wigner_reach(found)
-    rows, time_step = _thinned(len(found.data["time"]), MOST_FRAMES)
+    values, x, k = variables.need("wigner"), variables.data["x"], variables.data["k"]
+    reach_x, reach_k = wigner_reach(variables)
+    rows, time_step = _thinned(len(variables.data["time"]), MOST_FRAMES)
     steps = []
     frames: list[list[Any]] = [[] for _ in rows]
-    for v in range(len(found.valleys)):
+    for v in range(len(variables.valleys)):
         inside = [np.flatnonzero(np.abs(axis) <= reach + 1e-9) for axis, reach in ((x, reach_x), (k, reach_k[v]))]
         picked = [_thinned(len(i), 2 * MOST_MOVING_CELLS) for i in inside]
         steps += [step for _, step in picked]
         cells = [i[p] for i, (p, _) in zip(inside, picked, strict=True)]
         for i, map_ in enumerate(normalised(np.nan_to_num(values[:, v][np.ix_(rows, *cells)]))):
             frames[i].append((map_.T, x[cells[0]], k[cells[1]], "%{x:.3g} µm, %{y:.3g} nm⁻¹"))
-    figure, made = _map_frames(frames, list(found.valleys), "x (µm)", style.label("k", found.units["k"]))
-    labels = [f"{t:g}" for t in found.data["time"][rows]]
+    figure, made = _map_frames(frames, list(variables.valleys), "x (µm)", style.label("k", variables.units["k"]))
+    labels = [f"{t:g}" for t in variables.data["time"][rows]]
     return _with_slider(figure, made, labels), _note(time=time_step, point=max(steps))
 
 

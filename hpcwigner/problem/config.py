@@ -11,7 +11,7 @@ import math
 from typing import Annotated, Any, ClassVar, Literal
 
 from hpcwigner.observables import registry
-from hpcwigner.runtime.schema import BlockOrOff, Document, OnOff, Quantity, did_you_mean, require
+from hpcwigner.runtime.schema import Document, OnOff, Quantity, did_you_mean, require
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Injection:
 
 @dataclasses.dataclass(frozen=True)
 class Pump:
-    """Laser pulse with a field A(r, t) that is Gaussian in space and time. Default: off if `initial` is given, else on."""
+    """Laser pulse with a field A(r, t) that is Gaussian in space and time; `pump: off` for none, the default with `initial`."""
 
     center: Annotated[float, Quantity("ps", minimum=0)] = 0.2
     """Time of the pulse's maximum."""
@@ -149,7 +149,7 @@ class Time:
     integrator: Literal["auto", "etd2", "etd3", "arkimex3", "ars443"] = "auto"
     """Exponential (etd) or implicit-explicit Runge–Kutta; `auto`: the cheaper of etd2 and etd3."""
     tolerance: float = 1e-3
-    """Error of D_v of every valley relative to its largest |D_v|, from 1e-8 to 0.1."""
+    """Error of D_v of every valley relative to its largest magnitude, from 1e-8 to 0.1."""
     steps: Auto | tuple[StepPhase, ...] = "auto"
     """Phases of steps; `auto` chooses them before the run by the tolerance and writes them into the run's input."""
     walltime: Annotated[float | None, Quantity("s", shown="h", positive=True)] = None
@@ -242,7 +242,7 @@ class Config(Document):
     """Temperature of the phonons."""
     rates: str = "auto"
     """`auto`: from the material; else the path of a file that the verb `rates` wrote, or one with the same layout."""
-    pump: Annotated[Pump | None, BlockOrOff()] = Pump()
+    pump: Pump | None = Pump()
     initial: str = "none"
     """State at t = 0: `none` (no excitons), `equilibrium`, or a checkpoint (the path of its folder or of its state.h5)."""
     momentum: Momentum = Momentum()

@@ -10,8 +10,9 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
+import math
 import typing
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -42,11 +43,11 @@ class Parsed:
 
     def parse(self, value: object) -> Any:
         """Value inside the program. Raises ValueError with what is expected instead, such as "a whole number"."""
-        raise NotImplementedError
+        return value
 
     def write(self, value: Any) -> Any:
         """Plain data that `parse` turns back into exactly `value`."""
-        raise NotImplementedError
+        return value
 
     def describe(self) -> str:
         """What the file may give, for the list of keys."""
@@ -78,8 +79,8 @@ class Quantity(Parsed):
     unit: str
     shown: str = ""
     positive: bool = False
-    minimum: float | None = None
-    maximum: float | None = None
+    minimum: float = -math.inf
+    maximum: float = math.inf
     words: tuple[str, ...] = ()
 
     def parse(self, value: object) -> float | str:
@@ -98,16 +99,14 @@ class Quantity(Parsed):
             raise ValueError(f"a unit, such as '{magnitude:g} {unit}'")
         if not quantity.is_compatible_with(self.unit):
             raise ValueError(f"{expected} ({quantity.units:~P} does not convert to {unit})")
-        return self._in_range(float(f"{quantity.to(self.unit).magnitude:.15g}"))  # 0.5 um is 500 nm, not 500.00000000000006
-
-    def _in_range(self, number: float) -> float:
-        if not abs(number) < float("inf"):
+        number = float(f"{quantity.to(self.unit).magnitude:.15g}")  # 0.5 um is 500 nm, not 500.00000000000006
+        if not math.isfinite(number):
             raise ValueError("a finite number")
         if self.positive and number <= 0:
             raise ValueError("a value above 0")
-        if self.minimum is not None and number < self.minimum:
+        if number < self.minimum:
             raise ValueError(f"at least {self.minimum:g} {self.unit}")
-        if self.maximum is not None and number > self.maximum:
+        if number > self.maximum:
             raise ValueError(f"at most {self.maximum:g} {self.unit}")
         return number
 
@@ -121,10 +120,9 @@ class Quantity(Parsed):
         return f"{value!r} {self.unit}"
 
     def describe(self) -> str:
-        limits = ["above 0"] if self.positive else []
-        limits += [f"at least {self.minimum:g}"] if self.minimum is not None else []
-        limits += [f"at most {self.maximum:g} {self.unit}"] if self.maximum is not None else []
-        return " or ".join([" ".join([f"number in {self.shown or self.unit}", *limits]), *(f"`{word}`" for word in self.words)])
+        limits = [", above 0"] * self.positive + [f", at least {self.minimum:g}"] * math.isfinite(self.minimum)
+        limits += [f", at most {self.maximum:g} {self.unit}"] * math.isfinite(self.maximum)
+        return " or ".join([f"number in {self.shown or self.unit}{''.join(limits)}", *(f"`{word}`" for word in self.words)])
 
     def as_shown(self, value: float) -> float:
         """The number in the unit in which it is written."""
@@ -142,30 +140,8 @@ class OnOff(Parsed):
             raise ValueError(self.describe())
         return value == "on"
 
-    def write(self, value: Any) -> Any:
-        return value
-
     def describe(self) -> str:
         return "on or off"
-
-
-@dataclasses.dataclass(frozen=True)
-class BlockOrOff(Parsed):
-    """For a field that is a dataclass or None: `off` reads as None."""
-
-    def write(self, value: Any) -> Any:
-        return False if value is None else dump(value)
-
-    def describe(self) -> str:
-        return "keys below, or off"
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
-        from pydantic_core import core_schema
-
-        def validate(value: object, block: Any) -> Any:
-            return None if value is False or value == "off" else block(value)
-
-        return core_schema.no_info_wrap_validator_function(validate, handler.generate_schema(typing.get_args(source)[0]))
 
 
 class _RefusedError(ValueError):
@@ -217,20 +193,16 @@ def validate(cls: type[T], data: object, origin: str, prefix: str = "") -> T:
 
 
 _EXPECTED = {
-    "bool_parsing": "on or off",
-    "bool_type": "on or off",
-    "dataclass_type": "keys and values",
-    "dict_type": "keys and values",
-    "float_parsing": "a number",
-    "float_type": "a number",
-    "int_from_float": "a whole number",
-    "int_parsing": "a whole number",
-    "int_type": "a whole number",
-    "string_type": "text",
-    "too_long": "at most {max_length} values",
-    "tuple_type": "a list",
+    "bool": "on or off",
+    "dataclass": "keys and values",
+    "dict": "keys and values",
+    "float": "a number",
+    "int": "a whole number",
+    "string": "text",
+    "too": "at most {max_length} values",
+    "tuple": "a list",
 }
-"""What to say for pydantic's types of errors; its own words otherwise."""
+"""What to say by the first word of pydantic's type of error; its own words otherwise."""
 _UNKNOWN = ("unexpected_keyword_argument", "invalid_key")
 
 
@@ -244,7 +216,7 @@ def _explain(cls: type, errors: list[Any], data: object) -> tuple[list[str], str
     located = [(keys, error) for keys, error in located if len(keys) == deepest]
     keys, error = next((item for item in located if item[1]["type"] in _UNKNOWN), located[0])
     if error["type"] in _UNKNOWN:
-        return keys, unknown_key(keys[-1], known_keys(cls, keys[:-1]))
+        return keys, unknown_key(keys[-1], _fields_at(cls, keys[:-1]))
     if error["type"] == "missing":
         return keys, "missing, and it has no default"
     refused = error.get("ctx", {}).get("error")
@@ -268,32 +240,18 @@ def _keys_of(error: Any, data: Any) -> list[str]:
 def _expected(error: Any) -> str:
     if error["type"] == "value_error":
         return str(error["ctx"]["error"])
-    own = str(error["msg"]).removeprefix("Input should be ")
-    return _EXPECTED.get(error["type"], own).format(**error.get("ctx", {}))
+    if (expected := _EXPECTED.get(error["type"].split("_")[0])) is None:
+        return str(error["msg"]).removeprefix("Input should be ")
+    return expected.format(**error.get("ctx", {}))
 
 
-def keys(hint: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Every key that a value of this type can have, with its type; `*` stands for any key of a dict or index of a list."""
-    kind, arguments = typing.get_origin(hint), typing.get_args(hint)
+def _fields_at(hint: Any, key: Sequence[str]) -> list[str]:
+    """Names of the fields of the dataclass that a value of type `hint` holds at a key, given in parts."""
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         hints = typing.get_type_hints(hint, include_extras=True)
-        for field in dataclasses.fields(hint):
-            yield (*path, field.name), hints[field.name]
-            yield from keys(hints[field.name], (*path, field.name))
-    elif kind in (dict, tuple):
-        yield from keys(arguments[1 if kind is dict else 0], (*path, "*"))
-    else:
-        for argument in arguments:
-            yield from keys(argument, path)
-
-
-def known_keys(cls: type, parents: Sequence[str]) -> list[str]:
-    """Names of the keys below the key with these parts."""
-    return [
-        key[-1]
-        for key, _ in keys(cls)
-        if len(key) == len(parents) + 1 and all(part in ("*", parent) for part, parent in zip(key, parents, strict=False))
-    ]
+        return _fields_at(hints[key[0]], key[1:]) if key else [field.name for field in dataclasses.fields(hint)]
+    inside = key[1:] if typing.get_origin(hint) in (dict, tuple) else key
+    return next(filter(None, (_fields_at(argument, inside) for argument in typing.get_args(hint))), [])
 
 
 def unknown_key(key: str, known: Iterable[str]) -> str:
@@ -304,7 +262,7 @@ def unknown_key(key: str, known: Iterable[str]) -> str:
 
 
 def did_you_mean(word: str, known: Iterable[str], cutoff: float = 0.5) -> str:
-    """ "did you mean 'X'?" with the nearest known word, or nothing."""
+    """Question with the nearest known word, or nothing."""
     close = difflib.get_close_matches(word, known, n=1, cutoff=cutoff)
     return f"did you mean '{close[0]}'?" if close else ""
 
@@ -327,9 +285,8 @@ def dump(instance: Any, parsed: Parsed | None = None) -> Any:
     data = {}
     hints = typing.get_type_hints(type(instance), include_extras=True)
     for field in dataclasses.fields(instance):
-        value, parsed = getattr(instance, field.name), parsed_in(hints[field.name])
-        if value is not None or isinstance(parsed, BlockOrOff):
-            data[field.name] = dump(value, parsed)
+        if (value := getattr(instance, field.name)) is not None:
+            data[field.name] = dump(value, parsed_in(hints[field.name]))
     return data
 
 
@@ -354,10 +311,11 @@ def shown(instance: Any, key: str) -> tuple[float | str, str]:
         return parsed.as_shown(value), parsed.shown or parsed.unit
     if parsed is None and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value), ""
-    return _one_line(dump(value, parsed)), ""
+    return one_line(dump(value, parsed)), ""
 
 
-def _one_line(data: Any) -> str:
+def one_line(data: Any) -> str:
+    """Plain data as YAML in one line."""
     import yaml
 
     text = yaml.safe_dump(data, default_flow_style=True, width=1000, sort_keys=False, allow_unicode=True)

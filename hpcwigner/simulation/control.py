@@ -85,14 +85,14 @@ class Control:
                     "Slurm ends this job in %.0f s: it will stop with a checkpoint %.0f s before that", left, SLURM_MARGIN
                 )
 
-    def poll(self) -> Request:
+    def poll(self, at_once: bool = False) -> Request:
         """What to do after this step, the same on every rank; `reason` says why. Collective.
 
-        Ranks communicate every few steps only, about POLL_EVERY seconds apart. The number of steps until then follows from
-        reduced numbers alone, so that all ranks agree on it.
+        Unless `at_once`, ranks communicate every few steps only, about POLL_EVERY seconds apart. The number of steps until then
+        follows from reduced numbers alone, so that all ranks agree on it.
         """
         self._steps += 1
-        if self._steps < self._stride:
+        if self._steps < self._stride and not at_once:
             return Request.NONE
         wish, reason = Request.NONE, ""
         if _received:

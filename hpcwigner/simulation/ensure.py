@@ -1,8 +1,7 @@
-"""A run that is made only as far as it is not there yet."""
+"""Reuse, resume or start a run."""
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Literal
 
@@ -18,44 +17,46 @@ from hpcwigner.simulation.control import Job
 from hpcwigner.simulation.run import RUN_FILES, lock_directory, run
 from hpcwigner.storage.reading import last_time
 
-OWN_BUSINESS = ("time.walltime", "output.directory", "checkpoint")
+SERIES, MOMENTS = "series.h5", "moments.h5"
+"""Time series of a run, and of a solution of the moment equations."""
+NO_EFFECT = ("time.walltime", "output.directory", "checkpoint")
 """Keys, or sections, that do not change what a run writes into its files."""
 
 
 def ensure(config: Config, comm: MPI.Intracomm, quiet: bool = False, job: Job | None = None) -> bool:
-    """Sees to it that the run directory holds this input's whole run: takes what is there, goes on with it, or runs.
+    """Reuse, resume or start the run of an input; a run directory without a checkpoint is renamed and its run started again.
 
     Returns whether the end was reached. Raises InputError when the directory holds a run of another input. Collective.
     """
-    found = on_first_rank(comm, lambda: state(config))
-    if found == "finished":
+    held = on_first_rank(comm, lambda: state(config))
+    if held == "finished":
         return True
-    if found == "remains":
+    if held == "partial":
         on_first_rank(comm, lambda: put_aside(Path(config.output.directory)))
-    return run(config, comm, quiet, "latest" if found == "stopped" else None, job)[1]
+    return run(config, comm, quiet, "latest" if held == "resumable" else None, job)[1]
 
 
-def state(config: Config) -> Literal["finished", "stopped", "remains", "nothing"]:
-    """What the run directory holds of this input's run; `stopped`: with a checkpoint, `remains`: without one. On one rank.
+def state(config: Config) -> Literal["finished", "resumable", "partial", "empty"]:
+    """How far the run in the run directory has come; `partial` has no checkpoint. On one rank.
 
-    Raises InputError when it holds a run of another input.
+    Raises InputError when it is a run of another input.
     """
     directory = Path(config.output.directory)
     require_same_input(config)
     if finished(config):
         return "finished"
     if (directory / "input.yaml").exists() and any((directory / CHECKPOINTS).glob("*/complete.json")):
-        return "stopped"
-    return "remains" if any((directory / name).exists() for name in RUN_FILES) else "nothing"
+        return "resumable"
+    return "partial" if any((directory / name).exists() for name in RUN_FILES) else "empty"
 
 
 def require_same_input(config: Config) -> None:
-    """Raises InputError when the run directory holds a run of another input, whose end is not merely earlier."""
+    """Raises InputError when the run directory holds a run of another input, unless that only ends earlier."""
     directory = Path(config.output.directory)
     if not (directory / "input.yaml").exists():
         return
     stored = loading.load(directory / "input.yaml")
-    allowed = (*OWN_BUSINESS, "time.end") if stored.time.end < config.time.end else OWN_BUSINESS  # goes on further
+    allowed = (*NO_EFFECT, "time.end") if stored.time.end < config.time.end else NO_EFFECT
     if change := restart.first_change(restart.filled_from(config, stored), stored, allowed):
         key, asked, there = change
         raise InputError(
@@ -64,24 +65,16 @@ def require_same_input(config: Config) -> None:
         )
 
 
-def finished(config: Config) -> bool:
-    """Whether every output file in the run directory reaches its last time."""
-    directory, end, every = Path(config.output.directory), config.time.end, config.output.fields_every
-    due = {
-        "series.h5": end,
-        "fields.h5": math.floor(end / every * (1 + 1e-9)) * every,
-        "wigner.h5": max(config.output.wigner_at, default=0.0),
-    }
-    return all(reaches(directory / name, t) for name, t in due.items() if name == "series.h5" or (directory / name).exists())
-
-
-def reaches(path: Path, time: float) -> bool:
-    """Whether an output file can be read and has `time` [ps]."""
-    return last_time(path) >= time * (1 - 1e-9)
+def finished(config: Config, by_moments: bool = False) -> bool:
+    """Whether every output file in the run directory reaches its last time; `by_moments`: that of the moment equations."""
+    directory, end = Path(config.output.directory), config.time.end
+    optional = {} if by_moments else {"fields.h5": end, "wigner.h5": max(config.output.wigner_at, default=0.0)}
+    due = {MOMENTS if by_moments else SERIES: end} | {name: t for name, t in optional.items() if (directory / name).exists()}
+    return all(last_time(directory / name) >= time * (1 - 1e-9) for name, time in due.items())
 
 
 def put_aside(directory: Path) -> None:
-    """Renames a directory of remains, unless a run is under way there. Raises InputError."""
+    """Rename a run directory to NAME.unfinished1, …. Raises InputError while a run is under way in it."""
     with lock_directory(directory):
         number = next(n for n in range(1, 1000) if not directory.with_name(f"{directory.name}.unfinished{n}").exists())
         directory.rename(directory.with_name(f"{directory.name}.unfinished{number}"))

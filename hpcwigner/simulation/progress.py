@@ -1,4 +1,4 @@
-"""What a person sees of a run: progress, log file, closing summary."""
+"""Messages of a run: terminal, log file, progress, and the warnings that its closing summary keeps."""
 
 from __future__ import annotations
 
@@ -9,14 +9,30 @@ from pathlib import Path
 
 from mpi4py import MPI
 
-from hpcwigner.storage import log
+from hpcwigner.storage.summary import Entry
 
 LOG = logging.getLogger("hpcwigner")
 
 
-def start_logging(comm: MPI.Intracomm, log_file: Path | None, quiet: bool) -> None:
-    """Rank 0 logs to the terminal (unless `quiet`) and to `log_file`; other ranks only warn."""
-    for handler in LOG.handlers[:]:  # of the run before
+class _Warnings(logging.Handler):
+    """Collects warnings and errors as entries of a summary, numbered."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.entries: dict[str, Entry] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.created))
+        self.entries[f"{len(self.entries) + 1:04d}"] = Entry(record.getMessage(), "", when)
+
+
+def start_logging(comm: MPI.Intracomm, log_file: Path | None, quiet: bool) -> dict[str, Entry]:
+    """Rank 0 logs to the terminal (unless `quiet`) and to `log_file`; other ranks log nothing.
+
+    Returns the warnings from now on, by number, a dictionary that grows.
+    """
+    warnings = _Warnings()
+    for handler in LOG.handlers[:]:  # of an earlier run in this process
         LOG.removeHandler(handler)
         handler.close()
     logging.raiseExceptions = False  # a full disk under run.log must not bury the message in tracebacks
@@ -24,15 +40,17 @@ def start_logging(comm: MPI.Intracomm, log_file: Path | None, quiet: bool) -> No
     LOG.setLevel(logging.INFO if comm.rank == 0 else logging.CRITICAL)
     if comm.rank != 0:
         LOG.addHandler(logging.NullHandler())
-        return
+        return warnings.entries
     terminal = logging.StreamHandler(sys.stdout)
     terminal.setLevel(logging.WARNING if quiet else logging.INFO)
     terminal.setFormatter(logging.Formatter("%(message)s"))
     LOG.addHandler(terminal)
+    LOG.addHandler(warnings)
     if log_file is not None:
         to_file = logging.FileHandler(log_file, encoding="utf-8")
-        to_file.setFormatter(logging.Formatter(log.FORMAT))
+        to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
         LOG.addHandler(to_file)
+    return warnings.entries
 
 
 class Progress:
@@ -68,7 +86,7 @@ class Progress:
         self.done = done
 
     def close(self) -> None:
-        """Ends the bar."""
+        """Removes the bar."""
         if self._bar is not None:
             self._bar.close()
 

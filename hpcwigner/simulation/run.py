@@ -25,11 +25,12 @@ from hpcwigner.simulation.checkpoints import CHECKPOINTS, Checkpoints
 from hpcwigner.simulation.control import Control, Job, Request
 from hpcwigner.simulation.output import RunOutput
 from hpcwigner.simulation.progress import LOG, Progress, start_logging
-from hpcwigner.simulation.summary import Work, announce, summarise
+from hpcwigner.simulation.summary import Work, announce, checks, performance
 from hpcwigner.storage import xdmf
 from hpcwigner.storage.checkpoint import CheckpointStore
 from hpcwigner.storage.files import write_whole
 from hpcwigner.storage.state import CheckpointError
+from hpcwigner.storage.summary import write_summary
 from hpcwigner.terms.equation import WignerEquation
 
 RUN_FILES = ("series.h5", "fields.h5", "input.yaml", CHECKPOINTS)
@@ -138,7 +139,7 @@ def run(
         memory.require_room(needed, comm)
         complete = builder.completed(problem.config, choice, problem.space.folded)
         directory = _lock(complete, bool(restart_from), comm, stack)
-        start_logging(comm, directory / "run.log", quiet)
+        warnings = start_logging(comm, directory / "run.log", quiet)
         control = Control(comm, directory, complete.checkpoint.every, complete.time.walltime, job)
         equation = problem.equation(comm)
         stack.callback(equation.free)
@@ -150,12 +151,14 @@ def run(
         if stepper.stopped:
             at = schedule.time_after(stepper.progress.done - 1)
             LOG.warning("stopped by %s with a checkpoint at %g ps: go on with --restart", control.reason, at)
-        else:
-            largest = comm.allreduce(memory.peak(), MPI.MAX)
-            accounts = stepper.output.balance.accounts() if problem.not_closed else []
-            if comm.rank == 0:
-                work = Work(started, stepper.progress.started, stepper.steps_done, largest, needed.resident)
-                summarise(problem, equation, stepper.output.worst_undershoot, accounts, directory / "series.h5", reference, work)
+        largest = comm.allreduce(memory.peak(), MPI.MAX)
+        accounts = stepper.output.balance.accounts() if problem.not_closed and not stepper.stopped else []
+        if comm.rank == 0:
+            work = Work(started, stepper.progress.started, stepper.steps_done, largest, needed.resident)
+            summary, series = {"performance": performance(equation, work)}, directory / "series.h5"
+            if not stepper.stopped:
+                summary["checks"] = checks(problem, stepper.output.worst_undershoot, accounts, series, reference)
+            write_summary(series, summary | {"warnings": warnings})
         return directory, not stepper.stopped
 
 

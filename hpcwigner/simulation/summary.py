@@ -18,9 +18,11 @@ from hpcwigner.simulation.balance import Account
 from hpcwigner.simulation.progress import LOG
 from hpcwigner.space import resolution
 from hpcwigner.storage.reading import Variables, read
+from hpcwigner.storage.summary import Entry
 from hpcwigner.terms.equation import WignerEquation
 
 Array = NDArray[np.float64]
+Entries = dict[str, Entry]
 
 UNDERSHOOT_WARNING = -1e-2
 LEAK_WARNING = 1e-3
@@ -63,68 +65,92 @@ def announce(problem: Problem, equation: WignerEquation, choice: Choice, directo
         LOG.warning("%s: use more space.cells, or a shorter space.length", resolution.describe(loss))
 
 
-def summarise(
-    problem: Problem, equation: WignerEquation, undershoot: Array, accounts: list[Account], series: Path,
-    reference: list[Budget], work: Work,
-) -> None:  # fmt: skip
-    """Closing lines of a run that reached its end; `series` is its file, read on one rank."""
-    now, steps = time.perf_counter(), work.steps
-    ranks = equation.decomposition.comm.size
-    rate = steps * equation.unknowns / (now - work.stepping)
+def performance(equation: WignerEquation, work: Work) -> Entries:
+    """Cost of this start, logged and returned."""
+    now, ranks = time.perf_counter(), equation.decomposition.comm.size
+    wall, stepping = now - work.started, now - work.stepping
+    rate = work.steps * equation.unknowns / stepping
     LOG.info("memory: at most %.0f MiB in a rank, predicted %.0f", work.memory / MIB, work.predicted / MIB)
     LOG.info(
         "done in %.1f s (%.1f s of it stepping): %.3g steps/s, %.3g unknowns·steps/s, %.3g per rank, %.3g core-hours",
-        now - work.started, now - work.stepping, steps / (now - work.stepping), rate, rate / ranks,
-        ranks * (now - work.started) / 3600,
+        wall, stepping, work.steps / stepping, rate, rate / ranks, ranks * wall / 3600,
     )  # fmt: skip
+    return {
+        "wall_time": Entry(wall, "s", "wall time"),
+        "stepping_time": Entry(stepping, "s", "wall time of the steps, output included"),
+        "steps": Entry(work.steps, "1", "steps of this start"),
+        "unknowns": Entry(equation.unknowns, "1", "unknowns"),
+        "ranks": Entry(ranks, "1", "ranks"),
+        "rate": Entry(rate, "s-1", "unknowns times steps per second"),
+        "core_hours": Entry(ranks * wall / 3600, "h", "core-hours"),
+        "memory": Entry(work.memory / MIB, "MiB", "largest memory of a rank"),
+        "memory_predicted": Entry(work.predicted / MIB, "MiB", "largest memory of a rank as predicted"),
+    }
+
+
+def checks(
+    problem: Problem, undershoot: Array, accounts: list[Account], series: Path, reference: list[Budget]
+) -> Entries:  # fmt: skip
+    """Exactness of a run that reached its end, logged and returned; `series` is its file, read on one rank."""
     worst = ", ".join(f"{v.name} {value:.1e}" for v, value in zip(problem.cells.valleys, undershoot, strict=True))
     if undershoot.min() < UNDERSHOOT_WARNING:
         LOG.warning("densities undershoot: min N/max N = %s; use more cells (space.cells)", worst)
     else:
         LOG.info("smallest min N/max N: %s", worst)
+    entries = {"undershoot": Entry(undershoot.tolist(), "1", "smallest min N/max N")}
     written = read(series)
     if problem.not_closed:
-        _balances(accounts)
-        LOG.info("moment equations: not compared, since %s", problem.not_closed)
-        return
-    _balance(problem, written, reference)
-    _compare(problem, written, reference)
+        return entries | _balances(accounts) | _not_compared(f"since {problem.not_closed}")
+    return entries | _balance(problem, written, reference) | _compare(problem, written, reference)
 
 
-def _balances(accounts: list[Account]) -> None:
+def _not_compared(why: str) -> Entries:
+    LOG.info("moment equations: not compared, %s", why)
+    return {"not_compared": Entry(why, "", "not compared with the moment equations")}
+
+
+def _balances(accounts: list[Account]) -> Entries:
     """Number and energy by cause; energies count from the bright valley's bottom."""
+    entries = {}
     for account in accounts:
         LOG.info("balance: %-18s %+.9g excitons, %+.6g meV", account.cause, account.number, account.energy)
+        name = account.cause.replace(" ", "_")
+        entries[f"number_{name}"] = Entry(account.number, "1", f"balance of excitons: {account.cause}")
+        entries[f"energy_{name}"] = Entry(account.energy, "meV", f"balance of energy: {account.cause}")
+    return entries
 
 
-def _balance(problem: Problem, written: Variables, reference: list[Budget]) -> None:
+def _balance(problem: Problem, written: Variables, reference: list[Budget]) -> Entries:
     generated = sum(source.generated(problem.config.time.end) for source in problem.sources)
     expected = float(reference[-1].population.sum())
     if "population_total" not in written.data:
         LOG.info("excitons: %.12g generated; no balance, since output.observables leaves out population_total", generated)
-        return
+        return {"generated": Entry(generated, "1", "excitons generated")}
     present = float(written.data["population_total"][-1])
     LOG.info(
         "excitons: %.12g generated, %.6g lost, %.12g present, balance off by %.1e of the generated",
         generated, generated - expected, present, (present - expected) / generated,
     )  # fmt: skip
+    return {
+        "generated": Entry(generated, "1", "excitons generated"),
+        "lost": Entry(generated - expected, "1", "excitons lost"),
+        "present": Entry(present, "1", "excitons present"),
+        "balance_error": Entry((present - expected) / generated, "1", "error of the balance, relative to the generated"),
+    }
 
 
-def _compare(problem: Problem, written: Variables, reference: list[Budget]) -> None:
+def _compare(problem: Problem, written: Variables, reference: list[Budget]) -> Entries:
     """Largest deviation from the exact moment equations, or why they are not compared."""
     if missing := {"population_total", "diffusion", "width_squared"} - set(written.data):
-        LOG.info("moment equations: not compared, since output.observables leaves out %s", ", ".join(sorted(missing)))
-        return
+        return _not_compared(f"since output.observables leaves out {', '.join(sorted(missing))}")
     times, begin = problem.moments.times, problem.moments.judged_from
     if times[-1] < begin:
-        LOG.info("moment equations: not compared, the run ends before %g ps", begin)
-        return
+        return _not_compared(f"the run ends before {begin:g} ps")
     leak = abs(written.data["population_total"][-1] / reference[-1].population.sum() - 1)
     if problem.space.boundary != "periodic" and leak > LEAK_WARNING:
-        LOG.info("moment equations: not compared, %.1e of the excitons have left through the boundary", leak)
-        return
+        return _not_compared(f"{leak:.1e} of the excitons have left through the boundary")
     scales = {o.name: o.scale for o in registry.SERIES}
-    worst = np.zeros(0)
+    entries, worst = {}, np.zeros(0)
     for name, symbol in (("diffusion", "D_v"), ("width_squared", "w_v²")):
         exact = np.array([getattr(b, name) for b in reference])
         worst = np.nanmax(relative_deviation(written.data[name] / scales[name], exact, times >= begin - 1e-9), axis=0)
@@ -132,7 +158,10 @@ def _compare(problem: Problem, written: Variables, reference: list[Budget]) -> N
             "largest deviation of %s from the exact moment equations (t ≥ %g ps, relative to its largest value): %s",
             symbol, begin, ", ".join(f"{v.name} {w:.1e}" for v, w in zip(problem.cells.valleys, worst, strict=True)),
         )  # fmt: skip
+        text = f"largest deviation of {symbol} from the exact moment equations, relative to its largest value"
+        entries[f"deviation_{name}"] = Entry(worst.tolist(), "1", text)
     if np.nanmax(worst) > 0.05:  # of w_v²
         LOG.warning(
             "excitons have reached the edge of the sample, or the grid is too coarse for them (space.length, space.cells)"
         )
+    return entries

@@ -1,4 +1,3 @@
-"""What happens between points: the spatial grid, its decomposition over ranks, halo exchange and drift.
-
-What lives here: everything that knows neighbours. What may not: rates, materials, time stepping, files.
+"""The sample as uniform cells in one or two dimensions, their distribution over ranks, ghost cells, and the upwind stencil of
+the drift with its accuracy and stability. Nothing here knows materials, rates or terms.
 """

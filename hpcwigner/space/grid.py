@@ -17,15 +17,15 @@ Array = NDArray[np.float64]
 
 
 class DecompositionError(ValueError):
-    """The grid cannot be cut into that many pieces."""
+    """The grid cannot be divided among that many ranks."""
 
 
 @dataclasses.dataclass(frozen=True)
 class SpaceGrid:
-    """Cells of a sample centred on the origin. A slab (dimensions = 1) is uniform along y and has one cell there.
+    """Uniform cells of a sample centred on the origin. A slab (dimensions = 1) is uniform along y and has one cell there.
 
-    A folded grid holds the part x ≥ 0 (and y ≥ 0) of a state that is symmetric under x → −x (and y → −y) with the
-    momentum turned likewise. The axes are mirrors then; beyond the far end of a periodic sample lies a mirror as well.
+    A folded grid holds the part x ≥ 0 (and y ≥ 0) of a state that is symmetric under the mirrors x → −x (and y → −y), momentum
+    included. Its lower ends are reflecting, and so are the upper ends of a periodic sample.
     """
 
     dimensions: int
@@ -39,7 +39,7 @@ class SpaceGrid:
 
     @property
     def copies(self) -> tuple[int, int]:
-        """How many images of the held part make up the sample along x and y."""
+        """Number of mirror images, the held part included, that make up the sample along x and y."""
         return (2 if self.folded else 1, 2 if self.folded and self.dimensions == 2 else 1)
 
     @property
@@ -67,7 +67,7 @@ class SpaceGrid:
         return length if self.dimensions == 1 else length * self.spacing[1] * self.copies[1]
 
     def wall(self, side: int) -> str:
-        """What lies beyond the lower (0) or upper (1) end of an axis: periodic, open or reflecting."""
+        """Boundary condition at the lower (0) or upper (1) end of an axis: periodic, open or reflecting."""
         if not self.folded:
             return self.boundary
         return "reflecting" if side == 0 or self.boundary == "periodic" else self.boundary
@@ -86,7 +86,7 @@ class SpaceGrid:
 
 
 def process_grid(shape: tuple[int, int], dimensions: int, size: int) -> tuple[int, int]:
-    """Ranks along x and y with the smallest halo. Raises DecompositionError when a rank would get too few cells."""
+    """Numbers of ranks along x and y with the smallest halo. Raises DecompositionError if a rank would get too few cells."""
     best: tuple[float, tuple[int, int]] | None = None
     for px in range(1, size + 1):
         py, rest = divmod(size, px)
@@ -95,7 +95,7 @@ def process_grid(shape: tuple[int, int], dimensions: int, size: int) -> tuple[in
         if (px > 1 and shape[0] // px < HALO) or (py > 1 and shape[1] // py < HALO):
             continue
         surface = (px - 1) * shape[1] + (py - 1) * shape[0]
-        if best is None or surface <= best[0]:  # cuts along x send contiguous memory
+        if best is None or surface <= best[0]:  # halos along x are contiguous in memory
             best = (surface, (px, py))
     if best is None:
         cells = str(shape[0]) if dimensions == 1 else f"{shape[0]}×{shape[1]}"
@@ -126,7 +126,7 @@ class Decomposition:
         return (self.x.stop - self.x.start, self.y.stop - self.y.start, *self.per_point)
 
     def neighbor(self, axis: int, direction: int) -> int | None:
-        """Rank next to this one (direction ±1) along an axis, None where the sample ends."""
+        """Neighbouring rank along an axis (direction ±1); None at an end of the grid."""
         place = list(self.position)
         place[axis] += direction
         if not 0 <= place[axis] < self.processes[axis]:
@@ -136,7 +136,7 @@ class Decomposition:
         return place[0] * self.processes[1] + place[1]
 
     def images(self) -> list[tuple[tuple[slice, slice], tuple[bool, bool]]]:
-        """Where this rank's block and its mirror images lie in the whole sample, and along which axes each is flipped."""
+        """Position of this rank's block and its mirror images in the whole sample, and the axes along which each is flipped."""
         parts = []
         for axis, held in enumerate((self.x, self.y)):
             n = self.grid.shape[axis]

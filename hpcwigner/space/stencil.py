@@ -1,4 +1,4 @@
-"""The upwind stencil of order 5 on uniform cells: its symbol, and the largest stable step."""
+"""The upwind stencil of order 5: its symbol and the largest stable Courant number."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ Array = NDArray[np.float64]
 
 
 def symbol(phase: Array) -> Array:
-    """Eigenvalue of Δx ∂/∂x on exp(i·phase·index), motion towards larger i."""
+    """Eigenvalue of Δx ∂/∂x on exp(i·phase·index) for motion towards larger index, shape of `phase`."""
     return np.asarray(sum(w * np.exp(1j * k * phase) for w, k in zip(UPWIND5, range(-3, 3), strict=True)))
 
 
 def stability_limit(amplification: Callable[[float, Array], Array]) -> float:
-    """Largest |v|Δt/Δx for which an integrator keeps all plane waves bounded.
+    """Largest |v|Δt/Δx at which an integrator keeps all plane waves bounded, to 1e-4.
 
-    `amplification(courant, z)` is its factor per step for the eigenvalues courant·z (complex) of the drift.
+    `amplification(courant, z)` is its factor per step for eigenvalues courant·z (complex) of the drift times Δt.
     """
     z = -symbol(np.linspace(0, np.pi, 361))
-    slower = np.linspace(0.05, 1, 20)[:, None]  # cells slower than the fastest see smaller Courant numbers
+    slower = np.linspace(0.05, 1, 20)[:, None]  # slower cells have smaller Courant numbers
 
     def stable(courant: float) -> bool:
         return bool(np.abs(amplification(courant, slower * z)).max() <= 1 + 1e-12)
@@ -38,12 +38,12 @@ def stability_limit(amplification: Callable[[float, Array], Array]) -> float:
 
 
 def runge_kutta(order: int) -> Callable[[float, Array], Array]:
-    """Amplification of an explicit Runge-Kutta method with as many stages as its order."""
+    """Amplification of explicit Runge-Kutta methods with as many stages as their order."""
     return lambda courant, z: np.asarray(sum((courant * z) ** k / math.factorial(k) for k in range(order + 1)))
 
 
 def upwind_derivative(values: Array) -> Array:
-    """Δx ∂u/∂x of periodic values (cell,) by the kernel itself, for motion towards larger i: for checks."""
+    """Δx ∂u/∂x of periodic values (cell,) for motion towards larger index, by the compiled kernel."""
     u = np.ascontiguousarray(values, dtype=float).reshape(-1, 1, 1, 1)
     places = np.arange(len(values))
     points = np.stack((places, np.zeros_like(places)), axis=-1)

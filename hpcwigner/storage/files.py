@@ -8,23 +8,20 @@ import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 import h5py
 import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from hpcwigner.runtime.errors import InputError, RunError, WriteError
+from hpcwigner.runtime.errors import WriteError
 from hpcwigner.storage.summary import copy_summary
 
 Array = NDArray[np.float64]
 Block = tuple[str, int, Array]
 """Consecutive rows of a variable: its name, the first row's number, the values."""
 
-RAISED_BY_ALL_RANKS = (InputError, RunError)
-"""Errors after which all ranks can still close a file together."""
 _BLOCK_BYTES = 2**24
 _COORDINATES = {
     "time": ("ps", "time"),
@@ -142,11 +139,7 @@ def set_aside(path: Path) -> Path | None:
 
 
 class OutputFile:
-    """One file, opened by all ranks. Rows are appended along time; every method is collective unless it says otherwise.
-
-    As a context manager it closes the file at the end, but not after an exception that other ranks may not have: closing is
-    collective as well, and they would never come to it.
-    """
+    """One file, opened by all ranks. Rows are appended along time; every method is collective unless it says otherwise."""
 
     _file: Any
 
@@ -183,7 +176,7 @@ class OutputFile:
         """
         if source is not None and comm.rank == 0:
             with whole(path) as part:
-                with cls(part, MPI.COMM_SELF, *content) as file:
+                with contextlib.closing(cls(part, MPI.COMM_SELF, *content)) as file:
                     file._fill(source.blocks())
                 copy_summary(path, part)
                 if path != source.same:
@@ -272,16 +265,12 @@ class OutputFile:
             self._file.flush()
 
     def close(self) -> None:
-        """Closes the file; a second time it does nothing. Raises WriteError."""
+        """Closes the file; a second call does nothing. Raises WriteError.
+
+        Collective: a CollectiveStack calls it where all ranks leave together.
+        """
         with self._writing():
             self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if error is None or self.comm.size == 1 or isinstance(error, RAISED_BY_ALL_RANKS):
-            self.close()
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:

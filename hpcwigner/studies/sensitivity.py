@@ -50,18 +50,18 @@ def curves(config: Config, material: Material) -> Curves:
     momentum = dataclasses.replace(config.momentum, angles=4)  # the moment equations need m = 0 and 1
     config = dataclasses.replace(config, momentum=momentum)
     point = kinetics.for_material(config, material, kinetics.exciton_valleys(material), MPI.COMM_SELF)
-    moments = builder.assemble(point, SpaceGrid(1, config.space.length, (6, 1), config.space.boundary)).moments
+    problem = builder.assemble(point, SpaceGrid(1, config.space.length, (6, 1), config.space.boundary))
     point.rates.free()
-    return Curves(moments.times, np.array([b.diffusion for b in moments.reference()]) * CM2_PER_S)
+    diffusion = np.array([b.diffusion for b in problem.moments.reference()])
+    problem.free()
+    return Curves(problem.moments.times, diffusion * CM2_PER_S)
 
 
 def parameters(material: Material, ranged: bool = False) -> list[str]:
     """Keys of the estimated numbers, with `ranged` of all that have a range; without those that D_v does not depend on."""
-    unseen = ("splitting",)
     keys = [k for k, n in materials.numbers(material) if (n.range is not None if ranged else n.confidence == "estimated")]
-    given = {f"valleys.{name}" for name, v in material.valleys.items() if v.energy is not None}
-    used = [k for k in keys if not (k.endswith(unseen) and k.rsplit(".", 1)[0] in given)]
-    return [k for k in used if not (k.startswith("film.") and material.dielectric is not None)]
+    unused = {f"valleys.{name}.splitting" for name, v in material.valleys.items() if v.energy is not None}
+    return [k for k in keys if k not in unused and not (k.startswith("film.") and material.dielectric is not None)]
 
 
 def analyse(config: Config, comm: MPI.Intracomm, ranged: bool) -> Sensitivity:

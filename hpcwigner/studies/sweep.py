@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mpi4py import MPI
@@ -21,11 +22,11 @@ from hpcwigner.runtime.errors import InputError, RunError
 from hpcwigner.runtime.parallel import on_first_rank
 from hpcwigner.simulation.checkpoints import CHECKPOINTS
 from hpcwigner.simulation.control import Control, Job, Request
-from hpcwigner.simulation.ensure import ensure, put_aside, reaches, require_same_input, state
+from hpcwigner.simulation.ensure import MOMENTS, SERIES, ensure, finished, put_aside, require_same_input
 from hpcwigner.simulation.progress import LOG, start_logging
 from hpcwigner.simulation.run import lock_directory
 from hpcwigner.storage.files import write_whole
-from hpcwigner.studies.moments_run import MOMENTS, moments_run
+from hpcwigner.studies.moments import moments_run
 from hpcwigner.studies.sweep_report import INPUT, collect
 
 Solved = dict[str, tuple[Material, ExcitonValleys]]
@@ -33,108 +34,68 @@ Solved = dict[str, tuple[Material, ExcitonValleys]]
 
 
 def sweep(config: Config, comm: MPI.Intracomm, quiet: bool = False, number: int | None = None) -> str | None:
-    """Reuses, resumes or starts the points of a sweep, or point `number` alone, and writes the summary.
+    """Reuse, resume or start the points of a sweep, or point `number` alone, and write the summary.
 
     Every point and its directory are checked before the first one starts. A point that fails does not stop the others.
     Returns the table of the whole sweep, '' for one point, None when stopped on request. Raises InputError, and RunError when
     points have failed, on all ranks. Collective.
     """
-    points = on_first_rank(comm, lambda: loading.points(config))
-    chosen = points if number is None else [points[number]]
-    directory = Path(config.output.directory)
-    todo, solved = on_first_rank(comm, lambda: _prepare(config, points, chosen, comm.size))
+    points, chosen, todo, solved = on_first_rank(comm, lambda: _prepare(config, number, comm.size))
+    directory, moments = Path(config.output.directory), _by_moments(config)
     start_logging(comm, None, quiet)
-    LOG.info("sweep of %d points in %s, %d of %d to do", len(points), directory, len(todo), len(chosen))
-    work = _Work(config, comm, quiet, len(points))
-    if _by_moments(config):
-        work.by_moments(todo, solved)
-    else:
-        work.by_runs(todo)
-    start_logging(comm, None, quiet)  # instead of the last run's log
-    if work.stopped:
-        LOG.warning("sweep stopped: the same command goes on with it")
-        return None
+    LOG.info("sweep of %d points in %s, %d of %d to do", points, directory, len(todo), chosen)
+    job = Job(directory)
+    control = Control(comm, directory, math.inf, config.time.walltime, job)
+    failed, together = [], comm.size if moments else 1
+    for first in range(0, len(todo), together):
+        batch = todo[first : first + together]
+        if control.poll(at_once=True) is Request.STOP:
+            control.done(0.0)
+            problems = None
+        else:
+            problems = _solve_moments(batch, solved, comm) if moments else _run(batch[0], comm, quiet, job)
+        if problems is None:
+            LOG.warning("sweep stopped: the same command continues it")
+            return None
+        for point, problem in zip(batch, problems, strict=True):
+            if problem:
+                LOG.error("%s failed: %s", point.name, problem)
+                failed.append(f"{point.name}: {problem}")
     table = on_first_rank(comm, lambda: collect(directory)) if number is None else ""
-    if work.failed:
+    if failed:
         if comm.rank == 0 and not quiet:
             print(table, flush=True)
-        failures = "; ".join(f"{name}: {problem}" for name, problem in work.failed)
-        raise RunError(f"{len(work.failed)} of {len(chosen)} points failed (the same command tries them again): {failures}")
+        raise RunError(f"{len(failed)} of {chosen} points failed (the same command tries them again): {'; '.join(failed)}")
     return table
 
 
-class _Work:
-    """Runs points until all are done or a stop is requested."""
-
-    def __init__(self, config: Config, comm: MPI.Intracomm, quiet: bool, count: int) -> None:
-        self.comm, self.quiet, self.count = comm, quiet, count
-        self.job = Job(Path(config.output.directory))
-        self.control = Control(comm, self.job.directory, math.inf, config.time.walltime, self.job)
-        self.stopped = False
-        self.failed: list[tuple[str, str]] = []
-
-    def by_runs(self, points: Sequence[Point]) -> None:
-        """Full runs, each on all ranks. Collective."""
-        for point in points:
-            if self._asked_to_stop():
-                return
-            start_logging(self.comm, None, self.quiet)
-            LOG.info("point %d of 0…%d: %s", point.number, self.count - 1, point.name)
-            try:
-                finished = ensure(point.config, self.comm, self.quiet, self.job)
-            except (InputError, RunError) as error:
-                self._failed(point, str(error))
-                continue
-            if not finished:
-                self.stopped = True
-                return
-
-    def by_moments(self, points: Sequence[Point], solved: Solved) -> None:
-        """Moment equations, as many points at a time as there are ranks. Collective."""
-        for first in range(0, len(points), self.comm.size):
-            if self._asked_to_stop():
-                return
-            now = points[first : first + self.comm.size]
-            problem, started = "", time.perf_counter()
-            if self.comm.rank < len(now):
-                config = now[self.comm.rank].config
-                try:
-                    if (Path(config.output.directory) / MOMENTS).exists():  # for an earlier time.end
-                        put_aside(Path(config.output.directory))
-                    moments_run(config, *solved[config.material])
-                except InputError as error:
-                    problem = str(error)
-            took = time.perf_counter() - started
-            for point, (trouble, seconds) in zip(now, self.comm.allgather((problem, took)), strict=False):
-                if trouble:
-                    self._failed(point, trouble)
-                else:
-                    LOG.info("point %d of 0…%d in %.2g s: %s", point.number, self.count - 1, seconds, point.name)
-
-    def _failed(self, point: Point, problem: str) -> None:
-        LOG.error("%s failed: %s", point.name, problem)
-        self.failed.append((point.name, problem))
-
-    def _asked_to_stop(self) -> bool:
-        """Between points. Collective."""
-        self.stopped = self.control.poll() is Request.STOP
-        if self.stopped:
-            self.control.done(0.0)
-        return self.stopped
+def _run(point: Point, comm: MPI.Intracomm, quiet: bool, job: Job) -> list[str] | None:
+    """A full run on all ranks: why it failed or '', None when it was stopped on request. Collective."""
+    LOG.info("point %d: %s", point.number, point.name)
+    try:
+        return [""] if ensure(point.config, comm, quiet, job) else None
+    except (InputError, RunError) as error:
+        return [str(error)]
+    finally:
+        start_logging(comm, None, quiet)  # the run has a log of its own
 
 
-def _prepare(config: Config, points: Sequence[Point], chosen: Sequence[Point], ranks: int) -> tuple[list[Point], Solved]:
-    """Validates the points, writes the sweep's input, returns the points that are not finished (rank 0). Raises InputError."""
-    solved = validate(points, 1 if _by_moments(config) else ranks)
-    states = {point.number: _finished(point, _by_moments(config)) for point in chosen}
-    directory, text = Path(config.output.directory), to_yaml(config)
-    known = directory / INPUT
-    if not known.exists() or known.read_text(encoding="utf-8") != text:
-        for point in points:  # refuses to overwrite the input of another sweep
-            _finished(point, _by_moments(config))
-        lock_directory(directory).close()
-        write_whole(known, text)
-    return [point for point in chosen if not states[point.number]], solved
+def _solve_moments(batch: Sequence[Point], solved: Solved, comm: MPI.Intracomm) -> list[str]:
+    """Moment equations of at most one point per rank: why each failed or ''. Collective."""
+    problem, started = "", time.perf_counter()
+    if comm.rank < len(batch):
+        config = batch[comm.rank].config
+        directory = Path(config.output.directory)
+        try:
+            if (directory / MOMENTS).exists():  # for an earlier time.end
+                put_aside(directory)
+            moments_run(config, *solved[config.material])
+        except InputError as error:
+            problem = str(error)
+    results = comm.allgather((problem, time.perf_counter() - started))[: len(batch)]
+    for point, (_, seconds) in zip(batch, results, strict=True):
+        LOG.info("point %d in %.2g s: %s", point.number, seconds, point.name)
+    return [problem for problem, _ in results]
 
 
 def _by_moments(config: Config) -> bool:
@@ -142,39 +103,57 @@ def _by_moments(config: Config) -> bool:
     return config.sweep.moments
 
 
-def _finished(point: Point, by_moments: bool) -> bool:
-    """Whether a point's directory holds its finished results. Raises InputError when it holds those of another input."""
-    directory = Path(point.config.output.directory)
-    full, moments = ((directory / name).exists() for name in ("series.h5", MOMENTS))
-    if by_moments and (full or (directory / CHECKPOINTS).exists()):
-        raise InputError(f"output.directory: found '{directory}' with a full run, expected another for sweep.moments")
-    if not by_moments and moments and not full:
-        raise InputError(f"output.directory: found '{directory}' with {MOMENTS}, expected another directory for full runs")
+def _prepare(config: Config, number: int | None, ranks: int) -> tuple[int, int, list[Point], Solved]:
+    """Check all points and write the sweep's input (rank 0).
+
+    Returns how many points there are and how many are chosen, the chosen ones to do, and the materials. Raises InputError.
+    """
+    points = loading.points(config)
+    chosen = points if number is None else [loading.point(config, number)]
+    moments = _by_moments(config)
+    solved: Solved = {}
+    for point in points:
+        with _named(point):
+            _check(point.config, 1 if moments else ranks, solved)
+    todo = [point for point in chosen if not _finished(point, moments)]
+    known, text = Path(config.output.directory) / INPUT, to_yaml(config)
+    if not known.exists() or known.read_text(encoding="utf-8") != text:
+        for point in points:  # the input of another sweep must not be overwritten
+            _finished(point, moments)
+        lock_directory(known.parent).close()
+        write_whole(known, text)
+    return len(points), len(chosen), todo, solved
+
+
+@contextlib.contextmanager
+def _named(point: Point) -> Iterator[None]:
+    """Errors name the point."""
     try:
-        if not by_moments:
-            return state(point.config) == "finished"
-        require_same_input(point.config)
-        return reaches(directory / MOMENTS, point.config.time.end)
+        yield
     except InputError as error:
         raise InputError(f"{point.name}: {error}") from None
 
 
-def validate(points: Sequence[Point], ranks: int) -> Solved:
-    """Checks materials, energy cutoffs, grids and observables, all that needs no rates. Raises InputError.
+def _check(config: Config, ranks: int, solved: Solved) -> None:
+    """Check material, energy cutoff, grid and observables, all that needs no rates; adds to `solved`. Raises InputError."""
+    if config.material not in solved:
+        material = materials.load(config.material)
+        solved[config.material] = material, kinetics.exciton_valleys(material)
+    kinetics.momentum_grid(config, Couplings.from_material(*solved[config.material]))
+    builder.space_grid(config, ranks)
+    series = registry.select(config.output.observables, config.space.dimensions).series
+    if "diffusion" not in (observable.name for observable in series):
+        raise InputError("output.observables: found no diffusion, expected it: the sweep is summed up by D_v(t)")
 
-    Returns the materials with their 1s states.
-    """
-    solved: Solved = {}
-    for point in points:
-        config = point.config
-        try:
-            if config.material not in solved:
-                material = materials.load(config.material)
-                solved[config.material] = material, kinetics.exciton_valleys(material)
-            kinetics.momentum_grid(config, Couplings.from_material(*solved[config.material]))
-            builder.space_grid(config, ranks)
-            if "diffusion" not in (o.name for o in registry.select(config.output.observables, config.space.dimensions).series):
-                raise InputError("output.observables: found no diffusion, expected it: the sweep is summed up by D_v(t)")
-        except InputError as error:
-            raise InputError(f"{point.name}: {error}") from None
-    return solved
+
+def _finished(point: Point, moments: bool) -> bool:
+    """Whether a point's directory holds its finished results. Raises InputError when it holds those of another input."""
+    directory = Path(point.config.output.directory)
+    ran, solved = any((directory / name).exists() for name in (SERIES, CHECKPOINTS)), (directory / MOMENTS).exists()
+    with _named(point):
+        if moments and ran:
+            raise InputError(f"output.directory: found '{directory}' with a full run, expected another for sweep.moments")
+        if solved and not moments and not ran:
+            raise InputError(f"output.directory: found '{directory}' with {MOMENTS}, expected another directory for full runs")
+        require_same_input(point.config)
+        return finished(point.config, moments)

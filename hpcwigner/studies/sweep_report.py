@@ -15,11 +15,10 @@ from hpcwigner.problem.config import Sweep
 from hpcwigner.problem.loading import Point
 from hpcwigner.runtime import schema
 from hpcwigner.runtime.errors import InputError
-from hpcwigner.simulation.ensure import finished, reaches
+from hpcwigner.simulation.ensure import MOMENTS, SERIES, finished
 from hpcwigner.storage import provenance
 from hpcwigner.storage.reading import read
 from hpcwigner.studies import sweep_file
-from hpcwigner.studies.moments_run import MOMENTS
 from hpcwigner.studies.sweep_file import Parameter, SweepSummary
 from hpcwigner.studies.sweep_picture import plot_sweep
 
@@ -57,10 +56,9 @@ def _summary(points: list[Point], sweep: Sweep) -> SweepSummary:
 
 def _curves(point: Point, by_moments: bool) -> Mapping[str, Curves] | None:
     """D_v(t) by valley; None if the point is not finished."""
-    directory = Path(point.config.output.directory)
-    if not (reaches(directory / MOMENTS, point.config.time.end) if by_moments else finished(point.config)):
+    if not finished(point.config, by_moments):
         return None
-    series = read(directory / (MOMENTS if by_moments else "series.h5"))
+    series = read(Path(point.config.output.directory) / (MOMENTS if by_moments else SERIES))
     diffusion = series.need("diffusion")
     return {name: Curves(series.data["time"], diffusion[:, [v]]) for v, name in enumerate(series.valleys)}
 

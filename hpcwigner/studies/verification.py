@@ -1,4 +1,4 @@
-"""The verb `verify`: what follows from a material file, beside measured or computed values from the literature."""
+"""The verb `verify`: quantities that follow from a material, beside literature values."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from hpcwigner.problem.kinetics import exciton_valleys
 
 TEMPERATURES = (300.0, 77.0, 20.0)
 SLOPE_BETWEEN = (20.0, 100.0)
-"""Temperatures [K] between which the acoustic linewidth's slope is taken, as in experiments."""
+"""Temperatures [K] between which the slope of the acoustic linewidth is taken."""
 
 
 def report(material: Material) -> str:
-    """Text of the verb, one section per topic."""
+    """Text of the verb. Raises InputError if the material binds no excitons."""
     landscape = exciton_valleys(material)
     couplings = Couplings.from_material(material, landscape)
     sections = [
@@ -121,7 +121,7 @@ def _diffusion(couplings: Couplings, bright: int) -> str:
 
 
 def _inside(couplings: Couplings, valley: int) -> Couplings:
-    """One valley without what leads out of its group."""
+    """Couplings within one valley and its equivalents only."""
     state = couplings.valleys[valley]
     acoustic = tuple(p for p in couplings.acoustic if p.valley is state)
     optical = tuple(p for p in couplings.optical if p.initial is state and p.final is state)
@@ -129,7 +129,7 @@ def _inside(couplings: Couplings, valley: int) -> Couplings:
 
 
 def _equilibrium_diffusion(couplings: Couplings, temperature: float) -> float:
-    """[cm²/s]"""
+    """D of all valleys in equilibrium, Chapman–Enskog [cm²/s]."""
     cells = EnergyCells.build(couplings.valleys, auto_energy_step(temperature), auto_energy_above(temperature))
     equilibrium = Equilibrium(cells, temperature)
     rates = Rates.build(couplings, equilibrium, 1, 0, comm=MPI.COMM_SELF)
@@ -137,7 +137,7 @@ def _equilibrium_diffusion(couplings: Couplings, temperature: float) -> float:
 
 
 def _landscape_statement(material: Material, landscape: ExcitonValleys) -> str:
-    """Where excitons end up, and what that does to the light."""
+    """Lowest valley, thermal population of the bright one, and the consequence for its diffusion."""
     bright = material.radiation.bright_valley
     offsets = {v.name: v.energy for v in landscape.valleys}
     lowest = min(offsets, key=lambda name: offsets[name])

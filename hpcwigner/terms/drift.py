@@ -37,6 +37,7 @@ class Drift(Term):
         self._halo: Halo | None = None
 
     def distribute(self, decomposition: Decomposition) -> None:
+        self.free()
         angles, axes = self.angles, range(self.grid.dimensions)
         self._halo = Halo(
             decomposition,

@@ -31,7 +31,8 @@ class State:
 class Term(abc.ABC):
     """One summand of the equation ∂t u = Σ terms.
 
-    A term is built from plain numbers and knows nothing of ranks until `distribute` is called. It holds no state.
+    A term is built from plain numbers and knows nothing of ranks until `distribute` is called. It holds no state, and serves one
+    distributed equation at a time.
     """
 
     name: str

@@ -8,12 +8,14 @@ import pytest
 from mpi4py import MPI
 from test_drift import drift_on
 
+from hpcwigner.momentum.angles import Angles
 from hpcwigner.observables.registry import Observable
 from hpcwigner.runtime.kernels import HALO
 from hpcwigner.runtime.parallel import NodeShared
 from hpcwigner.space.grid import Decomposition, SpaceGrid
 from hpcwigner.space.halo import Halo
 from hpcwigner.storage.files import OutputFile
+from hpcwigner.terms.equation import WignerEquation
 
 COMM = MPI.COMM_WORLD
 pytestmark = pytest.mark.mpi
@@ -34,11 +36,11 @@ def test_drift_does_not_depend_on_the_decomposition(shape, boundary):
     expected = np.empty_like(whole)
     serial.apply(whole, expected)
     mine = np.ascontiguousarray(parallel.decomposition.local(whole))
-    found = np.empty_like(mine)
+    out = np.empty_like(mine)
     for _ in range(2):  # persistent requests: the second exchange must be as good as the first
-        found[...] = np.nan
-        parallel.apply(mine, found)
-        assert np.array_equal(found, parallel.decomposition.local(expected))
+        out[...] = np.nan
+        parallel.apply(mine, out)
+        assert np.array_equal(out, parallel.decomposition.local(expected))
 
 
 PADDING = {"periodic": "wrap", "reflecting": "symmetric", "open": "edge"}
@@ -85,14 +87,17 @@ def test_halos_free_their_requests():
 
 
 def test_blocks_cover_the_grid_once():
-    parallel, _, _ = drift_on((29, 15), "periodic", COMM)
+    decomposition = Decomposition(SpaceGrid(2, 10.0, (29, 15), "periodic"), COMM, (8, 3))
     covered = np.zeros((29, 15))
-    covered[parallel.decomposition.x, parallel.decomposition.y] = 1
+    covered[decomposition.x, decomposition.y] = 1
     assert np.array_equal(COMM.allreduce(covered), np.ones((29, 15)))
-    vector = parallel.decomposition.create_vector()
-    view = parallel.decomposition.view(vector)
-    view[...] = 1.0 + COMM.rank
-    assert vector.sum() == pytest.approx(COMM.allreduce(view.size * (1.0 + COMM.rank)))
+    equation = WignerEquation(decomposition, Angles(8, half=False), [])
+    vector = equation.create_vector()
+    u = equation.view(vector).u
+    u[...] = 1.0 + COMM.rank
+    assert vector.size == COMM.allreduce(u.size) == equation.unknowns
+    assert vector.sum() == pytest.approx(COMM.allreduce(u.size * (1.0 + COMM.rank)))
+    vector.destroy()
 
 
 def test_shared_arrays_are_filled_by_all_and_seen_by_all():

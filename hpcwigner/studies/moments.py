@@ -14,11 +14,10 @@ from hpcwigner.problem.builder import Problem
 from hpcwigner.problem.config import Config
 from hpcwigner.problem.loading import to_yaml
 from hpcwigner.runtime.errors import InputError
+from hpcwigner.simulation.ensure import MOMENTS
 from hpcwigner.simulation.output import write_series
 from hpcwigner.storage import provenance
 from hpcwigner.storage.files import OutputFile, whole, write_whole
-
-MOMENTS = "moments.h5"
 
 
 def moments_run(config: Config, material: Material, valleys: ExcitonValleys) -> None:
@@ -27,11 +26,13 @@ def moments_run(config: Config, material: Material, valleys: ExcitonValleys) -> 
     problem = builder.assemble(solved, builder.space_grid(config, 1))
     solved.rates.free()
     directory = Path(config.output.directory)
-    require_closed(problem)
-    directory.mkdir(parents=True, exist_ok=True)
-    write_whole(directory / "input.yaml", to_yaml(problem.config))
-    write_moments(problem, directory)
-    problem.free()
+    try:
+        require_closed(problem)
+        directory.mkdir(parents=True, exist_ok=True)
+        write_whole(directory / "input.yaml", to_yaml(problem.config))
+        write_moments(problem, directory)
+    finally:
+        problem.free()
 
 
 def require_closed(problem: Problem) -> None:
