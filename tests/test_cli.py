@@ -1,4 +1,4 @@
-"""The command line in processes of its own: exit codes, one clear line, nothing left behind, no hang."""
+"""The command line: exit codes, one clear line, nothing left behind, no hang."""
 
 import subprocess
 import sys

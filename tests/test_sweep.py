@@ -9,6 +9,7 @@ import time
 
 import numpy as np
 import pytest
+import xarray
 from helpers import ROOT, clean_environment, hpcwigner, small_input
 from mpi4py import MPI
 
@@ -19,7 +20,6 @@ from hpcwigner.simulation.control import Control, Job, Request
 from hpcwigner.storage.reading import read
 from hpcwigner.studies.sweep import sweep
 
-xarray = pytest.importorskip("xarray")
 TEMPERATURES = "temperature: [40 K, 77 K]"
 
 
