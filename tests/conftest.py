@@ -58,8 +58,8 @@ def generator(rates, light_cone):
 
 
 def _finished(folder, **options):
-    ran = hpcwigner(small_input(folder, **options))
-    assert ran.returncode == 0, ran.stderr
+    found = hpcwigner(small_input(folder, **options))
+    assert found.returncode == 0, found.stderr
     return folder / "run"
 
 
