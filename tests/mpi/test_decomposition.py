@@ -125,7 +125,8 @@ def test_shared_arrays_are_freed():
             COMM.Barrier()
         assert shared.comm == MPI.COMM_NULL
         shared.free()
-    assert resident() - before[0] < 2**22
+    # Unfreed they would be 180 MiB on the node; Open MPI itself keeps up to 30 kB for each window (5 MiB, measured on 4 ranks).
+    assert resident() - before[0] < 2**24
     assert len(Path("/proc/self/maps").read_text().splitlines()) - before[1] < 20
 
 
