@@ -58,8 +58,8 @@ def generator(rates, light_cone):
 
 
 def _finished(folder, **options):
-    found = hpcwigner(small_input(folder, **options))
-    assert found.returncode == 0, found.stderr
+    ran = hpcwigner(small_input(folder, **options))
+    assert ran.returncode == 0, ran.stderr
     return folder / "run"
 
 

@@ -1,14 +1,21 @@
-"""Small inputs, and a way to start the program on several ranks."""
+"""Small inputs, and the command line in this process or on several ranks."""
 
+import contextlib
 import dataclasses
+import io
+import logging
 import os
+import signal
 import subprocess
 import sys
+import traceback
+import warnings
 from pathlib import Path
 
 import numpy as np
 from mpi4py import MPI
 
+from hpcwigner.cli.main import main
 from hpcwigner.exciton import materials
 from hpcwigner.problem import builder
 from hpcwigner.problem.config import Config, Momentum, Output, Time
@@ -40,23 +47,55 @@ def small_input(folder: Path, name: str = "run", space: str = SLAB, integrator: 
 
 
 def clean_environment() -> dict[str, str]:
-    """For a new mpirun: processes must not take themselves for ranks of the one that started pytest."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("OMPI_COMM", "PMIX", "PRTE"))}
+    """For a new mpirun, which must not take itself for a part of the MPI that pytest or its parent started."""
+    ours = ("OMPI_COMM", "OMPI_APP", "OMPI_MCA_ess", "OMPI_MCA_orte", "OMPI_MCA_pmix", "ORTE_", "PMIX", "PRTE")
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
     environment |= {f"OMPI_ALLOW_RUN_AS_ROOT{suffix}": "1" for suffix in ("", "_CONFIRM")}
-    return environment | {"OMPI_MCA_rmaps_base_oversubscribe": "1"}
+    # Ranks that wait give way to others: tests share the cores.
+    return environment | {"OMPI_MCA_rmaps_base_oversubscribe": "1", "OMPI_MCA_mpi_yield_when_idle": "1"}
 
 
-def hpcwigner(*words: object, ranks: int = 1, cwd: Path = ROOT, timeout: int = 300) -> subprocess.CompletedProcess[str]:
-    """Runs the program in processes of its own, through mpirun when `ranks` > 1."""
-    command = [sys.executable, "-m", "hpcwigner", *map(str, words)]
+def hpcwigner(
+    *words: object, ranks: int = 1, cwd: Path = ROOT, timeout: int = 300, process: bool = False
+) -> subprocess.CompletedProcess[str]:
+    """The command line: through mpirun when `ranks` > 1, in a process of its own with `process`, otherwise in this one.
+
+    Most of what a short command costs is the start of Python and its libraries.
+    """
+    texts = [str(word) for word in words]
+    if ranks == 1 and not process and "--" not in texts and MPI.COMM_WORLD.size == 1:
+        return _in_this_process(texts, cwd)
+    command = [sys.executable, "-m", "hpcwigner", *texts]
     if ranks > 1:
         command = ["mpirun", "--quiet", "-n", str(ranks), *command]
-    found = subprocess.run(
-        command, cwd=cwd, env=clean_environment(), capture_output=True, text=True, timeout=timeout, check=False
-    )
+    ran = subprocess.run(command, cwd=cwd, env=clean_environment(), capture_output=True, text=True, timeout=timeout, check=False)
     # mpirun's own event library sometimes says this when ranks end while it still listens to them.
-    found.stderr = "".join(line for line in found.stderr.splitlines(True) if not line.startswith("[warn] Epoll"))
-    return found
+    ran.stderr = "".join(line for line in ran.stderr.splitlines(True) if not line.startswith("[warn] Epoll"))
+    return ran
+
+
+def _in_this_process(words: list[str], cwd: Path) -> subprocess.CompletedProcess[str]:
+    out, err = io.StringIO(), io.StringIO()
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGUSR1, signal.SIGTERM)}
+    hook = sys.excepthook
+    with (
+        contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), contextlib.chdir(cwd), warnings.catch_warnings()
+    ):  # fmt: skip
+        warnings.simplefilter("default")
+        warnings.showwarning = lambda *arguments: err.write(warnings.formatwarning(*arguments[:4]))
+        try:
+            code = main(words)
+        except Exception:  # what a process would end with
+            traceback.print_exc()
+            code = 1
+        finally:
+            sys.excepthook = hook
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+            for handler in logging.getLogger("hpcwigner").handlers[:]:
+                logging.getLogger("hpcwigner").removeHandler(handler)
+                handler.close()
+    return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
 
 
 def problem_of(rates, light_cone, end=6.0, off_at=None, off=(), radiation=True):

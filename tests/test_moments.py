@@ -62,27 +62,27 @@ def test_intervalley_parts_cancel_exactly(problem, reference):
 def test_ballistic_without_scattering(rates, light_cone):
     """After all scattering stops: w² = w²(t0) + 2⟨r·v⟩τ + ⟨v²⟩τ² exactly, hence D grows linearly."""
     free = problem_of(rates, light_cone, off_at=4.0, end=7.0, off=("intravalley", "intervalley"), radiation=False).moments
-    found = free.reference()
+    budgets = free.reference()
     cells, velocity = rates.cells, rates.equilibrium.velocity
     _, start = free.exact_moments()[16]
     speed = cells.valley_sum(start.zeroth * velocity**2) / cells.valley_sum(start.zeroth)
     drift = cells.valley_sum(start.first * velocity) / cells.valley_sum(start.zeroth)
-    for i in range(16, len(found)):
+    for i in range(16, len(budgets)):
         tau = 0.25 * (i - 16)
-        assert found[i].width_squared == pytest.approx(found[16].width_squared + 2 * drift * tau + speed * tau**2, rel=1e-9)
+        assert budgets[i].width_squared == pytest.approx(budgets[16].width_squared + 2 * drift * tau + speed * tau**2, rel=1e-9)
         if i > 16:  # an output at the switch itself still sees what acted before
-            assert found[i].diffusion == pytest.approx(0.5 * drift + 0.5 * speed * tau, rel=1e-9)
+            assert budgets[i].diffusion == pytest.approx(0.5 * drift + 0.5 * speed * tau, rel=1e-9)
 
 
 @pytest.mark.parametrize("rates", [300.0], indirect=True)
 def test_diffusive_limit_is_chapman_enskog(light_cone, rates):
     """D = −½⟨v·L_1⁻¹v⟩ at 300 K without radiative loss, alike in all valleys (20 K does not get there in 120 ps)."""
     lossless = problem_of(rates, light_cone, end=12.0, radiation=False).moments
-    found = lossless.reference()[-1]
+    late = lossless.reference()[-1]
     p, v = rates.equilibrium.population, rates.equilibrium.velocity
     expected = -0.5 * v @ np.linalg.solve(lossless.generators[0].block(1), v * p)
-    assert found.diffusion == pytest.approx(expected, rel=1e-6)
-    assert found.population == pytest.approx(rates.cells.valley_sum(p), rel=1e-6)
+    assert late.diffusion == pytest.approx(expected, rel=1e-6)
+    assert late.population == pytest.approx(rates.cells.valley_sum(p), rel=1e-6)
 
 
 @pytest.mark.parametrize("rates", [20.0], indirect=True)
@@ -122,8 +122,8 @@ def test_steps_grow_while_the_tolerance_allows(problem, reference):
     for i in range(2, len(counts)):
         longer = [(end, count - (k == i - 1)) for k, (end, count) in enumerate(plan.phases)]
         if longer[i - 1][1] > 0:
-            found = problem.integrated("etd2", problem.plan(*longer))
-            assert deviation(found, reference, problem.times >= 1)[0].max() > 1e-3
+            tried = problem.integrated("etd2", problem.plan(*longer))
+            assert deviation(tried, reference, problem.times >= 1)[0].max() > 1e-3
 
 
 def test_steps_shrink_again_after_a_switch(problem):
@@ -145,8 +145,8 @@ def test_steps_are_chosen_however_rare_the_outputs(problem, every, end):
     plan = choose(other, {"etd2": 0.3}, 5e-3, reference).plan
     assert plan.end == end
     assert sum(step.size for step in plan.steps()) == pytest.approx(end)
-    found = np.nan_to_num(deviation(other.integrated("etd2", plan), reference, other.times >= 1)[0])
-    assert found.max() <= 5e-3
+    errors = np.nan_to_num(deviation(other.integrated("etd2", plan), reference, other.times >= 1)[0])
+    assert errors.max() <= 5e-3
 
 
 def test_auto_takes_the_cheaper_integrator(problem, reference):
@@ -177,9 +177,9 @@ def test_scattering_changes_at_the_switch(rates, light_cone):
     steps = switched.plan((6.0, 5)).steps()
     assert {s.stage for s in steps if s.start < 4.0} == {0}
     assert {s.stage for s in steps if s.start >= 4.0} == {1}
-    found = switched.integrated("etd3", switched.plan((0.75, 25), (6.0, 5)))
-    assert deviation(found, switched.reference(), switched.times >= 1)[0].max() < 5e-3
-    assert np.all(found[-1].parts["interv"] == 0)
+    budgets = switched.integrated("etd3", switched.plan((0.75, 25), (6.0, 5)))
+    assert deviation(budgets, switched.reference(), switched.times >= 1)[0].max() < 5e-3
+    assert np.all(budgets[-1].parts["interv"] == 0)
 
 
 def curves_with_exponential_states(temperature, step):
@@ -189,10 +189,10 @@ def curves_with_exponential_states(temperature, step):
     landscape = ExcitonValleys.from_material(material)
     exponential = dict.fromkeys(landscape.wavefunctions, ExponentialState(1.355))
     landscape = dataclasses.replace(landscape, wavefunctions=exponential)
-    found = builder.assemble(
+    problem = builder.assemble(
         kinetics.for_material(settings, material, landscape, MPI.COMM_SELF), SpaceGrid(1, 12000.0, (6, 1), "periodic")
     )
-    diffusion = np.array([b.diffusion for b in found.moments.reference()]) / 100
+    diffusion = np.array([b.diffusion for b in problem.moments.reference()]) / 100
     return settings.output.series_every * np.arange(len(diffusion)), diffusion
 
 

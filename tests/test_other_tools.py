@@ -30,37 +30,37 @@ def files(plane, tmp_path_factory):
     for name in ("series.h5", "fields.h5", "wigner.h5"):
         (folder / name).symlink_to(plane / name)
     for verb, target in (("moments", folder), ("rates", folder / "rates.h5")):
-        found = hpcwigner(verb, plane / "input.yaml", "--output", target)
-        assert found.returncode == 0, found.stderr
+        ran = hpcwigner(verb, plane / "input.yaml", "--output", target)
+        assert ran.returncode == 0, ran.stderr
     return folder
 
 
 @pytest.mark.parametrize("name", CONTENTS)
 def test_xarray_knows_dimensions_coordinates_and_units(files, name):
-    with xarray.open_dataset(files / name, engine="h5netcdf") as found:
-        assert list(found.valley.values) == ["KK", "KK'", "KΛ"]
+    with xarray.open_dataset(files / name, engine="h5netcdf") as dataset:
+        assert list(dataset.valley.values) == ["KK", "KK'", "KΛ"]
         for variable, (dimensions, unit) in CONTENTS[name].items():
-            assert (found[variable].dims, found[variable].attrs["units"]) == (dimensions, unit)
-        for variable in found.variables.values():
+            assert (dataset[variable].dims, dataset[variable].attrs["units"]) == (dimensions, unit)
+        for variable in dataset.variables.values():
             assert variable.attrs["long_name"]
-        for dimension in found.dims:
-            coordinate = found[dimension]
+        for dimension in dataset.dims:
+            coordinate = dataset[dimension]
             assert coordinate.dims == (dimension,)
             if dimension in UNITS:
                 assert coordinate.attrs["units"] == UNITS[dimension]
             elif dimension != "valley":
                 assert list(coordinate.values) == list(range(len(coordinate)))
-        for variable in set(found.data_vars) | (set(found.coords) - {"valley"}):
-            assert "units" in found[variable].attrs, variable
+        for variable in set(dataset.data_vars) | (set(dataset.coords) - {"valley"}):
+            assert "units" in dataset[variable].attrs, variable
 
 
 def test_xarray_has_the_right_places(files):
-    with xarray.open_dataset(files / "fields.h5", engine="h5netcdf") as found:
-        assert found.time.values == pytest.approx([0, 1, 2, 3])
-        assert found.x.values == pytest.approx((np.arange(20) - 9.5) * 0.15)
-        assert found.y.values == pytest.approx((np.arange(16) - 7.5) * 0.1875)
+    with xarray.open_dataset(files / "fields.h5", engine="h5netcdf") as dataset:
+        assert dataset.time.values == pytest.approx([0, 1, 2, 3])
+        assert dataset.x.values == pytest.approx((np.arange(20) - 9.5) * 0.15)
+        assert dataset.y.values == pytest.approx((np.arange(16) - 7.5) * 0.1875)
         # the cloud is round, where cells are not squares
-        last = found.density.isel(time=-1, valley=1)
+        last = dataset.density.isel(time=-1, valley=1)
         moments = [float((last * last[axis] ** 2).sum() / last.sum()) for axis in ("x", "y")]
         assert moments[0] == pytest.approx(moments[1], rel=0.05)
 
@@ -91,14 +91,14 @@ def test_xdmf_refers_to_every_field_at_every_time(plane):
         centers = 0.25 * (corners[1:, 1:] + corners[1:, :-1] + corners[:-1, 1:] + corners[:-1, :-1])
         assert centers[..., 0] == pytest.approx(np.broadcast_to(fields.data["x"][:, None], (20, 16)))
         assert centers[..., 1] == pytest.approx(np.broadcast_to(fields.data["y"], (20, 16)))
-        found = {a.get("Name"): hyperslab(a.find("DataItem"), plane) for a in grid.findall("Attribute")}
+        attributes = {a.get("Name"): hyperslab(a.find("DataItem"), plane) for a in grid.findall("Attribute")}
         assert {a.get("Center") for a in grid.findall("Attribute")} == {"Cell"}
         expected = {"pl (um-2 ps-1)": fields.data["pl"][row]}
         for v, valley in enumerate(fields.valleys):
             expected[f"density {valley} (um-2)"] = fields.data["density"][row, v]
             expected[f"shape_variation {valley} (um-2 ps-1)"] = fields.data["shape_variation"][row, v]
-        assert found.keys() == expected.keys()
-        assert all(np.array_equal(found[key], expected[key]) for key in expected)
+        assert attributes.keys() == expected.keys()
+        assert all(np.array_equal(attributes[key], expected[key]) for key in expected)
 
 
 def test_a_slab_has_no_xdmf(slab):
@@ -110,8 +110,8 @@ def test_a_restart_rewrites_the_xdmf(tmp_path):
     path = small_input(tmp_path, space="{dimensions: 2, length: 3 um, cells: [8, 6]}")
     settings = ("--set", "output.wigner_at=[]")
     for words in (("--set", "time.end=2 ps"), ("--set", "time.end=3 ps", "--restart")):
-        found = hpcwigner(path, *settings, *words, ranks=2)
-        assert found.returncode == 0, found.stderr
+        ran = hpcwigner(path, *settings, *words, ranks=2)
+        assert ran.returncode == 0, ran.stderr
     grids = ElementTree.parse(tmp_path / "run" / "fields.xdmf").findall("Domain/Grid/Grid")
     assert [grid.get("Name") for grid in grids] == ["0 ps", "1 ps", "2 ps", "3 ps"]
     assert hyperslab(grids[3].find("Attribute/DataItem"), tmp_path / "run").max() > 0

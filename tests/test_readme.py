@@ -1,4 +1,4 @@
-"""Every command of the README is run, in a copy of the project, in the order in which it stands there."""
+"""The commands of the README run in a copy of the project, in their order; links and inputs in it are valid."""
 
 import re
 import shutil
@@ -13,13 +13,14 @@ from hpcwigner.problem import loading
 from hpcwigner.runtime.errors import InputError
 
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("**/README.md") if ".venv" not in p.parts)
 NOT_RUN = {
     "tools/test": "runs this test",
     "touch runs/ws2_20K/SAVE": "the run has ended; tests/test_restart.py",
+    "mpirun -n 2 .venv/bin/python -m hpcwigner figures -o figures": "tests/test_figures.py",
 }
 SHORTER = {
-    "hpcwigner figures": " --set 'momentum.energy_step=4 meV' --set momentum.angles=8 --set space.cells=48",
-    "hpcwigner sensitivity": " --set 'momentum.energy_step=2 meV' --set 'time.end=20 ps' --set 'output.wigner_at=[]'",
+    "hpcwigner sensitivity": " --set 'momentum.energy_step=3 meV' --set 'time.end=5 ps' --set 'output.wigner_at=[]'",
     "inputs/ws2_temperature_sweep.yaml": " --set 'momentum.energy_step=3 meV' --set 'time.end=85 ps'",
 }
 """What is added to a command that would take long."""
@@ -36,8 +37,10 @@ def commands():
 def copy(tmp_path_factory):
     """What a clone holds, with this environment's .venv."""
     folder = tmp_path_factory.mktemp("clone") / "hpcwigner"
-    found = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True)
-    for name in found.stdout.splitlines():
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    for name in listed.stdout.splitlines():
         if (ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
@@ -46,12 +49,12 @@ def copy(tmp_path_factory):
 
 
 def test_the_readme_has_commands_and_no_exception_is_stale():
-    found = commands()
-    assert len(found) > 15
+    lines = commands()
+    assert len(lines) > 15
     for line in NOT_RUN:
-        assert line in found
+        assert line in lines
     for part in SHORTER:
-        assert any(part in line for line in found)
+        assert any(part in line for line in lines)
 
 
 @pytest.mark.slow
@@ -62,18 +65,24 @@ def test_every_command_runs(copy):
         if line in NOT_RUN:
             continue
         extra = "".join(more for part, more in SHORTER.items() if part in line)
-        found = subprocess.run(
+        ran = subprocess.run(
             line + extra, shell=True, cwd=copy, env=environment, capture_output=True, text=True, timeout=400, check=False
         )
-        assert found.returncode == 0, (line, found.stdout[-2000:], found.stderr[-2000:])
-    for made in ("runs/ws2_20K/overview.png", "runs/ws2_20K/report.html", "figures/figures.md", "diffusion.png"):
+        assert ran.returncode == 0, (line, ran.stdout[-2000:], ran.stderr[-2000:])
+    for made in ("runs/ws2_20K/overview.png", "runs/ws2_20K/report.html", "diffusion.png"):
         assert (copy / made).stat().st_size > 1000, made
     for block in re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL):
-        found = subprocess.run([sys.executable, "-c", block], cwd=copy, capture_output=True, text=True, timeout=60, check=False)
-        assert found.returncode == 0, found.stderr
+        ran = subprocess.run([sys.executable, "-c", block], cwd=copy, capture_output=True, text=True, timeout=60, check=False)
+        assert ran.returncode == 0, ran.stderr
         said = re.search(r"about (−?\d+)", block)
-        shown = re.search(r"(-\d+\.\d+)", found.stdout)
+        shown = re.search(r"(-\d+\.\d+)", ran.stdout)
         assert float(shown[1]) == pytest.approx(float(said[1].replace("−", "-")), abs=1)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_between_pages_lead_somewhere(page):
+    for link in re.findall(r"\]\((?!https?:|#)([^)#]+)", (ROOT / page).read_text(encoding="utf-8")):
+        assert (ROOT / page).parent.joinpath(link).exists(), link
 
 
 def test_every_verb_is_in_the_table():

@@ -1,5 +1,6 @@
 """Stop and restart in processes of their own: bit-identical, refused where it makes no sense, within seconds."""
 
+import functools
 import json
 import os
 import re
@@ -12,12 +13,14 @@ import time
 import h5py
 import numpy as np
 import pytest
-from helpers import ROOT, clean_environment, hpcwigner, small_input
+from helpers import ROOT, clean_environment, small_input
+from helpers import hpcwigner as command_line
 
 from hpcwigner.simulation.control import parse_slurm_duration
 from hpcwigner.storage.reading import read
 from hpcwigner.storage.summary import read_summary
 
+hpcwigner = functools.partial(command_line, process=True)
 SLAB = "{dimensions: 1, length: 6 um, cells: 48}"
 PLANE = "{dimensions: 2, length: 4 um, cells: [14, 12], boundary: reflecting}"
 EVERY_STEP = ("--set", "checkpoint.every=0 s", "--set", "checkpoint.keep=1000", "--set", "time.end=2.5 ps")

@@ -1,4 +1,4 @@
-"""Subnormal numbers cost time and mean nothing: they are zero while time advances."""
+"""Subnormal numbers count as zero while a run steps, and only then."""
 
 import dataclasses
 import platform

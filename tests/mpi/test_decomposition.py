@@ -145,6 +145,6 @@ def test_files_hold_every_ranks_part(tmp_path):
             file.write(row, "field", None)
     file.close()
     COMM.Barrier()
-    with h5py.File(path, "r") as found:
-        assert np.array_equal(found["field"][()], 2.0 * np.array([[0, 1, 2], [15, 16, 17]]))
-        assert np.array_equal(found["time"][()], [0.0, 1.5])
+    with h5py.File(path, "r") as written:
+        assert np.array_equal(written["field"][()], 2.0 * np.array([[0, 1, 2], [15, 16, 17]]))
+        assert np.array_equal(written["time"][()], [0.0, 1.5])

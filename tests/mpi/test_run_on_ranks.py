@@ -29,19 +29,17 @@ def run_on(comm, folder, name, space, integrator):
     return directory
 
 
-@pytest.mark.parametrize(
-    ("space", "integrator"), [(UNEVEN, "etd3"), (UNEVEN, "etd2"), (UNEVEN, "arkimex3"), (TWO, "etd3"), (FLAKE, "etd3")]
-)
+@pytest.mark.parametrize(("space", "integrator"), [(UNEVEN, "etd2"), (UNEVEN, "arkimex3"), (TWO, "etd3"), (FLAKE, "etd3")])
 def test_any_number_of_ranks_gives_the_same_files(tmp_path, space, integrator):
     """To 1e-11 of the largest value, per valley."""
     folder = Path(COMM.bcast(str(tmp_path)))
     if COMM.rank == 0:
         run_on(MPI.COMM_SELF, folder, "one", space, integrator)
     COMM.Barrier()
-    found = run_on(COMM, folder, "all", space, integrator)
+    together = run_on(COMM, folder, "all", space, integrator)
     expected = folder / "one-1"
     for file in ("series.h5", "fields.h5", "wigner.h5"):
-        a, b = read(found / file), read(expected / file)
+        a, b = read(together / file), read(expected / file)
         for name, values in a.data.items():
             reference = b.data[name]
             assert np.array_equal(np.isnan(values), np.isnan(reference)), name
