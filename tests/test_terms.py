@@ -8,8 +8,9 @@ from helpers import small_input
 from mpi4py import MPI
 from scipy.integrate import solve_ivp
 
-from hpcwigner.integrators.exponential import ETD2, ETD3
+from hpcwigner.integrators.exponential import ETD2, ETD3, SCHEMES, N, U
 from hpcwigner.integrators.operators import StepOperators
+from hpcwigner.momentum.tile import Tile
 from hpcwigner.observables.budget import Entry
 from hpcwigner.observables.fields import Directions, SpatialMomentSums
 from hpcwigner.problem import builder, loading
@@ -70,7 +71,7 @@ def test_every_term_books_what_it_does(problem):
     equation.free()
 
 
-@pytest.mark.parametrize("scheme", [ETD2, ETD3])
+@pytest.mark.parametrize("scheme", SCHEMES.values())
 def test_a_step_follows_the_sum_of_all_terms(problem, scheme):
     """(u₊ − u)/h tends to Σ add as h does, at first order: no term is left out or counted twice."""
     equation = problem.equation(MPI.COMM_SELF)
@@ -192,20 +193,18 @@ def test_other_explicit_terms_join_the_fused_drift(problem):
     u = cloud(problem, equation)
     points, rows, cells = equation.shape
     fields = np.random.default_rng(1).random((points, 1))
-    slots = np.random.default_rng(2).random((rows, points, 3, cells))
-    field_slots = np.random.default_rng(3).random((3, points, 1))
-    old, old_fields = slots.copy(), field_slots.copy()
-    equation.explicit_to_harmonics(0.4, State(u, fields), slots, field_slots, 2, minus=0, own=1, factor=2.0)
     out = State(np.empty_like(u), np.empty_like(fields))
     equation.explicit(0.4, State(u, fields), out)
     expected = np.zeros((rows, points, 2, cells))
     equation.to_harmonics(out.u, expected, 0)
     equation.to_harmonics(u, expected, 1)
     scale = np.abs(expected[:, :, 0]).max()
-    assert slots[:, :, 2] == pytest.approx(2 * expected[:, :, 0] - old[:, :, 0], abs=1e-12 * scale)
-    assert slots[:, :, 1] == pytest.approx(expected[:, :, 1], abs=1e-13 * np.abs(u).max() * rows)
-    assert field_slots[2] == pytest.approx(2 * out.fields - old_fields[0])
-    assert field_slots[1] == pytest.approx(fields)
+    for tile in equation.tiles(Tile(rows, 7, 2, cells, 1), 0.4, State(u, fields)):
+        here = tile.points
+        assert tile.slot(N) == pytest.approx(expected[:, here, 0], abs=1e-12 * scale)
+        assert tile.slot(U) == pytest.approx(expected[:, here, 1], abs=1e-13 * np.abs(u).max() * rows)
+        assert tile.fields[N, : len(here)] == pytest.approx(out.fields[here])
+        assert tile.fields[U, : len(here)] == pytest.approx(fields[here])
 
 
 def test_folding_is_the_intersection_of_the_terms_mirrors(problem):

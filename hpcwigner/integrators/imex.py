@@ -39,7 +39,12 @@ class BlockOperator:
         """out = blocks applied to the harmonics of u; blocks[class] (m, cell, cell) are transposed."""
         self.system.to_harmonics(u, self._in, 0)
         for matrices, points in zip(blocks, self.system.classes, strict=True):
-            apply_blocks(matrices, self.system.orders, self._in, self._out, points=points)
+            if len(blocks) == 1:
+                apply_blocks(matrices, self.system.orders, self._in, self._out)
+                continue
+            result = np.empty((len(self._out), len(points), self._out.shape[2]))
+            apply_blocks(matrices, self.system.orders, self._in[:, points], result)
+            self._out[:, points] = result
         self.system.from_harmonics(self._out, out)
 
 
@@ -56,7 +61,7 @@ class ImplicitLocalTerms:
         self._shared: dict[tuple[int, float | None], list[NodeShared]] = {}
         points, rows, cells = system.shape
         self._work = np.zeros(system.shape)
-        self._formed = np.zeros((rows, points, cells))
+        self._formed, self._every = np.zeros((rows, points, cells)), np.arange(points)
 
     def function(self, _ts: Any, _t: float, u: Any, u_dot: Any, f: Any) -> None:
         """F = u̇ − L u; auxiliary fields have no part in L."""
@@ -86,7 +91,7 @@ class ImplicitLocalTerms:
             for k, (source, polynomial) in enumerate(zip(self.system.sources, polynomials, strict=True)):
                 if polynomial is not None:
                     strength = float(polynomial @ s ** np.arange(len(polynomial)))
-                    self.system.add_source(self._formed, k, strength * source.spectrum(step.stage), slice(None))
+                    self.system.add_source(self._formed, k, strength * source.spectrum(step.stage), self._every)
             self.system.from_harmonics(self._formed, right.u, add=True)
         g.stateIncrease()
 

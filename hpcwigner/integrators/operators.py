@@ -1,4 +1,4 @@
-"""The matrices of exponential integrators: φ functions of the generator, by class of points, stage and step size."""
+"""What exponential integrators multiply with: φ functions of the generator, by class of points, stage and step size."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from hpcwigner.integrators.propagators import PhiFunctions, conserve, phi_functions
+from hpcwigner.integrators.propagators import PhiFunctions, conserve, diagonal_phi, phi_functions
 from hpcwigner.integrators.semilinear import SemilinearSystem, apply_blocks
+from hpcwigner.momentum.harmonics import flat
+from hpcwigner.momentum.tile import Tile
+from hpcwigner.runtime import kernels
 from hpcwigner.runtime.parallel import NodeShared
 from hpcwigner.terms.generator import LocalGenerator
 from hpcwigner.terms.pulse import SOURCE_DEGREE
@@ -30,7 +33,7 @@ class Formula:
     """A stage Σ_slots weight(hL)·slot, plus what the sources bring until `source`·h (0: nothing)."""
 
     weights: Mapping[int, Any]
-    """By slot number, in increasing order without gaps: a matrix, or a number for the auxiliary fields (L = 0)."""
+    """By slot number, in increasing order without gaps: a matrix, the numbers of a diagonal one, or one for the fields."""
     source: float = 0.0
 
     @property
@@ -44,6 +47,35 @@ UNCOUPLED = PhiFunctions(full=_AT_ZERO, half=_AT_ZERO)
 """φ functions of L = 0, which the auxiliary fields have."""
 
 
+class StepOperators:
+    """The stages of a scheme for one step size.
+
+    Integrated exactly is L_exact: all of L if the scheme is `dense`, otherwise L_0 and the diagonals of the other L_m, whose
+    in-scattering joins the explicit terms then.
+    """
+
+    def __init__(
+        self, scheme: type[ExponentialIntegrator], generators: Sequence[LocalGenerator], spectra: Sequence[Array], size: float,
+        orders: Sequence[int], comm: MPI.Intracomm,
+    ) -> None:  # fmt: skip
+        """`generators` by class of points, `spectra` of the sources (cell,); `size` [ps]. Collective over `comm`."""
+        self.size = size
+        self._in_scattering = None if scheme.dense else _InScattering(generators, orders)
+        self._classes = [_ClassOperators(scheme, generator, spectra, size, orders, comm) for generator in generators]
+        self.stages = [Stage(f, self._classes, number) for number, f in enumerate(scheme.formulas(size, UNCOUPLED))]
+
+    def add_rest(self, tile: Tile) -> None:
+        """N(u) of a tile grows by (L − L_exact) u."""
+        if self._in_scattering is not None:
+            self._in_scattering.add(tile)
+
+    def free(self) -> None:
+        """Releases the node's memory. Collective."""
+        for operators in self._classes:
+            operators.shared.free()
+        self._classes.clear()
+
+
 @dataclasses.dataclass(frozen=True)
 class Stage:
     """A formula with its matrices."""
@@ -53,60 +85,58 @@ class Stage:
     classes: Sequence[_ClassOperators]
     number: int
 
-    def apply(self, system: SemilinearSystem, slots: Array, out: Array, polynomials: Sequence[Array | None]) -> None:
-        """out = the formula of the slots (harmonic, point, slot, cell), with the sources' `polynomials` in this step."""
-        reach = self.formula.source
-        for operators, points in zip(self.classes, system.classes, strict=True):
-            vectors = slots[:, :, self.formula.slots]
-            apply_blocks(operators.blocks[self.number], system.orders, vectors, out, operators.parts, points)
-            for k, polynomial in enumerate(polynomials if reach else ()):
-                if polynomial is not None:
-                    system.add_source(out, k, polynomial @ operators.source_vectors[reach][k], points)
+    def apply(self, system: SemilinearSystem, tile: Tile, polynomials: Sequence[Array | None], onto: int | None = None) -> None:
+        """The tile's result = the formula of its slots, with the sources' `polynomials` in this step, plus slot `onto`."""
+        operators, points, reach = self.classes[tile.class_number], tile.points, self.formula.source
+        result, fields = tile.result[:, : len(points)], tile.result_fields[: len(points)]
+        operators.multiply(self.number, self.formula.slots, system.orders, tile)
+        fields[...] = sum(weight * tile.fields[slot, : len(points)] for slot, weight in self.formula.weights.items())
+        if onto is not None:
+            result += tile.slot(onto)
+            fields += tile.fields[onto, : len(points)]
+        for k, polynomial in enumerate(polynomials if reach else ()):
+            if polynomial is not None:
+                system.add_source(result, k, polynomial @ operators.source_vectors[reach][k], points)
 
 
-class StepOperators:
-    """The stages of a scheme for one step size."""
+class _InScattering:
+    """Γ_m u of a tile's harmonics m ≥ 1."""
 
-    def __init__(
-        self,
-        scheme: type[ExponentialIntegrator],
-        generators: Sequence[LocalGenerator],
-        spectra: Sequence[Array],
-        size: float,
-        orders: Sequence[int],
-        comm: MPI.Intracomm,
-    ) -> None:
-        """`generators` by class of points, `spectra` of the sources (cell,); `size` [ps]. Collective over `comm`."""
-        self.size = size
-        self._classes = [_ClassOperators(scheme, generator, spectra, size, orders, comm) for generator in generators]
-        self.stages = [Stage(f, self._classes, number) for number, f in enumerate(scheme.formulas(size, UNCOUPLED))]
+    def __init__(self, generators: Sequence[LocalGenerator], orders: Sequence[int]) -> None:
+        self._blocks = [generator.in_scattering for generator in generators]
+        members = [[h for h, order in enumerate(orders) if order == m] for m in range(max(orders) + 1)]
+        most = max(map(len, members))
+        self._members = np.array([[*row, *[-1] * (most - len(row))] for row in members])
+        self._x = self._y = np.zeros((0, 0))
 
-    def free(self) -> None:
-        """Releases the node's memory. Collective."""
-        for operators in self._classes:
-            operators.shared.free()
-        self._classes.clear()
+    def add(self, tile: Tile) -> None:
+        """Slot 0 grows by Γ_m of slot 1."""
+        room, slots, cells = tile.slots.shape[1:]
+        if self._x.shape != (cells, self._members.shape[1] * room):
+            self._x, self._y = np.zeros((2, cells, self._members.shape[1] * room))
+        blocks = self._blocks[tile.class_number]
+        kernels.add_in_scattering(
+            len(tile.points), room, slots, self._members, blocks.starts, blocks.columns, blocks.values, self._x, self._y,
+            flat(tile.slots),
+        )  # fmt: skip
 
 
 class _ClassOperators:
-    """blocks[formula] (m, slot·cell, cell), transposed, and the sources' vectors of one class of points."""
+    """The matrices of one class of points: blocks[stage] (m, slot·cell, cell), transposed, and of the orders beyond those the
+    diagonals[stage] (m, slot, cell); and the sources' vectors."""
 
     def __init__(
-        self,
-        scheme: type[ExponentialIntegrator],
-        generator: LocalGenerator,
-        spectra: Sequence[Array],
-        size: float,
-        orders: Sequence[int],
-        comm: MPI.Intracomm,
-    ) -> None:
+        self, scheme: type[ExponentialIntegrator], generator: LocalGenerator, spectra: Sequence[Array], size: float,
+        orders: Sequence[int], comm: MPI.Intracomm,
+    ) -> None:  # fmt: skip
         counts = [len(formula.weights) for formula in scheme.formulas(size, UNCOUPLED)]
         cells, harmonics = generator.equilibrium.cells.size, max(orders) + 1
+        full = harmonics if scheme.dense else 1
         matrices, vectors = sum(counts) * cells, 2 * len(spectra) * (SOURCE_DEGREE + 1)
         # One window for both; the vectors stand behind the matrices, one harmonic after the other.
-        self.shared = NodeShared(comm, (harmonics * matrices * cells + vectors * cells,))
-        whole = self.shared.array[: harmonics * matrices * cells].reshape(harmonics, matrices, cells)
-        sources = self.shared.array[harmonics * matrices * cells :].reshape(2, len(spectra), SOURCE_DEGREE + 1, cells)
+        self.shared = NodeShared(comm, (full * matrices * cells + vectors * cells,))
+        whole = self.shared.array[: full * matrices * cells].reshape(full, matrices, cells)
+        sources = self.shared.array[full * matrices * cells :].reshape(2, len(spectra), SOURCE_DEGREE + 1, cells)
 
         def compute(m: int) -> None:
             phi = phi_functions(generator.block(m), size)  # keeps parts that do not couple apart, to the last bit
@@ -120,11 +150,21 @@ class _ClassOperators:
                     whole[m, row : row + cells] = matrix.T
                     row += cells
 
-        self.shared.fill(harmonics, compute)
+        self.shared.fill(full, compute)
         ends = np.cumsum(counts) * cells
         self.blocks = [whole[:, end - n * cells : end] for n, end in zip(counts, ends, strict=True)]
         self.parts = generator.parts
         self.source_vectors = {1.0: sources[0], 0.5: sources[1]}
+        formulas = () if scheme.dense else scheme.formulas(size, diagonal_phi(-size * generator.out_rates))
+        self.diagonals = [np.stack(list(formula.weights.values()), axis=1) for formula in formulas]
+
+    def multiply(self, stage: int, slots: slice, orders: Sequence[int], tile: Tile) -> None:
+        """The tile's result = Σ matrix · slot."""
+        count, (room, all_slots) = len(tile.points), tile.slots.shape[1:3]
+        apply_blocks(self.blocks[stage], orders, tile.slots[:, :count, slots], tile.result[:, :count], self.parts)
+        if self.diagonals:
+            every, weights = np.array(orders), self.diagonals[stage]
+            kernels.combine(count, room, all_slots, slots.start, every, weights, flat(tile.slots), flat(tile.result))
 
 
 def _source_vectors(phi: PhiFunctions, size: float, spectrum: Array) -> Array:

@@ -44,6 +44,23 @@ def phi_functions(generator: Array, step: float) -> PhiFunctions:
     return PhiFunctions(full=phi, half=half)
 
 
+def diagonal_phi(exponents: Array) -> PhiFunctions:
+    """φ functions of numbers z ≤ 0 and of z/2, each of the shape of `exponents`."""
+    return PhiFunctions(full=_phi_of_numbers(exponents), half=_phi_of_numbers(0.5 * exponents))
+
+
+def _phi_of_numbers(z: Array) -> tuple[Array, ...]:
+    """By Taylor series where |z| < 1, else by φ_{l+1} = (φ_l − 1/l!)/z, which is stable there."""
+    near, far = np.where(np.abs(z) < 1, z, 0.0), np.where(np.abs(z) < 1, -1.0, z)
+    phi = [np.exp(z)]
+    by_recursion = np.exp(far)
+    for order in range(1, HIGHEST_PHI + 1):
+        by_recursion = (by_recursion - 1 / math.factorial(order - 1)) / far
+        series = sum(near**j / float(math.factorial(j + order)) for j in range(20))
+        phi.append(np.where(np.abs(z) < 1, series, by_recursion))
+    return tuple(phi)
+
+
 def _taylor(generator: Array, step: float) -> tuple[Array, ...]:
     shift = step * float(-generator.diagonal().min())
     matrix = step * generator

@@ -6,17 +6,18 @@ and the time error of the one equals that of the other.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hpcwigner.momentum.harmonics import CACHE
+from hpcwigner.momentum.tile import Tile
 from hpcwigner.terms.term import Source, State
 
 Array = NDArray[np.float64]
-Points = slice | NDArray[np.int64]
+Points = NDArray[np.int64]
 
 
 class SemilinearSystem(Protocol):
@@ -41,47 +42,41 @@ class SemilinearSystem(Protocol):
     def read(self, vector: Any) -> State:
         """The same for reading only: PETSc locks the vectors that it passes to callbacks."""
 
+    def tiles(self, tile: Tile, time: float, state: State) -> Iterator[Tile]:
+        """Fills `tile` with N(u, t) and u, some points at a time, until all had their turn. Collective."""
+
+    def load(self, tile: Tile, number: int, state: State) -> None:
+        """Slot of the tile = harmonics of `state` at its points."""
+
+    def store(self, tile: Tile, state: State) -> None:
+        """`state` takes the tile's result at its points."""
+
+    def explicit(self, time: float, state: State, out: State) -> None:
+        """out = N(u, t)."""
+
     def to_harmonics(self, u: Array, slots: Array, index: int) -> None:
         """slots[:, :, index] = harmonics of u, for slots (harmonic, point, slot, cell)."""
 
     def from_harmonics(self, harmonics: Array, out: Array, add: bool = False) -> None:
         """`out` becomes the state with the given harmonics (contiguous), or grows by it."""
 
-    def explicit(self, time: float, state: State, out: State) -> None:
-        """out = N(u, t)."""
-
-    def explicit_to_harmonics(
-        self, time: float, state: State, slots: Array, fields: Array, index: int,
-        minus: int | None = None, own: int | None = None, factor: float = 1.0,
-    ) -> None:  # fmt: skip
-        """slots[:, :, index] = factor · harmonics of N(u, t) − slots[:, :, minus], slots[:, :, own] = harmonics of u.
-
-        `fields` (slot, point, field) takes the same of the auxiliary fields.
-        """
-
     def add_source(self, harmonics: Array, number: int, per_cell: Array, points: Points) -> None:
-        """Adds the profile of source `number` times `per_cell` (cell,) to the harmonics of some points."""
+        """Adds the profile of source `number` at some points times `per_cell` (cell,) to their harmonics."""
 
 
 def apply_blocks(
-    blocks: Array, orders: tuple[int, ...], vectors: Array, out: Array, parts: Sequence[Sequence[slice]] | None = None,
-    points: Points = slice(None),
-) -> None:  # fmt: skip
-    """out[h, points] = vectors[h, points] @ blocks[orders[h]]: one matrix product per harmonic.
+    blocks: Array, orders: Sequence[int], vectors: Array, out: Array, parts: Sequence[Sequence[slice]] | None = None
+) -> None:
+    """out[h] = vectors[h] @ blocks[orders[h]]: one matrix product per harmonic whose order has a block.
 
     `vectors` (harmonic, point, slot, cell) has its slots side by side in memory; `blocks` (m, slot·cell, cell) holds the
     transposed matrices of all slots, stacked, so that a sum over slots is one product. `out` is (harmonic, point, cell).
     `parts[m]` are the ranges of cells that do not couple to each other in order m; each is a product of its own then.
-    Points given as numbers are copied together and back.
     """
-    if not isinstance(points, slice):
-        chosen = np.empty((len(out), len(points), out.shape[2]))
-        apply_blocks(blocks, orders, vectors[:, points], chosen, parts)
-        out[:, points] = chosen
-        return
-    vectors, out = vectors[:, points], out[:, points]
     count, slots, cells = vectors.shape[1:]
     for h, m in enumerate(orders):
+        if m >= len(blocks):
+            continue
         if parts is not None and len(parts[m]) > 1:
             _apply_parts(blocks[m].reshape(slots, cells, cells), parts[m], vectors[h], out[h])
             continue

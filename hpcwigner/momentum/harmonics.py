@@ -16,6 +16,7 @@ from hpcwigner.momentum.angles import Angles
 from hpcwigner.runtime import kernels
 
 Array = NDArray[np.float64]
+Points = NDArray[np.int64]
 Rows = tuple[NDArray[np.int64], NDArray[np.int64], Array]
 """A sparse matrix: start of each row, columns, values."""
 
@@ -41,34 +42,26 @@ class AngularTransform:
         """How many points are processed together, so that their angles stay in the core's own cache."""
         return max(1, CACHE // (8 * angles.count * cells))
 
-    def forward(self, state: Array, slots: Array, index: int, factor: float = 1.0, add: bool = False) -> None:
-        """slots[:, :, index] = factor · harmonics of `state`, or grows by them.
+    def forward(self, state: Array, slots: Array, index: int, points: Points | None = None, add: bool = False) -> None:
+        """slots[:, :, index] = harmonics of `state` (point, angle, cell) at some `points` or at all, or grows by them.
 
-        `state` (point, angle, cell) and `slots` (harmonic, point, slot, cell) are contiguous.
+        `slots` (harmonic, point, slot, cell) is contiguous and may hold more points; those given come first.
         """
-        points, angles = state.shape[:2]
-        every, second = np.arange(points), scaled(self.forwards, factor)
-        target, _ = slot_rows(slots, index, None)
-        kernels.transform(every, every, self.fold, second, flat(state), (angles, 1, 0), self.work, flat(slots), target, 0, add)
+        sources = np.arange(len(state)) if points is None else points
+        room, count, angles = *slots.shape[1:3], state.shape[1]
+        places, target = np.arange(len(sources)), (count, count * room, index)
+        every_angle = angles, 1, 0
+        kernels.transform(
+            sources, places, self.fold, self.forwards, flat(state), every_angle, self.work, flat(slots), target, add
+        )
 
-    def backward(self, harmonics: Array, out: Array, add: bool = False) -> None:
-        """Sets `out` (point, angle, cell) to the state with these harmonics (harmonic, point, cell), or adds it."""
-        points, angles, _ = out.shape
-        every, source, target = np.arange(points), (1, points, 0), (angles, 1, 0)
+    def backward(self, harmonics: Array, out: Array, points: Points | None = None, add: bool = False) -> None:
+        """Sets `out` (point, angle, cell) at some `points` to the state with these harmonics, or adds it."""
+        targets = np.arange(len(out)) if points is None else points
+        room, angles = harmonics.shape[1], out.shape[1]
+        places, source, target = np.arange(len(targets)), (1, room, 0), (angles, 1, 0)
         work = self.work[:angles]  # a point at a time: it is contiguous
-        kernels.transform(every, every, self._backwards, self._unfold, flat(harmonics), source, work, flat(out), target, 0, add)
-
-
-def slot_rows(slots: Array, index: int, minus: int | None) -> tuple[tuple[int, int, int], int]:
-    """Rows of slots[:, :, index] for kernels.transform, and the offset of slots[:, :, minus] from them (0 for None)."""
-    points, count = slots.shape[1:3]
-    return (count, count * points, index), 0 if minus is None else minus - index
-
-
-def scaled(matrix: Rows, factor: float) -> Rows:
-    """A sparse matrix times a number."""
-    starts, columns, values = matrix
-    return starts, columns, factor * values
+        kernels.transform(places, targets, self._backwards, self._unfold, flat(harmonics), source, work, flat(out), target, add)
 
 
 def flat(array: Array) -> Array:

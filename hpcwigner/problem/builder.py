@@ -33,7 +33,7 @@ from hpcwigner.runtime.errors import InputError
 from hpcwigner.runtime.parallel import on_first_rank
 from hpcwigner.space import resolution
 from hpcwigner.space.grid import Decomposition, DecompositionError, SpaceGrid, process_grid
-from hpcwigner.space.stencil import runge_kutta, stability_limit
+from hpcwigner.space.stencil import runge_kutta, stable_step
 from hpcwigner.terms.drift import Drift
 from hpcwigner.terms.equation import WignerEquation
 from hpcwigner.terms.generator import LocalGenerator
@@ -43,7 +43,7 @@ from hpcwigner.terms.scattering import Scattering, ScatteringStage
 from hpcwigner.terms.sources import CoherentSource, Injection, injection_spectrum
 from hpcwigner.terms.term import Source, Term
 
-AUTO_INTEGRATORS = ("etd2", "etd3")
+AUTO_INTEGRATORS = ("etd2", "etd3", "etd2_dense", "etd3_dense")
 """`auto` takes the cheaper one for the tolerance asked for; the IMEX schemes never are (integrators/README.md)."""
 SAFETY = 0.9
 """Part of the stability limit of the explicit terms that steps may use."""
@@ -151,16 +151,10 @@ class Problem:
 
     def largest_step(self, integrator: str) -> float:
         """Longest step that the explicit terms allow [ps]: all plane waves stay bounded while scattering damps them."""
-        courant_rate = float(np.max(sum(np.asarray(term.courant_rate()) for term in self.terms)))
-        if integrator not in SCHEMES:
-            return SAFETY * stability_limit(runge_kutta(3)) / courant_rate
-        scheme = SCHEMES[integrator]
-        relaxation = min(generator.slowest_relaxation for generator in self.generators)
-
-        def amplification(courant: float, z: Array) -> Array:
-            return scheme.amplification(relaxation * courant / courant_rate, courant * z)
-
-        return SAFETY * stability_limit(amplification) / courant_rate
+        rates = np.broadcast_to(sum(np.asarray(term.courant_rate()) for term in self.terms), self.cells.size)
+        amplification = SCHEMES[integrator].amplification if integrator in SCHEMES else runge_kutta(3)
+        decays = np.min([generator.out_rates[1:].min(axis=0) for generator in self.generators], axis=0)
+        return SAFETY * stable_step(amplification, rates, decays)
 
     def peak_loss(self, reference: list[Budget]) -> Array:
         """Relative peak loss of each valley's profile at the end by numerical dissipation, from the exact budgets."""

@@ -146,8 +146,8 @@ class Time:
 
     end: Duration = 120.0
     """Last time."""
-    integrator: Literal["auto", "etd2", "etd3", "arkimex3", "ars443"] = "auto"
-    """Exponential (etd) or implicit-explicit Runge–Kutta; `auto`: the cheaper of etd2 and etd3."""
+    integrator: Literal["auto", "etd2", "etd3", "etd2_dense", "etd3_dense", "arkimex3", "ars443"] = "auto"
+    """Exponential (etd) or implicit-explicit Runge–Kutta; `auto`: the cheapest of the exponential ones."""
     tolerance: float = 1e-3
     """Error of D_v of every valley relative to its largest magnitude, from 1e-8 to 0.1."""
     steps: Auto | tuple[StepPhase, ...] = "auto"

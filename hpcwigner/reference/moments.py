@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hpcwigner.integrators.semilinear import Points
+from hpcwigner.momentum.tile import Tile
 from hpcwigner.observables.budget import SpatialMoments
 from hpcwigner.runtime.parallel import readable
 from hpcwigner.terms.generator import LocalGenerator
@@ -35,7 +36,7 @@ class MomentSystem:
         """`velocity` [nm/ps] has shape (cell,)."""
         self.velocity, self.sources = velocity, sources
         self.shape = (1, 3, len(velocity))
-        self.classes: Sequence[Points] = [slice(None)]
+        self.classes: Sequence[Points] = [np.zeros(1, dtype=np.int64)]
 
     def create_vector(self) -> Any:
         """A sequential PETSc vector."""
@@ -65,16 +66,21 @@ class MomentSystem:
         out.u[0, 1] = self.velocity * state.u[0, 0]
         out.u[0, 2] = 2 * self.velocity * state.u[0, 1]
 
-    def explicit_to_harmonics(
-        self, time: float, state: State, slots: Array, fields: Array, index: int,
-        minus: int | None = None, own: int | None = None, factor: float = 1.0,
-    ) -> None:  # fmt: skip
-        """As terms.equation.WignerEquation.explicit_to_harmonics."""
+    def tiles(self, tile: Tile, time: float, state: State) -> Iterator[Tile]:
+        """One tile with one point."""
         change = State(np.empty_like(state.u), state.fields)
         self.explicit(time, state, change)
-        slots[:, 0, index] = factor * change.u[0] - (0.0 if minus is None else slots[:, 0, minus])
-        if own is not None:
-            slots[:, 0, own] = state.u[0]
+        tile.points = np.zeros(1, dtype=np.int64)
+        tile.slot(0)[:, 0], tile.slot(1)[:, 0] = change.u[0], state.u[0]
+        yield tile
+
+    def load(self, tile: Tile, number: int, state: State) -> None:
+        """Rows are harmonics."""
+        tile.slot(number)[:, 0] = state.u[0]
+
+    def store(self, tile: Tile, state: State) -> None:
+        """Rows are harmonics."""
+        state.u[0] = tile.result[:, 0]
 
     def add_source(self, harmonics: Array, number: int, per_cell: Array, points: Points) -> None:
         """A source has a zeroth and a second moment."""

@@ -43,14 +43,14 @@ class Choice:
     plan: StepPlan
 
     @property
-    def cost(self) -> int:
-        """Block products of the whole run, which is what exponential integrators spend their time on."""
+    def cost(self) -> float:
+        """Work of the whole run, in dense matrix products with all harmonics."""
         return len(self.plan.steps()) * cost_per_step(self.integrator)
 
 
-def cost_per_step(name: str) -> int:
-    """Block products in a step; an implicit stage takes two (residual and resolvent), of ARK3(2)4L[2]SA and ARS(4,4,3)."""
-    return SCHEMES[name].products() if name in SCHEMES else 8
+def cost_per_step(name: str) -> float:
+    """Dense products in a step; an implicit stage takes two (residual and resolvent), of ARK3(2)4L[2]SA and ARS(4,4,3)."""
+    return SCHEMES[name].cost() if name in SCHEMES else 8.0
 
 
 def choose(problem: MomentProblem, largest_steps: Mapping[str, float], tolerance: float, reference: Sequence[Budget]) -> Choice:
@@ -75,8 +75,8 @@ class _Trial:
         self.tick = problem.plan((problem.end, 1)).tick
         self.judged = problem.times >= problem.judged_from - 1e-9
         self.reference = np.array([b.diffusion for b in reference])
-        self.windows = pulse_windows(problem, self.tick)
-        self.counts = [n for n in _counts(self.tick) if n >= self.tick / largest - 1e-9]
+        self.windows = pulse_windows(problem, self.tick, largest)
+        self.counts = _counts(self.tick, largest)
         self.ends = _ends_of_phases(problem, self.windows)
         self._cache: OperatorCache | None = None
         if name in SCHEMES:
@@ -87,7 +87,7 @@ class _Trial:
         """The cheapest choice that reaches the tolerance and costs less than `bound`, None if there is none."""
         best = None
         try:
-            for share in SHARES if self.counts else ():
+            for share in SHARES:
                 choice = self._forward(share * self.tolerance, bound)
                 if choice is not None:
                     best, bound = choice, choice.cost
@@ -140,12 +140,12 @@ class PulseWindow:
     steps_per_tick: int
 
 
-def pulse_windows(problem: MomentProblem, tick: float) -> list[PulseWindow]:
-    """The union of the sources' windows, in order; overlapping ones take the shorter steps."""
+def pulse_windows(problem: MomentProblem, tick: float, largest: float) -> list[PulseWindow]:
+    """The union of the sources' windows, in order; overlapping ones take the shorter steps, of at most `largest` [ps]."""
     windows: list[PulseWindow] = []
     for source in sorted(problem.sources, key=lambda source: source.window[0]):
         begin, end = math.floor(source.window[0] / tick + 1e-9) * tick, _round_up(source.window[1], tick)
-        count = math.ceil(tick / min(LONGEST_PULSE_STEP, source.shortest_time / 10) - 1e-9)
+        count = math.ceil(tick / min(LONGEST_PULSE_STEP, source.shortest_time / 10, largest) - 1e-9)
         if windows and begin <= windows[-1].end:
             last = windows.pop()
             begin, end, count = last.begin, max(last.end, end), max(last.steps_per_tick, count)
@@ -173,11 +173,12 @@ def _merged(phases: Sequence[tuple[float, int]]) -> list[tuple[float, int]]:
     return [phase for phase, after in zip(phases, follows, strict=True) if phase[1] != after]
 
 
-def _counts(tick: float) -> list[int]:
-    """Candidate numbers of steps per tick, down to steps as small as during a pulse."""
-    most = math.ceil(tick / LONGEST_PULSE_STEP - 1e-9)
-    counts = [n for n in (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 25, 32, 40, 50) if n <= most]
-    return counts if counts[-1] == most else [*counts, most]
+def _counts(tick: float, largest: float) -> list[int]:
+    """Candidate numbers of steps per tick: from steps of at most `largest` down to those of a pulse, or half of it."""
+    fewest = math.ceil(tick / largest - 1e-9)
+    most = max(math.ceil(tick / LONGEST_PULSE_STEP - 1e-9), 2 * fewest)
+    counts = {n for n in (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 25, 32, 40, 50, 64, 80, 100, 128) if fewest <= n <= most}
+    return sorted(counts | {fewest, most})
 
 
 def _round_up(time: float, tick: float) -> float:

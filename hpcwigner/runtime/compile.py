@@ -10,15 +10,16 @@ from hpcwigner.runtime import kernels
 from hpcwigner.runtime.subnormals import flushed
 
 _VALUES, _ROWS, _BLOCKS, _STATE = float64[::1], float64[:, ::1], float64[:, :, ::1], float64[:, :, :, ::1]
-_INDICES, _SPARSE, _PLACE = int64[::1], Tuple((int64[::1], int64[::1], float64[::1])), UniTuple(int64, 3)
-_DRIFT = int64[:, ::1], _INDICES, _STATE, UniTuple(_STATE, 4), _ROWS, _VALUES
-_SPARSE_TWICE = Tuple((*_SPARSE.types, _VALUES))
+_INDICES, _PLANES, _SPARSE, _PLACE = int64[::1], int64[:, ::1], Tuple((int64[::1], int64[::1], float64[::1])), UniTuple(int64, 3)
+_DRIFT = _PLANES, _INDICES, _STATE, UniTuple(_STATE, 4), _ROWS, _VALUES
 
 SIGNATURES = {
     kernels.upwind: (*_DRIFT, _BLOCKS),
     kernels.add_upwind: (*_DRIFT, _BLOCKS, _BLOCKS),
-    kernels.transform: (_INDICES, _INDICES, _SPARSE, _SPARSE, _ROWS, _PLACE, _ROWS, _ROWS, _PLACE, int64, boolean),
-    kernels.upwind_transformed: (*_DRIFT, _BLOCKS, _SPARSE, _SPARSE_TWICE, _ROWS, _ROWS, _PLACE, int64, int64),
+    kernels.transform: (_INDICES, _INDICES, _SPARSE, _SPARSE, _ROWS, _PLACE, _ROWS, _ROWS, _PLACE, boolean),
+    kernels.upwind_transformed: (*_DRIFT, _BLOCKS, _SPARSE, _SPARSE, _ROWS, _ROWS, _PLACE),
+    kernels.add_in_scattering: (int64, int64, int64, _PLANES, _PLANES, _INDICES, _VALUES, _ROWS, _ROWS, _ROWS),
+    kernels.combine: (int64, int64, int64, int64, _INDICES, _BLOCKS, _ROWS, _ROWS),
     kernels.angular_sums: (int64, int64, _ROWS, _ROWS, _ROWS),
 }
 """Argument types with which each kernel is called."""

@@ -131,8 +131,8 @@ def add_upwind(points, places, u, ghosts, rates, speed, scratch, out):  # type: 
 
 
 @njit(cache=True, fastmath={"contract"})
-def transform(sources, targets, first, second, x, source, work, y, target, shift, add):  # type: ignore[no-untyped-def]
-    """y = second · first · x from point sources[p] to point targets[p], less y[row + shift] where that is another row.
+def transform(sources, targets, first, second, x, source, work, y, target, add):  # type: ignore[no-untyped-def]
+    """y = second · first · x from point sources[p] to point targets[p], or y grows by it.
 
     Row k of point p is row p·a + k·b + c of an array with (a, b, c) = `source` or `target`; arrays have one row per angle
     or harmonic of a point, `first` and `second` are sparse matrices (row starts, columns, values).
@@ -143,36 +143,103 @@ def transform(sources, targets, first, second, x, source, work, y, target, shift
         some = min(block, sources.size - begin)
         for b in range(some):
             for k in range(count):
-                _row(first, k, x, sources[begin + b] * source[0] + source[2], source[1], work, b * count + k, 0, False)
+                _row(first, k, x, sources[begin + b] * source[0] + source[2], source[1], work, b * count + k, False)
         for k in range(count):
             for b in range(some):
                 place = targets[begin + b] * target[0] + k * target[1] + target[2]
-                _row(second, k, work, b * count, 1, y, place, shift, add)
+                _row(second, k, work, b * count, 1, y, place, add)
 
 
 @njit(cache=True, fastmath={"contract"})
 def upwind_transformed(  # type: ignore[no-untyped-def]
-    points, places, u, ghosts, rates, speed, drift, fold, harmonics, work, slots, target, shift, own
+    points, numbers, u, ghosts, rates, speed, drift, fold, second, work, slots, target
 ):
-    """`upwind` and then `transform`, a few points at a time: what drift brings is never written to memory.
+    """Harmonics of `upwind` and of u itself, a few points at a time: what drift brings is never written to memory.
 
-    `drift` (point, angle, cell) holds it for these few. With own != 0 the state's own harmonics go into the rows that lie
-    `own` after those of the drift; fold and harmonics are the matrices, harmonics[2] with and harmonics[3] without the
-    factor of the drift.
+    `drift` (point, angle, cell) holds it for these few. Point p of the list goes to rows p·a + k·b + c of `slots` with
+    (a, b, c) = `target`; its state's harmonics go into the rows behind those. `fold` and `second` are the matrices.
     """
     few, angles, cells = drift.shape
     flat, rows = u.reshape(-1, cells), drift.reshape(-1, cells)
-    starts, columns, scaled, plain = harmonics
-    local = np.arange(few)
+    per_angle, own = (angles, 1, 0), (target[0], target[1], target[2] + 1)
+    every = np.arange(points.shape[0])
     for begin in range(0, points.shape[0], few):
         end = min(begin + few, points.shape[0])
-        here, there = local[: end - begin], places[begin:end]
+        here = every[: end - begin]
         upwind(points[begin:end], here, u, ghosts, rates, speed, drift)
-        per_angle = angles, 1, 0
-        transform(here, there, fold, (starts, columns, scaled), rows, per_angle, work, slots, target, shift, False)
-        if own != 0:
-            beside = target[0], target[1], target[2] + own
-            transform(there, there, fold, (starts, columns, plain), flat, per_angle, work, slots, beside, 0, False)
+        transform(here, every[begin:end], fold, second, rows, per_angle, work, slots, target, False)
+        transform(numbers[begin:end], every[begin:end], fold, second, flat, per_angle, work, slots, own, False)
+
+
+@njit(cache=True, fastmath={"contract"})
+def add_in_scattering(points, stride, slots, members, starts, columns, values, x, y, rows):  # type: ignore[no-untyped-def]
+    """Slot 0 of each harmonic of order m ≥ 1 grows by Γ_m · slot 1, for the first `points` of a tile.
+
+    `rows` are the tile's slots (harmonic, point, slot, cell) as rows of cells, with `stride` points and `slots` slots;
+    members[m] are the harmonics of order m (−1: none). Row i of Γ_m has values[k] in columns[k] for k from starts[m, i] to
+    starts[m, i + 1], a multiple of four. x and y (cell, column) hold harmonics side by side, one point a column, which
+    makes the sums over columns contiguous.
+    """
+    cells = rows.shape[1]
+    for m in range(1, members.shape[0]):
+        width = 0
+        for h in members[m]:
+            if h >= 0:
+                _transpose(rows, h * stride * slots + 1, slots, points, x, width)
+                width += points
+        for i in range(cells):
+            for c in range(width):
+                y[i, c] = 0.0
+            for k in range(starts[m, i], starts[m, i + 1], 4):
+                c0, c1, c2, c3 = values[k], values[k + 1], values[k + 2], values[k + 3]
+                j0, j1, j2, j3 = columns[k], columns[k + 1], columns[k + 2], columns[k + 3]
+                for c in range(width):
+                    y[i, c] += (c0 * x[j0, c] + c1 * x[j1, c]) + (c2 * x[j2, c] + c3 * x[j3, c])
+        width = 0
+        for h in members[m]:
+            if h >= 0:
+                _add_transposed(y, width, rows, h * stride * slots, slots, points)
+                width += points
+
+
+@njit(inline="always")
+def _transpose(rows, first, step, points, x, column):  # type: ignore[no-untyped-def]
+    """x[j, column + p] = rows[first + p·step, j], eight cells at a time so that lines of the cache are used whole."""
+    cells = rows.shape[1]
+    for begin in range(0, cells, 8):
+        for p in range(points):
+            for j in range(begin, min(begin + 8, cells)):
+                x[j, column + p] = rows[first + p * step, j]
+
+
+@njit(inline="always")
+def _add_transposed(y, column, rows, first, step, points):  # type: ignore[no-untyped-def]
+    """rows[first + p·step, j] grows by y[j, column + p]."""
+    cells = rows.shape[1]
+    for begin in range(0, cells, 8):
+        for p in range(points):
+            for j in range(begin, min(begin + 8, cells)):
+                rows[first + p * step, j] += y[j, column + p]
+
+
+@njit(cache=True, fastmath={"contract"})
+def combine(points, stride, slots, first, orders, weights, rows, out):  # type: ignore[no-untyped-def]
+    """out[h, p] = Σ_s weights[m, s] · slots[h, p, first + s] for the harmonics h of order m ≥ 1 of a tile's points.
+
+    Arrays are rows of cells: `rows` of the slots (harmonic, point, slot, cell), `out` of (harmonic, point, cell).
+    """
+    cells = rows.shape[1]
+    for h in range(orders.size):
+        m = orders[h]
+        if m == 0:
+            continue
+        for p in range(points):
+            to, row = h * stride + p, (h * stride + p) * slots + first
+            for n in range(cells):
+                out[to, n] = weights[m, 0, n] * rows[row, n]
+            for s in range(1, weights.shape[1]):
+                for n in range(cells):
+                    out[to, n] += weights[m, s, n] * rows[row + s, n]
 
 
 @njit(cache=True)
@@ -201,7 +268,7 @@ def angular_sums(points, angles, weights, x, y):  # type: ignore[no-untyped-def]
 
 
 @njit(inline="always")
-def _row(matrix, k, x, base, stride, y, place, shift, add):  # type: ignore[no-untyped-def]
+def _row(matrix, k, x, base, stride, y, place, add):  # type: ignore[no-untyped-def]
     """Row k of a product, four or five terms at a time."""
     starts, columns, c = matrix
     cells = y.shape[1]
@@ -210,7 +277,7 @@ def _row(matrix, k, x, base, stride, y, place, shift, add):  # type: ignore[no-u
         c0, c1, c2, c3, c4 = c[j], c[j + 1], c[j + 2], c[j + 3], 0.0
         i0, i1 = base + stride * columns[j], base + stride * columns[j + 1]
         i2, i3 = base + stride * columns[j + 2], base + stride * columns[j + 3]
-        five, i4, other = end - j == 5, i3, place + shift
+        five, i4 = end - j == 5, i3
         if five:
             c4, i4 = c[j + 4], base + stride * columns[j + 4]
         if add and five:
@@ -219,13 +286,6 @@ def _row(matrix, k, x, base, stride, y, place, shift, add):  # type: ignore[no-u
         elif add:
             for n in range(cells):
                 y[place, n] += c0 * x[i0, n] + c1 * x[i1, n] + c2 * x[i2, n] + c3 * x[i3, n]
-        elif shift != 0 and five:
-            for n in range(cells):
-                near = c0 * x[i0, n] + c1 * x[i1, n] + c2 * x[i2, n] + c3 * x[i3, n]
-                y[place, n] = near + c4 * x[i4, n] - y[other, n]
-        elif shift != 0:
-            for n in range(cells):
-                y[place, n] = c0 * x[i0, n] + c1 * x[i1, n] + c2 * x[i2, n] + c3 * x[i3, n] - y[other, n]
         elif five:
             for n in range(cells):
                 y[place, n] = c0 * x[i0, n] + c1 * x[i1, n] + c2 * x[i2, n] + c3 * x[i3, n] + c4 * x[i4, n]

@@ -12,6 +12,7 @@ from pathlib import Path
 from mpi4py import MPI
 
 from hpcwigner.integrators import exponential as etd
+from hpcwigner.integrators.operators import UNCOUPLED
 from hpcwigner.problem.builder import Problem
 from hpcwigner.reference.step_choice import Choice
 from hpcwigner.runtime.compile import warm_up
@@ -36,7 +37,7 @@ class Memory:
     program_share: float
     """The same with what ranks share divided among them."""
     state: float
-    """State-sized arrays: the vector, two that PETSc's TSPYTHON keeps, the integrator's slots and its buffer."""
+    """State-sized arrays: the vector, two that PETSc's TSPYTHON keeps, and the integrator's stages."""
     halo: float
     observation: float
     """The state's sums over angles, while output is made."""
@@ -72,13 +73,15 @@ def predict(problem: Problem, choice: Choice, comm: MPI.Intracomm) -> Memory:
     cells, angles = problem.cells.size, problem.angles.count
     per_point = 8 * angles * cells
     sizes = {(step.stage, step.size) for step in choice.plan.steps()}
-    block = 8 * (max(problem.angles.orders) + 1) * cells**2
+    block = 8 * cells**2
+    harmonics = max(problem.angles.orders) + 1
     if choice.integrator in etd.SCHEMES:
         scheme = etd.SCHEMES[choice.integrator]
-        arrays, operators = scheme.slot_count + 4, len(sizes) * scheme.products() * block
+        products = sum(len(formula.weights) for formula in scheme.formulas(1.0, UNCOUPLED))
+        arrays, operators = scheme.stored_count + 3, len(sizes) * products * (harmonics if scheme.dense else 1) * block
     else:
         stages = {stage for stage, _ in sizes}  # (σ − L)⁻¹ of each step size, and L itself
-        arrays, operators = IMEX_ARRAYS, (len(sizes) + len(stages)) * block
+        arrays, operators = IMEX_ARRAYS, (len(sizes) + len(stages)) * harmonics * block
     warm_up(comm)  # the kernels take memory that belongs to the program
     give_back()
     resident, share = (size + LATER for size in footprint())

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hpcwigner.momentum.angles import Angles
 from hpcwigner.momentum.equilibrium import Equilibrium
-from hpcwigner.momentum.harmonics import AngularTransform, flat, scaled, slot_rows
+from hpcwigner.momentum.harmonics import AngularTransform, flat
 from hpcwigner.observables.budget import Entry, SpatialMoments
 from hpcwigner.runtime import kernels
 from hpcwigner.runtime.kernels import HALO
@@ -46,6 +46,7 @@ class Drift(Term):
             outward=tuple((angles.cosine, angles.sine)[axis] for axis in axes),
         )
         self._shape = decomposition.local_shape
+        self._places = np.ascontiguousarray(np.indices(self._shape[:2]).reshape(2, -1).T)
         self._points = self._split_points(self._halo)
         few = AngularTransform.points_at_once(angles, self._shape[-1])
         self._scratch = np.zeros((few, *self._shape[2:]))
@@ -55,16 +56,15 @@ class Drift(Term):
             self._halo.free()
             self._halo = None
 
-    def _split_points(self, halo: Halo) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-        """(x, y), shape (point, 2), and number of the points that need no other rank, and of those that do."""
-        shape = self._shape[:2]
-        places = np.indices(shape).reshape(2, -1)
-        waiting = np.zeros(places.shape[1], dtype=bool)
+    def _split_points(self, halo: Halo) -> list[NDArray[np.int64]]:
+        """Numbers of the points that need no other rank, and of those that do, in the order of processing."""
+        shape, (x, y) = self._shape[:2], self._places.T
+        waiting = np.zeros(len(self._places), dtype=bool)
         for axis, side in halo.remote:
-            waiting |= places[axis] >= shape[axis] - HALO if side else places[axis] < HALO
-        order = np.lexsort((places[1], places[0], places[1] // STRIP))
-        chosen = [order[~waiting[order]], order[waiting[order]]]
-        return [(np.ascontiguousarray(places[:, some].T), some) for some in chosen]
+            along = self._places[:, axis]
+            waiting |= along >= shape[axis] - HALO if side else along < HALO
+        order = np.lexsort((y, x, y // STRIP))
+        return [order[~waiting[order]], order[waiting[order]]]
 
     def courant_rate(self) -> Array:
         """max over angles of |v_x|/Δx + |v_y|/Δy [1/ps], shape (cell,)."""
@@ -74,36 +74,33 @@ class Drift(Term):
         cells = self.equilibrium.cells
         return Entry(np.zeros(len(cells.valleys)), 2 * cells.valley_sum(self.speed * moments.first), 0.0)
 
-    def passes(self, u: Array) -> Iterator[tuple[Any, ...]]:
-        """The arguments of kernels.upwind, up to `speed`: first for points that need no other rank, while halos travel.
-
-        Collective: halos of `u` (point, angle, cell) are sent before the first and waited for before the second.
-        """
+    def exchange(self, u: Array) -> Iterator[NDArray[np.int64]]:
+        """Numbers of the points that need no other rank, while ghost cells of u travel, then of those that do. Collective."""
         assert self._halo is not None, "distribute has not been called"
-        block = u.reshape(self._shape)
-        ghosts = tuple(ghost for axis in self._halo.ghosts for ghost in axis)
         first, second = self._points
-        self._halo.start(block)
-        yield *first, block, ghosts, self.rates, self.speed
+        self._halo.start(u.reshape(self._shape))
+        yield first
         self._halo.finish()
-        yield *second, block, ghosts, self.rates, self.speed
+        yield second
 
     def add(self, time: float, state: State, out: State) -> None:
         """Adds −v·∇u. Collective."""
-        for arguments in self.passes(state.u):
-            kernels.add_upwind(*arguments, self._scratch, out.u)
+        for points in self.exchange(state.u):
+            kernels.add_upwind(*self._arguments(state.u, points), self._scratch, out.u)
 
-    def to_harmonics(
-        self, u: Array, transform: AngularTransform, slots: Array, index: int, minus: int | None, own: int | None, factor: float
-    ) -> None:
-        """slots[:, :, index] = factor · harmonics of −v·∇u − slots[:, :, minus], slots[:, :, own] = harmonics of u. Collective.
+    def to_harmonics(self, u: Array, points: NDArray[np.int64], transform: AngularTransform, slots: Array) -> None:
+        """Slot 0 = harmonics of −v·∇u, slot 1 = harmonics of u, at some points during `exchange`.
 
-        The same as `add` followed by the transform, in one pass over the state.
+        Of `slots` (harmonic, point, slot, cell) it fills the first points, in one pass over u (point, angle, cell).
         """
-        target, shift = slot_rows(slots, index, minus)
-        beside = 0 if own is None else own - index
-        matrices = *scaled(transform.forwards, factor), transform.forwards[-1]
-        for arguments in self.passes(u):
-            kernels.upwind_transformed(
-                *arguments, self._scratch, transform.fold, matrices, transform.work, flat(slots), target, shift, beside
-            )
+        room, count = slots.shape[1:3]
+        kernels.upwind_transformed(
+            *self._arguments(u, points), self._scratch, transform.fold, transform.forwards, transform.work, flat(slots),
+            (count, count * room, 0),
+        )  # fmt: skip
+
+    def _arguments(self, u: Array, points: NDArray[np.int64]) -> tuple[Any, ...]:
+        """The arguments of kernels.upwind, up to `speed`."""
+        assert self._halo is not None, "distribute has not been called"
+        ghosts = tuple(ghost for axis in self._halo.ghosts for ghost in axis)
+        return self._places[points], points, u.reshape(self._shape), ghosts, self.rates, self.speed

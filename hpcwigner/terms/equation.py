@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from hpcwigner.momentum.angles import Angles
 from hpcwigner.momentum.harmonics import AngularTransform
+from hpcwigner.momentum.tile import Tile
 from hpcwigner.runtime.parallel import huge_zeros, readable
 from hpcwigner.space.grid import Decomposition
 from hpcwigner.terms.densities import GhostedDensities
@@ -18,7 +19,7 @@ from hpcwigner.terms.drift import Drift
 from hpcwigner.terms.term import DensityTerm, LocalLinearTerm, Source, State, Term
 
 Array = NDArray[np.float64]
-Points = slice | NDArray[np.int64]
+Points = NDArray[np.int64]
 
 
 class WignerEquation:
@@ -48,9 +49,10 @@ class WignerEquation:
         cells_of_terms = [term.cells for term in terms if isinstance(term, DensityTerm)]
         self._densities = GhostedDensities(decomposition, cells_of_terms[0]) if cells_of_terms else None
         # The drift goes straight into harmonics; what other explicit terms give needs an array of its own.
-        self._fused = self.explicit_terms[0] if self.explicit_terms and isinstance(self.explicit_terms[0], Drift) else None
-        self._others = [term for term in self.explicit_terms if term is not self._fused]
+        self._drift = next((term for term in self.explicit_terms if isinstance(term, Drift)), None)
+        self._others = [term for term in self.explicit_terms if term is not self._drift]
         self._rest = huge_zeros(self.shape) if self._others else np.zeros((0, rows, cells))
+        self._tiles: dict[tuple[int, int], list[tuple[int, Points]]] = {}
 
     def create_vector(self) -> Any:
         """A PETSc vector of zeros for the state, in huge pages."""
@@ -77,7 +79,7 @@ class WignerEquation:
 
     def from_harmonics(self, harmonics: Array, out: Array, add: bool = False) -> None:
         """`out` becomes the state with the given harmonics (contiguous), or grows by it."""
-        self._transform.backward(harmonics, out, add)
+        self._transform.backward(harmonics, out, add=add)
 
     def explicit(self, time: float, state: State, out: State) -> None:
         """out = right-hand side of all terms that are neither local and linear nor sources. Collective."""
@@ -85,35 +87,50 @@ class WignerEquation:
         out.fields[...] = 0.0
         self._add(self.explicit_terms, time, state, out)
 
-    def explicit_to_harmonics(
-        self,
-        time: float,
-        state: State,
-        slots: Array,
-        fields: Array,
-        index: int,
-        minus: int | None = None,
-        own: int | None = None,
-        factor: float = 1.0,
-    ) -> None:
-        """Slot `index` = factor · harmonics of `explicit` − slot `minus`; slot `own` = harmonics of u. Collective.
+    def tiles(self, tile: Tile, time: float, state: State) -> Iterator[Tile]:
+        """Fills `tile` with the harmonics of `explicit` and of u, some points at a time, until all had their turn.
 
-        `slots` is (harmonic, point, slot, cell), `fields` (slot, point, field) takes the same of the auxiliary fields.
+        Points that need no other rank come first, while ghost cells travel. Collective.
         """
         changes = np.zeros_like(state.fields)
-        if self._fused is not None:
-            self._fused.to_harmonics(state.u, self._transform, slots, index, minus, own, factor)
-        else:
-            slots[:, :, index] = 0.0 if minus is None else -slots[:, :, minus]
-            if own is not None:
-                self._transform.forward(state.u, slots, own)
         if self._others:
             self._rest[...] = 0.0
             self._add(self._others, time, state, State(self._rest, changes))
-            self._transform.forward(self._rest, slots, index, factor, add=True)
-        if own is not None:
-            fields[own] = state.fields
-        fields[index] = factor * changes - (0.0 if minus is None else fields[minus])
+        groups = self._drift.exchange(state.u) if self._drift is not None else [np.arange(self.shape[0])]
+        for group, points in enumerate(groups):
+            for number, members in self._chunks(group, points, tile.room):
+                tile.class_number, tile.points = number, members
+                count = len(tile.points)
+                if self._drift is not None:
+                    self._drift.to_harmonics(state.u, tile.points, self._transform, tile.slots)
+                else:
+                    tile.slot(0)[...] = 0.0
+                    self._transform.forward(state.u, tile.slots, 1, tile.points)
+                if self._others:
+                    self._transform.forward(self._rest, tile.slots, 0, tile.points, add=True)
+                tile.fields[0, :count], tile.fields[1, :count] = changes[tile.points], state.fields[tile.points]
+                yield tile
+
+    def _chunks(self, group: int, points: Points, room: int) -> list[tuple[int, Points]]:
+        """A group of points in tiles of one class: (class, points)."""
+        key = group, room
+        if key not in self._tiles:
+            chunks = []
+            for number, members in enumerate(self.classes):
+                own = points if len(self.classes) == 1 else points[np.isin(points, members)]
+                chunks += [(number, own[first : first + room].copy()) for first in range(0, len(own), room)]
+            self._tiles[key] = chunks
+        return self._tiles[key]
+
+    def load(self, tile: Tile, number: int, state: State) -> None:
+        """Slot of the tile = harmonics of `state` at its points."""
+        self._transform.forward(state.u, tile.slots, number, tile.points)
+        tile.fields[number, : len(tile.points)] = state.fields[tile.points]
+
+    def store(self, tile: Tile, state: State) -> None:
+        """`state` takes the tile's result at its points."""
+        self._transform.backward(tile.result, state.u, tile.points)
+        state.fields[tile.points] = tile.result_fields[: len(tile.points)]
 
     def _add(self, terms: Sequence[Term], time: float, state: State, out: State) -> None:
         if self._densities is not None:
@@ -122,10 +139,8 @@ class WignerEquation:
             term.add(time, state, out)
 
     def add_source(self, harmonics: Array, number: int, per_cell: Array, points: Points) -> None:
-        """Adds the profile of source `number` times `per_cell` (cell,) to the isotropic harmonic at some points."""
-        profile = self._profiles[number]
-        for point in np.arange(self.shape[0])[points]:
-            harmonics[0, point] += profile[point] * per_cell
+        """Adds the profile of source `number` at some points times `per_cell` (cell,) to their isotropic harmonic."""
+        harmonics[0] += self._profiles[number][points, None] * per_cell
 
     @property
     def unknowns(self) -> int:
@@ -143,6 +158,6 @@ class WignerEquation:
 def _classes(decomposition: Decomposition, class_of_point: NDArray[np.int64] | None) -> list[Points]:
     """Points of this rank that belong to each class."""
     if class_of_point is None:
-        return [slice(None)]
+        return [np.arange(math.prod(decomposition.local_shape[:2]))]
     local = class_of_point[decomposition.x, decomposition.y].reshape(-1)
     return [np.flatnonzero(local == number) for number in range(int(class_of_point.max()) + 1)]

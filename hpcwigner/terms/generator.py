@@ -14,6 +14,43 @@ from hpcwigner.terms.scattering import ScatteringStage
 Array = NDArray[np.float64]
 
 
+NEGLIGIBLE = 1e-8
+"""In-scattering below this part of the rates out of both cells is left out of the sparse blocks of m ≥ 1."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SparseBlocks:
+    """The in-scattering Γ_m, m ≥ 1, without its diagonal: of a few phonons, hence few nonzeros in a row.
+
+    Row i of Γ_m has `values`[k] [1/ps] in `columns`[k] for starts[m, i] ≤ k < starts[m, i + 1]; rows are padded with zeros to
+    multiples of four.
+    """
+
+    starts: NDArray[np.int64]
+    columns: NDArray[np.int64]
+    values: Array
+
+    @classmethod
+    def from_dense(cls, blocks: Array) -> SparseBlocks:
+        """From L_m, shape (m, cell, cell)."""
+        starts, columns, values = np.zeros((len(blocks), blocks.shape[1] + 1), dtype=np.int64), [], []
+        end = 0
+        for m, block in enumerate(blocks):
+            out = np.maximum(-block.diagonal(), 1e-300)
+            gain = np.abs(block) / out
+            counts = np.maximum(gain, gain.T) > NEGLIGIBLE  # relative to the rates out of the initial and of the final cell
+            np.fill_diagonal(counts, False)
+            starts[m, 0] = end
+            for i, row in enumerate(counts if m > 0 else ()):
+                used = np.flatnonzero(row)
+                padding = -len(used) % 4
+                columns += [used, np.full(padding, i)]
+                values += [block[i, used], np.zeros(padding)]
+                end += len(used) + padding
+                starts[m, i + 1] = end
+        return cls(starts, np.concatenate(columns or [np.zeros(0, dtype=np.int64)]), np.concatenate(values or [np.zeros(0)]))
+
+
 @dataclasses.dataclass(frozen=True)
 class LocalGenerator:
     """Scattering and losses of one class of points that share rates, while the same processes act.
@@ -60,9 +97,14 @@ class LocalGenerator:
         return float((self.loss - self.scattering.blocks[0].diagonal()).max())
 
     @property
-    def slowest_relaxation(self) -> float:
-        """Smallest relaxation rate of the first harmonic of any cell [1/ps]."""
-        return float((self.loss - self.scattering.blocks[1].diagonal()).min())
+    def out_rates(self) -> Array:
+        """−L_m[i, i] [1/ps], shape (m, cell): the rate at which each harmonic of a cell decays."""
+        return self.loss - np.diagonal(self.scattering.blocks, axis1=1, axis2=2)
+
+    @functools.cached_property
+    def in_scattering(self) -> SparseBlocks:
+        """L_m without its diagonal for m ≥ 1, as rows of nonzeros."""
+        return SparseBlocks.from_dense(self.scattering.blocks)
 
     @functools.cached_property
     def adiabatic_response(self) -> Array:

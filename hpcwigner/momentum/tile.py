@@ -1,0 +1,51 @@
+"""A tile: angular harmonics of a few points, the unit in which a step goes through the state."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Points = NDArray[np.int64]
+
+
+class Tile:
+    """Angular harmonics of some points that are advanced together while they are in the cache.
+
+    Its buffers serve one set of points after the other. Slot 0 holds N(u), slot 1 holds u; a scheme may have more.
+    """
+
+    def __init__(self, harmonics: int, points: int, slots: int, cells: int, fields: int) -> None:
+        """`points` is the largest number of points, `fields` the number of auxiliary fields per point."""
+        self.slots = np.zeros((harmonics, points, slots, cells))
+        self.result = np.zeros((harmonics, points, cells))
+        self.fields = np.zeros((slots, points, fields))
+        self.result_fields = np.zeros((points, fields))
+        self.points: Points = np.zeros(0, dtype=np.int64)
+        """Numbers of its points on this rank."""
+        self.class_number = 0
+        """The class of points to which all of them belong."""
+
+    @property
+    def room(self) -> int:
+        """Largest number of points."""
+        return self.slots.shape[1]
+
+    def slot(self, number: int) -> Array:
+        """View (harmonic, point, cell) of one slot."""
+        return self.slots[:, : len(self.points), number]
+
+    def save(self, number: int, u: Array, fields: Array) -> None:
+        """Stores a slot in `u` (point, harmonic, cell) and `fields` (point, field)."""
+        u[self.points] = self.slot(number).swapaxes(0, 1)
+        fields[self.points] = self.fields[number, : len(self.points)]
+
+    def load(self, number: int, u: Array, fields: Array) -> None:
+        """Fills a slot from what `save` has stored."""
+        self.slot(number)[...] = u[self.points].swapaxes(0, 1)
+        self.fields[number, : len(self.points)] = fields[self.points]
+
+    def subtract(self, number: int, u: Array, fields: Array) -> None:
+        """Slot −= what `save` has stored."""
+        self.slot(number)[...] -= u[self.points].swapaxes(0, 1)
+        self.fields[number, : len(self.points)] -= fields[self.points]
