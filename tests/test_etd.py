@@ -132,7 +132,7 @@ def test_propagators_keep_uncoupled_valleys_apart(rates, generator):
 def test_order_on_the_grid(generator, scheme):
     """Of the whole step, all harmonics and cells, over four step sizes: against ETD3 with steps eight times shorter still."""
     equation = equation_of(generator, (24, 1), "periodic")
-    points, rows, cells = equation.shape
+    points, rows, _ = equation.shape
     wave = 1 + 0.5 * np.cos(2 * np.pi * np.arange(points) / points)
     start = wave[:, None, None] * (1 + np.arange(rows))[:, None] * generator.equilibrium.population
     rates = np.abs(np.diagonal(generator.block(1))).max()
@@ -148,6 +148,7 @@ def test_order_on_the_grid(generator, scheme):
     exact = after(DenseETD3, 512)
     errors = [np.abs(after(scheme, count) - exact).max() for count in (8, 16, 32, 64)]
     orders = -np.diff(np.log2(errors))
-    assert (orders > scheme.order - 0.35).all() and orders[-1] > scheme.order - 0.12
-    assert errors[-1] < 1e-4 * np.abs(exact).max()
+    assert (orders > scheme.order - 0.4).all()
+    assert orders[-1] > scheme.order - 0.15
+    assert errors[-1] < 2e-4 * np.abs(exact).max()
     equation.free()

@@ -1,6 +1,7 @@
 """Exact results: ballistic and diffusive limits, budget identities, and the order of every integrator."""
 
 import dataclasses
+import math
 
 import numpy as np
 import pytest
@@ -131,7 +132,7 @@ def test_steps_shrink_again_after_a_switch(problem):
     switched = dataclasses.replace(problem, switches=(2.0,), generators=[problem.generators[0]] * 2)
 
     def ends(moments):
-        return _ends_of_phases(moments, pulse_windows(moments, 0.25))
+        return _ends_of_phases(moments, pulse_windows(moments, 0.25, math.inf))
 
     assert ends(switched) == [0.75, 2.0, 4.0, 5.0, 6.0]
     assert ends(dataclasses.replace(problem, end=30.0)) == [0.75, 2.0, 3.0, 5.0, 20.0, 30.0]

@@ -134,7 +134,7 @@ def test_two_pulses_are_the_sum_of_their_own(tmp_path):
     moments = problem.moments
     both = dataclasses.replace(moments, sources=[first, later])
     tick = both.plan((both.end, 1)).tick
-    windows = [(w.begin, w.end) for w in pulse_windows(both, tick)]
+    windows = [(w.begin, w.end) for w in pulse_windows(both, tick, math.inf)]
     assert windows == [(0.0, 0.75), (2.5, 3.5)]
     states = [dict(one.exact_moments())[6.0] for one in (moments, dataclasses.replace(moments, sources=[later]), both)]
     for part in (f.name for f in dataclasses.fields(SpatialMoments)):
