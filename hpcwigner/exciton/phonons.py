@@ -110,8 +110,8 @@ class OpticalPhonon:
 
         coupling = self.electron * psi.overlap(phi, shift(self.initial.hole_fraction, self.final.hole_fraction))
         if self.hole:
-            electron_shift = shift(self.initial.electron_fraction, self.final.electron_fraction)
-            coupling = coupling + self.hole * psi.overlap(phi, electron_shift)
+            overlap = psi.overlap(phi, shift(self.initial.electron_fraction, self.final.electron_fraction))
+            coupling = coupling + self.hole * overlap
         frequency = self.energy / HBAR
         prefactor = self.final_valleys * self.final.mass / HBAR2_OVER_M0 / (2 * self.area_density * frequency)
         return prefactor * coupling**2
@@ -132,32 +132,24 @@ class Couplings:
         states, acoustic, density = {}, [], material.area_density.value
         for exciton in landscape.valleys:
             name, valley = exciton.name, material.valleys[exciton.name]
-            states[name] = ValleyState(
-                name=name, energy=exciton.energy, degeneracy=valley.degeneracy, mass=valley.mass,
-                electron_fraction=valley.electron_mass.value / valley.mass, hole_fraction=valley.hole_mass.value / valley.mass,
-                wavefunction=landscape.wavefunctions[name],
-            )  # fmt: skip
-            acoustic.append(AcousticPhonon(
-                valley=states[name], sound_velocity=material.sound_velocity.value, area_density=density,
-                electron=valley.acoustic_electron.value, hole=valley.acoustic_hole.value,
-            ))  # fmt: skip
-        inside = [
-            OpticalPhonon(
-                name=phonon.name, initial=state, final=state, final_valleys=1, energy=phonon.energy.value,
-                area_density=density, electron=phonon.electron.value, hole=phonon.hole.value, intervalley=False,
-            )
-            for phonon in material.intravalley_phonons
+            fractions = valley.electron_mass.value / valley.mass, valley.hole_mass.value / valley.mass
+            wavefunction = landscape.wavefunctions[name]
+            state = ValleyState(name, exciton.energy, valley.degeneracy, valley.mass, *fractions, wavefunction)
+            potentials = valley.acoustic_electron.value, valley.acoustic_hole.value
+            acoustic.append(AcousticPhonon(state, material.sound_velocity.value, density, *potentials))
+            states[name] = state
+        optical = [
+            OpticalPhonon(p.name, state, state, 1, p.energy.value, density, p.electron.value, p.hole.value, intervalley=False)
+            for p in material.intravalley_phonons
             for state in states.values()
-        ]  # fmt: skip
-        between = [
-            OpticalPhonon(
-                name=phonon.name, initial=states[phonon.between[0]], final=states[phonon.between[1]],
-                final_valleys=phonon.final_valleys, energy=phonon.energy.value, area_density=density,
-                electron=phonon.electron.value, hole=0.0, intervalley=True,
+        ]
+        for p in material.intervalley_phonons:
+            initial, final = (states[name] for name in p.between)
+            energy, electron = p.energy.value, p.electron.value
+            optical.append(
+                OpticalPhonon(p.name, initial, final, p.final_valleys, energy, density, electron, 0.0, intervalley=True)
             )
-            for phonon in material.intervalley_phonons
-        ]  # fmt: skip
-        return cls(valleys=tuple(states.values()), acoustic=tuple(acoustic), optical=(*inside, *between))
+        return cls(tuple(states.values()), tuple(acoustic), tuple(optical))
 
 
 ACOUSTIC_BRANCHES = ("TA", "LA", "ZA", "acoustic")
@@ -169,16 +161,11 @@ def absorption_threshold(couplings: Couplings, target: str) -> Array:
 
     √(2M(E_target − E_v − ħω))/ħ with the most energetic phonon; 0 if the bottom suffices, NaN without such a phonon.
     """
-    states = {state.name: state for state in couplings.valleys}
+    bottom = {state.name: state.energy for state in couplings.valleys}
     thresholds = []
     for state in couplings.valleys:
-        energies = [
-            phonon.energy
-            for phonon in couplings.optical
-            if phonon.name.endswith(ACOUSTIC_BRANCHES)
-            and phonon.initial is not phonon.final
-            and {phonon.initial.name, phonon.final.name} == {state.name, target}
-        ]
-        missing = states[target].energy - state.energy - max(energies, default=np.nan)
-        thresholds.append(state.momentum(np.maximum(missing, 0.0)) if energies else np.nan)
+        lifting = [p.energy for p in couplings.optical if p.name.endswith(ACOUSTIC_BRANCHES) and p.initial is not p.final
+                   and {p.initial.name, p.final.name} == {state.name, target}]  # fmt: skip
+        missing = bottom[target] - state.energy - max(lifting, default=np.nan)
+        thresholds.append(state.momentum(np.maximum(missing, 0.0)))
     return np.array(thresholds)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Protocol
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,15 +12,10 @@ from numpy.typing import NDArray
 from hpcwigner.exciton.constants import COULOMB
 
 Array = NDArray[np.float64]
+Potential = Callable[[Array], Array]
+"""An attraction V(r), negative and isotropic in the plane."""
 SMALLEST_IMAGE = 1e-15
 """Image charges below this are left out."""
-
-
-class Potential(Protocol):
-    """An attractive potential, isotropic in the plane."""
-
-    def __call__(self, distance: Array) -> Array:
-        """V(r) [meV], negative, same shape as `distance` [nm]."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,16 +77,12 @@ class Film:
         largest = max(abs(p1 * p2), 1e-300)
         pairs = max(1, math.ceil(math.log(SMALLEST_IMAGE) / math.log(largest)))
         powers = (p1 * p2) ** np.arange(pairs)
-        charges = np.empty(2 * pairs)
-        charges[0::2] = 2 * powers
-        charges[1::2] = (p1 + p2) * powers
+        charges = np.stack([2 * powers, (p1 + p2) * powers], axis=1).ravel()
         charges[0] = 1.0
         return charges
 
     def __call__(self, distance: Array) -> Array:
         step = math.sqrt(self.film.in_plane / self.film.out_of_plane) * self.thickness
         squared = np.asarray(distance) ** 2
-        total = np.zeros_like(squared)
-        for k, charge in enumerate(self.images()):
-            total += charge / np.sqrt(squared + (k * step) ** 2)
+        total = sum(charge / np.sqrt(squared + (k * step) ** 2) for k, charge in enumerate(self.images()))
         return np.asarray(-COULOMB / self.film.mean * total)

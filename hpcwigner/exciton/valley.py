@@ -50,16 +50,13 @@ class ExcitonValleys:
     @classmethod
     def from_material(cls, material: Material) -> ExcitonValleys:
         """Solves the Wannier equation in every valley. Raises ArithmeticError if a valley binds fewer than three s states."""
-        potential = potential_of(material)
-        masses = reduced_masses(material)
+        potential, masses = potential_of(material), reduced_masses(material)
         states = {name: tuple(_states(potential, mass)) for name, mass in masses.items()}
         bright = -states[material.radiation.bright_valley][0].energy
         valleys = []
         for name, valley in material.valleys.items():
-            computed = None
-            if valley.splitting is not None:
-                computed = valley.splitting.value + bright + states[name][0].energy
-            given = None if valley.energy is None else valley.energy.value
+            given = valley.energy.value if valley.energy else None
+            computed = valley.splitting.value + bright + states[name][0].energy if valley.splitting else None
             valleys.append(ValleyExciton(name, masses[name], states[name], given, computed))
         return cls(tuple(valleys), tabulate({name: s[0] for name, s in states.items()}))
 
@@ -85,8 +82,7 @@ def film_potential(material: Material) -> Film | None:
 def reduced_masses(material: Material) -> dict[str, float]:
     """μ of each valley [m0]: measured, else m_e m_h/M times the bright valley's ratio of measured μ to m_e m_h/M.
 
-    Measured reduced masses exceed those of band theory by 10 to 30 % and are known for the bright valley only. Without the
-    common factor, offsets computed from splittings would be off by 11 to 20 meV.
+    Measured ones exceed those of band theory by 10 to 30 %, and are known for the bright valley only.
     """
     band = {n: v.electron_mass.value * v.hole_mass.value / v.mass for n, v in material.valleys.items()}
     measured = {n: v.reduced_mass.value for n, v in material.valleys.items() if v.reduced_mass is not None}

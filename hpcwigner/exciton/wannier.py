@@ -8,7 +8,6 @@ to 1e-5 meV (tests/test_wannier.py).
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 
 import numpy as np
@@ -25,56 +24,40 @@ POINTS = 480
 """Radial quadrature points."""
 
 
-@dataclasses.dataclass(frozen=True)
 class Basis:
-    """The functions φ_0…φ_{N−1}, and a radial quadrature for their products with a potential."""
+    """The functions φ_0…φ_{N−1} of decay length 2/β = `scale` [nm], and a radial quadrature for matrix elements."""
 
-    scale: float
-    """Decay length 2/β [nm]."""
-    size: int = FUNCTIONS
-    points: int = POINTS
+    radius: Array
+    """Quadrature points r [nm], shape (point,); dense at the origin, where V diverges."""
+    weight: Array
+    """∫f d²r = Σ weight f, shape (point,)"""
 
-    @functools.cached_property
-    def radius(self) -> Array:
-        """Quadrature points r [nm], shape (point,); dense at the origin, where V diverges."""
-        return np.asarray(self._reach * self._nodes[0] ** 3)
+    def __init__(self, scale: float, size: int = FUNCTIONS) -> None:
+        self.scale, self.size = scale, size
+        nodes, weights = np.polynomial.legendre.leggauss(POINTS)
+        t, end = 0.5 * (1 + nodes), (4 * size + 120) * scale / 2  # functions decay beyond the last turning point 4N/β
+        self.radius = end * t**3
+        self.weight = 0.5 * weights * 3 * end * t**2 * 2 * math.pi * self.radius
 
-    @functools.cached_property
-    def weight(self) -> Array:
-        """∫f d²r = Σ weight f, shape (point,)"""
-        t, weights = self._nodes
-        return np.asarray(weights * 3 * self._reach * t**2 * 2 * math.pi * self.radius)
-
-    @functools.cached_property
-    def _nodes(self) -> tuple[Array, Array]:
-        nodes, weights = np.polynomial.legendre.leggauss(self.points)
-        return 0.5 * (1 + nodes), 0.5 * weights
-
-    @property
-    def _reach(self) -> float:
-        """End of the radial quadrature: beyond the last turning point 4N/β the functions decay as e^{−βr/2}."""
-        return (4 * self.size + 120) * self.scale / 2
+    def _envelope(self, radius: Array) -> tuple[NDArray[np.int64], Array]:
+        """Numbers n, shape (n, 1, …), and (β/√(2π(n+1))) e^{−βr/2}, shape (n, *radius.shape)."""
+        n = np.arange(self.size).reshape(-1, *([1] * np.ndim(radius)))
+        return n, 2 / self.scale / np.sqrt(2 * math.pi * (n + 1.0)) * np.exp(-radius / self.scale)
 
     def functions(self, radius: Array) -> Array:
         """φ_n(r) [1/nm], shape (n, *radius.shape)"""
         from scipy.special import eval_genlaguerre  # here: only the rank that solves the Wannier equation needs it
 
-        return self._envelope(radius) * eval_genlaguerre(self._numbers(radius), 1, 2 / self.scale * radius)
+        n, envelope = self._envelope(radius)
+        return np.asarray(envelope * eval_genlaguerre(n, 1, 2 / self.scale * radius))
 
     def slopes(self, radius: Array) -> Array:
         """dφ_n/dr [1/nm²], shape (n, *radius.shape): dL_n^{(1)}/dx = −L_{n−1}^{(2)}"""
         from scipy.special import eval_genlaguerre
 
-        n = self._numbers(radius)
+        n, envelope = self._envelope(radius)
         derivative = np.where(n > 0, -eval_genlaguerre(np.maximum(n - 1, 0), 2, 2 / self.scale * radius), 0.0)
-        return 2 / self.scale * self._envelope(radius) * derivative - self.functions(radius) / self.scale
-
-    def _numbers(self, radius: Array) -> NDArray[np.int64]:
-        return np.arange(self.size).reshape(-1, *([1] * np.ndim(radius)))
-
-    def _envelope(self, radius: Array) -> Array:
-        norm = 2 / self.scale / np.sqrt(2 * math.pi * (self._numbers(radius) + 1.0))
-        return np.asarray(norm * np.exp(-radius / self.scale))
+        return np.asarray(2 / self.scale * envelope * derivative - self.functions(radius) / self.scale)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

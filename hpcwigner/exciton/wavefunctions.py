@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -74,8 +75,6 @@ class TabulatedState:
 def tabulate(states: Mapping[str, BoundState]) -> dict[str, TabulatedState]:
     """States with the overlaps of all pairs, each computed once."""
     tables: dict[tuple[str, str], OverlapTable] = {}
-    names = list(states)
-    for i, first in enumerate(names):
-        for second in names[i:]:
-            tables[first, second] = tables[second, first] = OverlapTable.from_states(states[first], states[second])
-    return {name: TabulatedState(name, {other: tables[name, other] for other in names}) for name in names}
+    for a, b in itertools.combinations_with_replacement(states, 2):
+        tables[a, b] = tables[b, a] = OverlapTable.from_states(states[a], states[b])
+    return {a: TabulatedState(a, {b: tables[a, b] for b in states}) for a in states}

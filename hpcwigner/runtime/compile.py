@@ -7,7 +7,6 @@ from numba import boolean, float64, int64
 from numba.types import Tuple, UniTuple
 
 from hpcwigner.runtime import kernels
-from hpcwigner.runtime.subnormals import flushed
 
 _VALUES, _ROWS, _BLOCKS, _STATE = float64[::1], float64[:, ::1], float64[:, :, ::1], float64[:, :, :, ::1]
 _INDICES, _SPARSE, _PLACE = int64[::1], Tuple((int64[::1], int64[::1], float64[::1])), UniTuple(int64, 3)
@@ -38,8 +37,6 @@ def warm_up(comm: MPI.Intracomm) -> None:
     try:
         for kernel, types in SIGNATURES.items():
             kernel.compile(types)
-        with flushed():
-            pass
     finally:  # an error on this rank must not leave the others waiting
         for _ in range(turn, 2):
             comm.Barrier()

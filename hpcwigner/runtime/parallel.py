@@ -1,7 +1,8 @@
-"""Helpers around MPI: arrays shared by a node, results of one rank for all, and an end of all ranks on an exception."""
+"""Helpers around MPI: arrays shared by a node, results of one rank for all, and what an exception ends."""
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import math
 import os
@@ -15,7 +16,7 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from hpcwigner.runtime.errors import InputError, WriteError
+from hpcwigner.runtime.errors import InputError, RunError, WriteError
 
 Array = NDArray[np.float64]
 T = TypeVar("T")
@@ -95,7 +96,7 @@ def abort_all_ranks_on_exception(comm: MPI.Intracomm) -> None:
     sys.excepthook = hook
 
 
-def huge_zeros(shape: tuple[int, ...]) -> NDArray[np.float64]:
+def huge_zeros(shape: tuple[int, ...]) -> Array:
     """Zeros in huge pages where Linux offers them: NumPy asks for them in `empty`, but not in `zeros`."""
     array = np.empty(shape)
     array.fill(0.0)
@@ -114,3 +115,16 @@ def on_first_rank(comm: MPI.Intracomm, compute: Callable[[], T]) -> T:
     if isinstance(result, InputError):
         raise result
     return cast(T, result)
+
+
+class CollectiveStack(contextlib.ExitStack):
+    """Runs its callbacks when all ranks leave together: at the normal end, or by an error that all ranks raise.
+
+    An error of one rank alone ends the program; a collective call on the way out would wait for the other ranks for ever.
+    """
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool | None:
+        if kind is not None and not issubclass(kind, InputError | RunError):
+            self.pop_all()
+            return False
+        return super().__exit__(kind, error, trace)

@@ -247,18 +247,18 @@ def _expected(error: Any) -> str:
 
 def _fields_at(hint: Any, key: Sequence[str]) -> list[str]:
     """Names of the fields of the dataclass that a value of type `hint` holds at a key, given in parts."""
-    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
-        hints = typing.get_type_hints(hint, include_extras=True)
-        return _fields_at(hints[key[0]], key[1:]) if key else [field.name for field in dataclasses.fields(hint)]
-    inside = key[1:] if typing.get_origin(hint) in (dict, tuple) else key
+    cls = typing.get_origin(hint) or hint
+    if dataclasses.is_dataclass(cls):
+        hints = typing.get_type_hints(cls, include_extras=True)
+        return _fields_at(hints[key[0]], key[1:]) if key else [field.name for field in dataclasses.fields(cls)]
+    inside = key[1:] if cls in (dict, tuple) else key
     return next(filter(None, (_fields_at(argument, inside) for argument in typing.get_args(hint))), [])
 
 
 def unknown_key(key: str, known: Iterable[str]) -> str:
     """Problem of a key that does not exist, with the nearest one that does."""
     known = sorted(known)
-    hint = did_you_mean(key, known)
-    return f"unknown key; {hint}{' ' * bool(hint)}(known here: {', '.join(known)})"
+    return "unknown key; " + f"{did_you_mean(key, known)} (known here: {', '.join(known)})".lstrip()
 
 
 def did_you_mean(word: str, known: Iterable[str], cutoff: float = 0.5) -> str:
