@@ -6,9 +6,10 @@ A verb imports what it needs when it is called: a run must be able to catch sign
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,8 +27,7 @@ class Exit(enum.IntEnum):
     DONE = 0
     ERROR = 1
     BAD_INPUT = 2
-    STOPPED = 3
-    """On request and with a checkpoint: the same command continues."""
+    STOPPED = 3  # On request and with a checkpoint: the same command continues
 
 
 def declare(verb: str, parser: argparse.ArgumentParser) -> None:
@@ -108,37 +108,36 @@ def _print(comm: MPI.Intracomm, text: Callable[[], str | Path | None], quiet: bo
         print(result, flush=True)
 
 
-def _watch_signals() -> None:
-    """Before the slow imports, as a signal may come at any time, and after PETSc's, whose handlers ours must replace."""
+@contextlib.contextmanager
+def _watching_signals() -> Iterator[None]:
+    """Begins before the slow imports, as a signal may come at any time, and after PETSc's, whose handlers ours must replace."""
     from petsc4py import PETSc  # noqa: F401
 
-    from hpcwigner.simulation.control import watch_signals
+    from hpcwigner.simulation.control import ignore_signals, watch_signals
 
     watch_signals()
+    yield
+    ignore_signals()
 
 
 def run(options: argparse.Namespace, comm: MPI.Intracomm) -> Exit:
-    _watch_signals()
-    from hpcwigner.simulation.control import ignore_signals
-    from hpcwigner.simulation.run import run
+    with _watching_signals():
+        from hpcwigner.simulation.run import run
 
-    config = _load(options, comm, options.output, None)
-    if config.sweep is not None or options.point is not None:
-        if options.restart:
-            raise InputError(f"--restart {options.restart}: found an input with a sweep, which continues without it")
-        return _sweep(config, options, comm, options.point)
-    _, finished = run(config, comm, options.quiet, options.restart)
-    ignore_signals()
+        config = _load(options, comm, options.output, None)
+        if config.sweep is not None or options.point is not None:
+            if options.restart:
+                raise InputError(f"--restart {options.restart}: found an input with a sweep, which continues without it")
+            return _sweep(config, options, comm, options.point)
+        _, finished = run(config, comm, options.quiet, options.restart)
     return Exit.DONE if finished else Exit.STOPPED
 
 
 def _sweep(config: Config, options: argparse.Namespace, comm: MPI.Intracomm, point: int | None) -> Exit:
     """Run a sweep, or one of its points, and print its table. Raises InputError. Collective."""
-    from hpcwigner.simulation.control import ignore_signals
     from hpcwigner.studies.sweep import sweep
 
     table = sweep(config, comm, options.quiet, point)
-    ignore_signals()
     _print(comm, lambda: table, options.quiet)
     return Exit.STOPPED if table is None else Exit.DONE
 
@@ -235,12 +234,10 @@ def info(options: argparse.Namespace, comm: MPI.Intracomm) -> None:
 
 
 def figures(options: argparse.Namespace, comm: MPI.Intracomm) -> Exit:
-    _watch_signals()
-    from hpcwigner.simulation.control import ignore_signals
-    from hpcwigner.studies.figures import figures
+    with _watching_signals():
+        from hpcwigner.studies.figures import figures
 
-    text = figures(options.material, Path(options.output), comm, options.plane, options.quiet, options.set)
-    ignore_signals()
+        text = figures(options.material, Path(options.output), comm, options.plane, options.quiet, options.set)
     _print(comm, lambda: text, options.quiet)
     return Exit.STOPPED if text is None else Exit.DONE
 
@@ -279,5 +276,4 @@ VERBS: dict[str, tuple[Callable[[argparse.Namespace, MPI.Intracomm], Exit | None
     "collect": (collect, "sum up the finished points of a sweep: table, summary.h5, summary.png and summary.pdf"),
     "observables": (observables, "every quantity that output.observables can name, with unit, formula and source"),
     "doctor": (doctor, "check that MPI, HDF5 and PETSc fit together"),
-}
-"""What each verb does, on all ranks together, and its help. A verb without an exit code of its own is done. Raise InputError."""
+}  # What each verb does, on all ranks together, and its help. A verb without an exit code of its own is done. Raise InputError.

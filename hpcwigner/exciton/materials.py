@@ -24,8 +24,7 @@ class Sourced(Generic[Value]):
     value: Value
     source: str
     confidence: Confidence
-    range: tuple[Value, Value] | None = None
-    """Spread of the literature; required for estimated numbers."""
+    range: tuple[Value, Value] | None = None  # Spread of the literature; required for estimated numbers
 
     def __post_init__(self) -> None:
         if self.range is None:
@@ -42,10 +41,8 @@ Mass = Sourced[Annotated[float, Quantity("electron_mass", positive=True)]]
 Length = Sourced[Annotated[float, Quantity("nm", minimum=0)]]
 Speed = Sourced[Annotated[float, Quantity("nm/ps", positive=True)]]
 AreaDensity = Sourced[Annotated[float, Quantity("meV*ps^2/nm^4", shown="kg/m^2", positive=True)]]
-AcousticPotential = Sourced[Annotated[float, Quantity("meV", shown="eV")]]
-"""First-order deformation potential D1."""
-OpticalPotential = Sourced[Annotated[float, Quantity("meV/nm", shown="eV/angstrom")]]
-"""Zeroth-order deformation potential D0."""
+AcousticPotential = Sourced[Annotated[float, Quantity("meV", shown="eV")]]  # First-order deformation potential D1
+OpticalPotential = Sourced[Annotated[float, Quantity("meV/nm", shown="eV/angstrom")]]  # Zeroth-order deformation potential D0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,8 +56,7 @@ class Valley:
     acoustic_hole: AcousticPotential
     energy: Energy | None = None
     """Bottom E_v relative to the bright valley; by default it follows from `splitting` and the binding energies."""
-    splitting: Energy | None = None
-    """Conduction band minimum of the electron's valley relative to that of the bright exciton."""
+    splitting: Energy | None = None  # Conduction band minimum of the electron's valley relative to that of the bright exciton
     reduced_mass: Mass | None = None
     """Measured μ; by default m_e m_h/M, scaled by the bright valley's ratio of measured μ to m_e m_h/M."""
 
@@ -90,10 +86,8 @@ class IntervalleyPhonon:
     """A zone-boundary phonon that takes the electron from one valley to another; the hole is a spectator."""
 
     name: str
-    between: tuple[str, str]
-    """Initial and final valley; the reverse process follows from detailed balance."""
-    final_valleys: int
-    """Number of final valleys per initial one."""
+    between: tuple[str, str]  # Initial and final valley; the reverse process follows from detailed balance
+    final_valleys: int  # Number of final valleys per initial one
     energy: Energy
     electron: OpticalPotential
 
@@ -130,8 +124,7 @@ class Radiation:
     """Radiative recombination of the bright valley inside the light cone."""
 
     bright_valley: str
-    linewidth: Energy
-    """ħγ: γ is a population rate."""
+    linewidth: Energy  # ħγ: γ is a population rate
     photon_energy: Energy
     refractive_index: Number
 
@@ -141,10 +134,8 @@ class Benchmarks:
     """Literature values of the bright exciton, for comparison by the verb `verify`."""
 
     binding_energy: Energy | None = None
-    acoustic_slope: Slope | None = None
-    """Slope of the acoustic linewidth ħΓ_0 with temperature."""
-    linewidth_300K: Energy | None = None
-    """ħΓ_0 at 300 K."""
+    acoustic_slope: Slope | None = None  # Slope of the acoustic linewidth ħΓ_0 with temperature
+    linewidth_300K: Energy | None = None  # ħΓ_0 at 300 K
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,8 +151,7 @@ class Material(Document):
     radiation: Radiation
     references: dict[str, str]
     dielectric: Sheet | None = None
-    film: DielectricFilm | None = None
-    """Used for the wave functions when `dielectric` is not given."""
+    film: DielectricFilm | None = None  # Used for the wave functions when `dielectric` is not given
     benchmarks: Benchmarks = Benchmarks()
 
     def __post_init__(self) -> None:
@@ -190,14 +180,15 @@ def is_path(name: str) -> bool:
 
 def load(name: str, directory: Path = Path()) -> Material:
     """Material of a shipped name, or from the file `name` (relative to `directory`). Raises InputError."""
-    if name in shipped():
-        path = SHIPPED / f"{name}.yaml"
-    elif is_path(name):
-        path = directory / name
-    else:
+    if name not in shipped() and not is_path(name):
         known = f"{schema.did_you_mean(name, shipped(), cutoff=0.3)} (shipped: {', '.join(shipped())})".lstrip()
         raise InputError(f"material: found '{name}', expected a shipped material or a path to a material file; {known}")
+    path = _place(name, directory)
     return schema.validate(Material, _read(path), str(path))
+
+
+def _place(name: str, directory: Path) -> Path:
+    return SHIPPED / f"{name}.yaml" if name in shipped() else directory / name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -207,8 +198,7 @@ class _Changes(Document):
     base: str
     name: str | None = None
     references: dict[str, str] = dataclasses.field(default_factory=dict)
-    changes: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
-    """Numbers by key; phonons are named in it."""
+    changes: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)  # Numbers by key; phonons are named in it
 
 
 def _read(path: Path, derived: tuple[Path, ...] = ()) -> dict[str, Any]:
@@ -217,7 +207,7 @@ def _read(path: Path, derived: tuple[Path, ...] = ()) -> dict[str, Any]:
     if "base" not in data:
         return data
     new = schema.validate(_Changes, data, str(path))
-    base = SHIPPED / f"{new.base}.yaml" if new.base in shipped() else path.parent / new.base
+    base = _place(new.base, path.parent)
     if base.resolve() in (path.resolve(), *derived):
         raise InputError(f"{path}: base: found '{new.base}', expected a material that is not based on this one")
     whole = _read(base, (*derived, path.resolve()))
@@ -243,19 +233,17 @@ def _change(data: dict[str, Any], key: str, number: dict[str, Any], path: Path) 
 
 def numbers(part: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Number]]:
     """All numbers of a material with their keys: "valleys.KK.hole_mass", "intervalley_phonons.K TA.energy"."""
+    inside: dict[str, Any] = {}
     if isinstance(part, Sourced):
         yield ".".join(path), part
-    elif isinstance(part, Benchmarks):
-        return
     elif isinstance(part, dict):
-        for key, value in part.items():
-            yield from numbers(value, (*path, key))
+        inside = part
     elif isinstance(part, tuple):
-        for phonon in part:
-            yield from numbers(phonon, (*path, getattr(phonon, "name", "")))
-    elif dataclasses.is_dataclass(part):
-        for field in dataclasses.fields(part):
-            yield from numbers(getattr(part, field.name), (*path, field.name))
+        inside = {item.name: item for item in part if isinstance(item, IntravalleyPhonon | IntervalleyPhonon)}
+    elif dataclasses.is_dataclass(part) and not isinstance(part, Benchmarks):
+        inside = {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
+    for key, value in inside.items():
+        yield from numbers(value, (*path, key))
 
 
 def with_value(material: Material, key: str, value: float) -> Material:

@@ -33,15 +33,12 @@ class ValleyState:
     """A valley: energy, masses and 1s state."""
 
     name: str
-    energy: float
-    """Bottom E_v [meV]."""
+    energy: float  # Bottom E_v [meV]
     degeneracy: int
-    mass: float
-    """Total mass M [m0]."""
+    mass: float  # Total mass M [m0]
     electron_fraction: float
     """m_e/M: fraction of the transferred momentum that shifts the relative momentum when the hole scatters."""
-    hole_fraction: float
-    """m_h/M: the same when the electron scatters."""
+    hole_fraction: float  # m_h/M: the same when the electron scatters
     wavefunction: Wavefunction
 
     def momentum(self, kinetic: Array) -> Array:
@@ -54,14 +51,10 @@ class AcousticPhonon:
     """Long-wavelength acoustic phonons within a valley: ω = v q, |g|² = ħ D1² q/(2ρvA), electron and hole terms add."""
 
     valley: ValleyState
-    sound_velocity: float
-    """[nm/ps]"""
-    area_density: float
-    """[meV ps²/nm⁴]"""
-    electron: float
-    """D1 of the electron [meV]."""
-    hole: float
-    """D1 of the hole [meV]."""
+    sound_velocity: float  # [nm/ps]
+    area_density: float  # [meV ps²/nm⁴]
+    electron: float  # D1 of the electron [meV]
+    hole: float  # D1 of the hole [meV]
 
     def rate(self, transfer: Array) -> Array:
         """R(q) [1/ps] at the momentum transfer q [1/nm], without the occupation: M q |D_e F_e + D_h F_h|²/(2ħ²ρv)."""
@@ -79,16 +72,11 @@ class OpticalPhonon:
     name: str
     initial: ValleyState
     final: ValleyState
-    final_valleys: float
-    """Number of final valleys per initial one."""
-    energy: float
-    """ħω [meV]"""
-    area_density: float
-    """[meV ps²/nm⁴]"""
-    electron: float
-    """D0 of the electron [meV/nm]."""
-    hole: float
-    """D0 of the hole [meV/nm]; zero when the hole is a spectator."""
+    final_valleys: float  # Number of final valleys per initial one
+    energy: float  # ħω [meV]
+    area_density: float  # [meV ps²/nm⁴]
+    electron: float  # D0 of the electron [meV/nm]
+    hole: float  # D0 of the hole [meV/nm]; zero when the hole is a spectator
     intervalley: bool
 
     def reversed(self) -> OpticalPhonon:

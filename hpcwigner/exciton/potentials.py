@@ -12,10 +12,8 @@ from numpy.typing import NDArray
 from hpcwigner.exciton.constants import COULOMB
 
 Array = NDArray[np.float64]
-Potential = Callable[[Array], Array]
-"""An attraction V(r), negative and isotropic in the plane."""
-SMALLEST_IMAGE = 1e-15
-"""Image charges below this are left out."""
+Potential = Callable[[Array], Array]  # An attraction V(r), negative and isotropic in the plane
+SMALLEST_IMAGE = 1e-15  # Image charges below this are left out
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,10 +23,8 @@ class RytovaKeldysh:
     In space V(r) = −(πe²/2r0)[H0(κr/r0) − Y0(κr/r0)], H0 the Struve function (Rytova 1967, Keldysh 1979; Goryca 2019).
     """
 
-    screening_length: float
-    """r0 [nm]; 0 is the unscreened potential −e²/κr."""
-    surroundings: float
-    """κ, mean dielectric constant of the two half spaces."""
+    screening_length: float  # r0 [nm]; 0 is the unscreened potential −e²/κr
+    surroundings: float  # κ, mean dielectric constant of the two half spaces
 
     def __call__(self, distance: Array) -> Array:
         if self.screening_length == 0:
@@ -43,10 +39,8 @@ class RytovaKeldysh:
 class HalfSpace:
     """A uniaxial dielectric."""
 
-    in_plane: float
-    """ε∥"""
-    out_of_plane: float
-    """ε⊥"""
+    in_plane: float  # ε∥
+    out_of_plane: float  # ε⊥
 
     @property
     def mean(self) -> float:
@@ -63,10 +57,8 @@ class Film:
     V(r) = −(e²/ε) Σ_k c_k/√(r² + (kαd)²).
     """
 
-    film: HalfSpace
-    """Dielectric constants of the film."""
-    thickness: float
-    """d [nm]"""
+    film: HalfSpace  # Dielectric constants of the film
+    thickness: float  # d [nm]
     above: HalfSpace
     below: HalfSpace
 

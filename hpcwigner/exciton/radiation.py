@@ -14,12 +14,9 @@ from hpcwigner.exciton.valley import reduced_masses
 class LightCone:
     """Bright excitons decay at the rate γ while |Q| < nω/c."""
 
-    bright_valley: int
-    """Index of the bright valley."""
-    rate: float
-    """γ [1/ps], a population rate."""
-    energy: float
-    """Kinetic energy E_lc at the edge of the light cone [meV]."""
+    bright_valley: int  # Index of the bright valley
+    rate: float  # γ [1/ps], a population rate
+    energy: float  # Kinetic energy E_lc at the edge of the light cone [meV]
 
     @classmethod
     def from_material(cls, material: Material) -> LightCone:

@@ -17,14 +17,10 @@ class ValleyExciton:
     """Bound states and energy of one valley."""
 
     name: str
-    reduced_mass: float
-    """μ [m0]"""
-    states: tuple[BoundState, ...]
-    """1s, 2s, 3s."""
-    given: float | None
-    """E_v of the material file, relative to the bright valley [meV]."""
-    computed: float | None
-    """E_v from the single-particle splitting and the binding energies [meV]."""
+    reduced_mass: float  # μ [m0]
+    states: tuple[BoundState, ...]  # 1s, 2s, 3s
+    given: float | None  # E_v of the material file, relative to the bright valley [meV]
+    computed: float | None  # E_v from the single-particle splitting and the binding energies [meV]
 
     @property
     def binding_energy(self) -> float:
@@ -44,8 +40,7 @@ class ExcitonValleys:
     """Valleys of a material in the order of its file."""
 
     valleys: tuple[ValleyExciton, ...]
-    wavefunctions: Mapping[str, Wavefunction]
-    """1s states with their overlaps tabulated, by valley."""
+    wavefunctions: Mapping[str, Wavefunction]  # 1s states with their overlaps tabulated, by valley
 
     @classmethod
     def from_material(cls, material: Material) -> ExcitonValleys:

@@ -18,19 +18,15 @@ from hpcwigner.exciton.potentials import Potential
 
 Array = NDArray[np.float64]
 
-FUNCTIONS = 60
-"""Size of the basis."""
-POINTS = 480
-"""Radial quadrature points."""
+FUNCTIONS = 60  # Size of the basis
+POINTS = 480  # Radial quadrature points
 
 
 class Basis:
     """The functions φ_0…φ_{N−1} of decay length 2/β = `scale` [nm], and a radial quadrature for matrix elements."""
 
-    radius: Array
-    """Quadrature points r [nm], shape (point,); dense at the origin, where V diverges."""
-    weight: Array
-    """∫f d²r = Σ weight f, shape (point,)"""
+    radius: Array  # Quadrature points r [nm], shape (point,); dense at the origin, where V diverges
+    weight: Array  # ∫f d²r = Σ weight f, shape (point,)
 
     def __init__(self, scale: float, size: int = FUNCTIONS) -> None:
         self.scale, self.size = scale, size
@@ -64,11 +60,9 @@ class Basis:
 class BoundState:
     """A normalised s state, ∫ψ² d²r = 1, positive at the origin."""
 
-    energy: float
-    """E [meV], negative."""
+    energy: float  # E [meV], negative
     basis: Basis
-    coefficients: Array
-    """ψ = Σ c_n φ_n, shape (n,)"""
+    coefficients: Array  # ψ = Σ c_n φ_n, shape (n,)
 
     def __call__(self, radius: Array) -> Array:
         """ψ(r) [1/nm] at r [nm], same shape."""

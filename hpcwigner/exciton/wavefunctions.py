@@ -15,10 +15,8 @@ from hpcwigner.exciton.wannier import BoundState
 
 Array = NDArray[np.float64]
 
-DEGREE = 48
-"""Degree of the tables: overlaps to 1e-6 (tests/test_wannier.py)."""
-REACH = 8.0
-"""Largest κa/2 of the tables, where the form factor is 2e-3; beyond it falls as κ^{−3}."""
+DEGREE = 48  # Degree of the tables: overlaps to 1e-6 (tests/test_wannier.py)
+REACH = 8.0  # Largest κa/2 of the tables, where the form factor is 2e-3; beyond it falls as κ^{−3}
 
 
 class Wavefunction(Protocol):
@@ -32,10 +30,8 @@ class Wavefunction(Protocol):
 class OverlapTable:
     """F(κ) = (1 + x)^{−3/2} g(x/(1 + x)), x = (κa/2)². g is smooth, and constant for ψ ∝ exp(−r/a)."""
 
-    length: float
-    """a [nm]"""
-    coefficients: tuple[float, ...]
-    """Chebyshev coefficients of g on [0, x_max/(1 + x_max)]."""
+    length: float  # a [nm]
+    coefficients: tuple[float, ...]  # Chebyshev coefficients of g on [0, x_max/(1 + x_max)]
 
     @classmethod
     def from_states(cls, first: BoundState, second: BoundState) -> OverlapTable:
@@ -62,8 +58,7 @@ class TabulatedState:
     """A 1s state given by its overlaps with all 1s states of its material."""
 
     name: str
-    tables: Mapping[str, OverlapTable]
-    """Overlap with each state, by name."""
+    tables: Mapping[str, OverlapTable]  # Overlap with each state, by name
 
     def overlap(self, other: Wavefunction, shift: Array) -> Array:
         """Interpolated from the table. Raises TypeError for a state of another material."""

@@ -19,8 +19,7 @@ SIGNATURES = {
     kernels.transform: (_INDICES, _INDICES, _SPARSE, _SPARSE, _ROWS, _PLACE, _ROWS, _ROWS, _PLACE, int64, boolean),
     kernels.upwind_transformed: (*_DRIFT, _BLOCKS, _SPARSE, _SPARSE_TWICE, _ROWS, _ROWS, _PLACE, int64, int64),
     kernels.angular_sums: (int64, int64, _ROWS, _ROWS, _ROWS),
-}
-"""Argument types with which each kernel is called."""
+}  # Argument types with which each kernel is called
 
 
 def warm_up(comm: MPI.Intracomm) -> None:

@@ -1,8 +1,6 @@
 """Compiled loops over states: the drift's stencil, sums over angles, and both in one pass.
 
-They stand in one file because a kernel that is kept on disk does not notice when another file's kernel, which it
-contains, has changed. A state is u[x, y, angle, cell]; whole arrays are indexed, since a view of a row costs more than a
-pass over it (views are counted).
+A state is u[x, y, angle, cell]; whole arrays are indexed, since a view of a row costs more than a pass over it (README.md).
 """
 
 from __future__ import annotations
@@ -10,14 +8,13 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-HALO = 3
-"""Cells that the stencil reaches to either side."""
+HALO = 3  # Cells that the stencil reaches to either side
 UPWIND5 = (-2 / 60, 15 / 60, -60 / 60, 20 / 60, 30 / 60, -3 / 60)
 """Weights of u at i−3 … i+2 in Δx ∂u/∂x for motion towards larger i; order 5."""
 
 
 @njit(inline="always")
-def _x_plane(u, lower, upper, i, j):  # type: ignore[no-untyped-def]
+def _x_plane(u, lower, upper, i, j):
     if i < 0:
         return lower[i + HALO, j]
     if i >= u.shape[0]:
@@ -26,7 +23,7 @@ def _x_plane(u, lower, upper, i, j):  # type: ignore[no-untyped-def]
 
 
 @njit(inline="always")
-def _y_plane(u, lower, upper, i, j):  # type: ignore[no-untyped-def]
+def _y_plane(u, lower, upper, i, j):
     if j < 0:
         return lower[i, j + HALO]
     if j >= u.shape[1]:
@@ -35,7 +32,7 @@ def _y_plane(u, lower, upper, i, j):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def upwind(points, places, u, ghosts, rates, speed, out):  # type: ignore[no-untyped-def]
+def upwind(points, places, u, ghosts, rates, speed, out):
     """out[places[p]] = −v·∇u at points[p]; the same operations in the same order, whoever owns a point's neighbours.
 
     `ghosts` are the planes below and above along x, then along y (empty in a slab); rates[axis, angle]·speed[cell] is
@@ -54,7 +51,7 @@ def upwind(points, places, u, ghosts, rates, speed, out):  # type: ignore[no-unt
 
 
 @njit(inline="always")
-def _inside(u, row, to_x, to_y, slab, rates, speed, out, first):  # type: ignore[no-untyped-def]
+def _inside(u, row, to_x, to_y, slab, rates, speed, out, first):
     """A point whose neighbours are all rows of the same array: twice as fast as with views of planes."""
     same = (u, u, u, u, u, u)
     for k in range(rates.shape[1]):
@@ -69,7 +66,7 @@ def _inside(u, row, to_x, to_y, slab, rates, speed, out, first):  # type: ignore
 
 
 @njit
-def _at_edge(i, j, u, ghosts, slab, rates, speed, out, first):  # type: ignore[no-untyped-def]
+def _at_edge(i, j, u, ghosts, slab, rates, speed, out, first):
     """A point with neighbours among the ghost cells."""
     below, above, left, right = ghosts
     a0, a1, a2 = _x_plane(u, below, above, i - 3, j), _x_plane(u, below, above, i - 2, j), _x_plane(u, below, above, i - 1, j)
@@ -91,7 +88,7 @@ def _at_edge(i, j, u, ghosts, slab, rates, speed, out, first):  # type: ignore[n
 
 
 @njit(inline="always")
-def _along(planes, rows, x, speed, out, row):  # type: ignore[no-untyped-def]
+def _along(planes, rows, x, speed, out, row):
     """One row of a slab; `planes` and `rows` of the six cells of the stencil, from the farthest upstream on."""
     w0, w1, w2, w3, w4, w5 = UPWIND5
     a0, a1, a2, a3, a4, a5 = planes
@@ -102,7 +99,7 @@ def _along(planes, rows, x, speed, out, row):  # type: ignore[no-untyped-def]
 
 
 @njit(inline="always")
-def _across(x_planes, x_rows, y_planes, y_rows, x, y, speed, out, row):  # type: ignore[no-untyped-def]
+def _across(x_planes, x_rows, y_planes, y_rows, x, y, speed, out, row):
     """The same in the plane: the cells of the stencil along x, then along y."""
     w0, w1, w2, w3, w4, w5 = UPWIND5
     a0, a1, a2, here, a4, a5 = x_planes
@@ -119,7 +116,7 @@ def _across(x_planes, x_rows, y_planes, y_rows, x, y, speed, out, row):  # type:
 
 
 @njit(cache=True)
-def add_upwind(points, places, u, ghosts, rates, speed, scratch, out):  # type: ignore[no-untyped-def]
+def add_upwind(points, places, u, ghosts, rates, speed, scratch, out):
     """`upwind` added to out[places[p]], a few points at a time by way of `scratch` (point, angle, cell)."""
     few = scratch.shape[0]
     local = np.arange(few)
@@ -131,7 +128,7 @@ def add_upwind(points, places, u, ghosts, rates, speed, scratch, out):  # type: 
 
 
 @njit(cache=True, fastmath={"contract"})
-def transform(sources, targets, first, second, x, source, work, y, target, shift, add):  # type: ignore[no-untyped-def]
+def transform(sources, targets, first, second, x, source, work, y, target, shift, add):
     """y = second · first · x from point sources[p] to point targets[p], less y[row + shift] where that is another row.
 
     Row k of point p is row p·a + k·b + c of an array with (a, b, c) = `source` or `target`; arrays have one row per angle
@@ -151,9 +148,7 @@ def transform(sources, targets, first, second, x, source, work, y, target, shift
 
 
 @njit(cache=True, fastmath={"contract"})
-def upwind_transformed(  # type: ignore[no-untyped-def]
-    points, places, u, ghosts, rates, speed, drift, fold, harmonics, work, slots, target, shift, own
-):
+def upwind_transformed(points, places, u, ghosts, rates, speed, drift, fold, harmonics, work, slots, target, shift, own):
     """`upwind` and then `transform`, a few points at a time: what drift brings is never written to memory.
 
     `drift` (point, angle, cell) holds it for these few. With own != 0 the state's own harmonics go into the rows that lie
@@ -176,7 +171,7 @@ def upwind_transformed(  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def angular_sums(points, angles, weights, x, y):  # type: ignore[no-untyped-def]
+def angular_sums(points, angles, weights, x, y):
     """y[sum, point] = weights · x[point], rows of the flat arrays x and y, eight angles at a time: as fast as memory is read."""
     cells = y.shape[1]
     for point in range(points):
@@ -201,7 +196,7 @@ def angular_sums(points, angles, weights, x, y):  # type: ignore[no-untyped-def]
 
 
 @njit(inline="always")
-def _row(matrix, k, x, base, stride, y, place, shift, add):  # type: ignore[no-untyped-def]
+def _row(matrix, k, x, base, stride, y, place, shift, add):
     """Row k of a product, four or five terms at a time."""
     starts, columns, c = matrix
     cells = y.shape[1]

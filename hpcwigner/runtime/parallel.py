@@ -66,29 +66,22 @@ class NodeShared:
 
 
 def readable(vector: Any) -> Array:
-    """A PETSc vector's local values for reading only, without a copy, also while PETSc holds a read lock on it; shape (local,).
+    """A PETSc vector's local values, shape (local,), without a copy, also under PETSc's read lock. Do not write to it.
 
-    petsc4py returns locked vectors as read-only arrays, for which numba would compile every kernel a second time. This is the
-    same memory without that flag. Do not write to it.
+    petsc4py marks them read-only, for which numba would compile every kernel a second time; here they lack that mark.
     """
     locked = vector.array_r
     return np.ctypeslib.as_array((ctypes.c_double * locked.size).from_address(locked.ctypes.data))
 
 
 def abort_all_ranks_on_exception(comm: MPI.Intracomm) -> None:
-    """Install an excepthook that ends all ranks on an exception: the others would wait for this one in a collective.
-
-    For the command line only; it changes the whole process.
-    """
+    """Install an excepthook for the whole process: an exception ends all ranks, which would wait for this one for ever."""
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> Any:
         where = f" on rank {comm.rank}" if comm.size > 1 else ""
-        if isinstance(error, WriteError):
-            sys.stderr.write(f"hpcwigner: {error}{where}\n")
-        else:
-            text = "".join(traceback.format_exception(kind, error, trace))
-            sys.stderr.write(f"hpcwigner: stopped by an error{where}\n{text}")
-        sys.stderr.flush()
+        text = "".join(traceback.format_exception(kind, error, trace))
+        what = f"{error}{where}\n" if isinstance(error, WriteError) else f"stopped by an error{where}\n{text}"
+        print("hpcwigner:", what, end="", file=sys.stderr, flush=True)
         if comm.size > 1:
             comm.Abort(1)
         os._exit(1)  # an orderly exit crashes when PETSc was interrupted in the middle of a call
@@ -104,15 +97,15 @@ def huge_zeros(shape: tuple[int, ...]) -> Array:
 
 
 def on_first_rank(comm: MPI.Intracomm, compute: Callable[[], T]) -> T:
-    """Result of `compute` on rank 0, sent to all; an InputError there is raised on every rank. Collective."""
-    result: T | InputError | None = None
+    """Result of `compute` on rank 0, sent to all; an InputError or RunError there is raised on every rank. Collective."""
+    result: T | InputError | RunError | None = None
     if comm.rank == 0:
         try:
             result = compute()
-        except InputError as error:
+        except (InputError, RunError) as error:
             result = error
     result = comm.bcast(result)
-    if isinstance(result, InputError):
+    if isinstance(result, InputError | RunError):
         raise result
     return cast(T, result)
 

@@ -1,4 +1,4 @@
-"""Flush subnormal numbers, below 2e-308, to zero while stepping: processors handle them up to ten times more slowly (README.md)."""
+"""Flush subnormal numbers, below 2e-308, to zero while stepping: they slow down processors tenfold (README.md)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import ctypes
 import platform
 from collections.abc import Iterator
 
-FLUSH = 0x8040
-"""Bits 15 (flush to zero: results) and 6 (denormals are zero: operands) of the x86 control register MXCSR."""
+FLUSH = 0x8040  # Bits 15 (flush to zero: results) and 6 (denormals are zero: operands) of the x86 control register MXCSR
 
 
 class _Environment(ctypes.Structure):

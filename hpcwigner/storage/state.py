@@ -10,7 +10,7 @@ import math
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import h5py
 import numpy as np
@@ -18,11 +18,11 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from hpcwigner.runtime.errors import RunError
+from hpcwigner.space.grid import Decomposition
 
 Array = NDArray[np.float64]
 
-FORMAT = 2
-"""Format 1 had no auxiliary fields and no history, and kept copies of the output files beside state.h5."""
+FORMAT = 2  # Format 1 had no auxiliary fields and no history, and kept copies of the output files beside state.h5
 LARGEST_WRITE = 2**26
 """Bytes that a rank passes to MPI-IO at once: it buffers twice as much, and some implementations count in 32 bits."""
 _UNITS = "nm-1 (slab) or nm-2: excitons per length or area in the momentum cell"
@@ -32,24 +32,11 @@ class CheckpointError(RunError):
     """A checkpoint could not be written, or is damaged. Raised on all ranks together; the message is one line."""
 
 
-class Partition(Protocol):
-    """A rank's block of the grid."""
-
-    comm: MPI.Intracomm
-    x: slice
-    y: slice
-
-    @property
-    def local_shape(self) -> tuple[int, int, int, int]:
-        """(x, y, angle, cell)"""
-
-
 @dataclasses.dataclass(frozen=True)
 class Extent:
     """Rows of the output files that belong to a checkpoint."""
 
-    rows: dict[str, int] = dataclasses.field(default_factory=dict)
-    """Rows of each output file, by file name."""
+    rows: dict[str, int] = dataclasses.field(default_factory=dict)  # Rows of each output file, by file name
     sums: dict[str, dict[str, int]] = dataclasses.field(default_factory=dict)
     """CRC-32 of all these rows, by file name and variable. Empty in format 1."""
     parts: dict[str, int] = dataclasses.field(default_factory=dict)
@@ -60,22 +47,14 @@ class Extent:
 class Header:
     """What a checkpoint holds beside the state."""
 
-    step: int
-    """Finished steps."""
-    time: float
-    """[ps]"""
-    accumulators: dict[str, list[float]]
-    """Running results of observables, such as extrema."""
-    input: str
-    """The complete input (YAML); its fixed steps are the step-size history."""
-    shape: tuple[int, int, int, int]
-    """(x, y, angle, cell)"""
-    auxiliary: tuple[str, ...] = ()
-    """Names of the auxiliary fields."""
-    history: tuple[dict[str, Any], ...] = ()
-    """The starts that led to this checkpoint (provenance.start), oldest first."""
-    outputs: Extent = dataclasses.field(default_factory=Extent)
-    """Filled in when the checkpoint is written."""
+    step: int  # Finished steps
+    time: float  # [ps]
+    accumulators: dict[str, list[float]]  # Running results of observables, such as extrema
+    input: str  # The complete input (YAML); its fixed steps are the step-size history
+    shape: tuple[int, int, int, int]  # (x, y, angle, cell)
+    auxiliary: tuple[str, ...] = ()  # Names of the auxiliary fields
+    history: tuple[dict[str, Any], ...] = ()  # The starts that led to this checkpoint (provenance.start), oldest first
+    outputs: Extent = dataclasses.field(default_factory=Extent)  # Filled in when the checkpoint is written
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Header:
@@ -92,13 +71,11 @@ class Layout:
 
     collective: bool = True
     compress: bool = False
-    alignment: int = 0
-    """Bytes to which large objects are aligned in the file; 0 leaves it to HDF5."""
-    hints: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    """MPI-IO hints."""
+    alignment: int = 0  # Bytes to which large objects are aligned in the file; 0 leaves it to HDF5
+    hints: Mapping[str, str] = dataclasses.field(default_factory=dict)  # MPI-IO hints
 
 
-def write_state(path: Path, partition: Partition, header: Header, u: Array, auxiliary: Array, layout: Layout) -> None:
+def write_state(path: Path, partition: Decomposition, header: Header, u: Array, auxiliary: Array, layout: Layout) -> None:
     """Writes u (x, y, angle, cell) and auxiliary (x, y, field). Raises what HDF5 raises. Collective."""
     info = MPI.Info.Create()
     for key, value in layout.hints.items():
@@ -115,8 +92,7 @@ def write_state(path: Path, partition: Partition, header: Header, u: Array, auxi
             file["header"] = np.frombuffer(json.dumps(dataclasses.asdict(header)).encode(), dtype=np.uint8)
             state = file.create_dataset("u", header.shape, "f8", **chunks)
             state.attrs["units"] = _UNITS
-            checksums = file.create_dataset("crc32", header.shape[:2], "u4")
-            checksums[partition.x, partition.y] = point_sums(u, auxiliary)
+            file.create_dataset("crc32", header.shape[:2], "u4")[partition.x, partition.y] = point_sums(u, auxiliary)
             targets = [(state, u)]
             if header.auxiliary:
                 targets.append((file.create_dataset("auxiliary", (*header.shape[:2], len(header.auxiliary)), "f8"), auxiliary))
@@ -130,7 +106,7 @@ def write_state(path: Path, partition: Partition, header: Header, u: Array, auxi
         info.Free()
 
 
-def read_state(path: Path, partition: Partition) -> tuple[Header, Array, Array]:
+def read_state(path: Path, partition: Decomposition) -> tuple[Header, Array, Array]:
     """Header and this rank's blocks u (x, y, angle, cell) and auxiliary (x, y, field), which may have no fields.
 
     The checksums of all points are verified. Raises CheckpointError. Collective.
@@ -173,7 +149,7 @@ def point_sums(u: Array, auxiliary: Array) -> NDArray[np.uint32]:
     return np.array(sums, dtype=np.uint32).reshape(u.shape[:2])
 
 
-def pieces(partition: Partition) -> list[tuple[slice, slice]]:
+def pieces(partition: Decomposition) -> list[tuple[slice, slice]]:
     """Cuts of a rank's block that are small enough for MPI-IO; the same number of nonempty ones on every rank. Collective."""
     comm, shape = partition.comm, partition.local_shape
     count = comm.allreduce(max(1, -(-8 * math.prod(shape) // LARGEST_WRITE)), MPI.MAX)
