@@ -69,10 +69,7 @@ class Report:
 
 
 def examine(comm: MPI.Intracomm) -> tuple[str, bool]:
-    """Report and whether all is well, the same on every rank. Collective.
-
-    Writes a small file into the current directory and removes it.
-    """
+    """Report and whether all is well, the same on every rank. A small file is written and removed here. Collective."""
     report = Report(comm)
     for check in (_check_versions, _check_mpi, _check_hdf5, _check_petsc, _check_blas, _check_numba):
         with contextlib.suppress(_FaultError):

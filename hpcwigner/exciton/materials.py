@@ -11,7 +11,6 @@ from hpcwigner.runtime import schema
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.runtime.schema import Document, Quantity, require
 
-Confidence = Literal["measured", "computed", "estimated"]
 SHIPPED = Path(__file__).parent / "data"
 
 Value = TypeVar("Value", bound=float)
@@ -23,15 +22,13 @@ class Sourced(Generic[Value]):
 
     value: Value
     source: str
-    confidence: Confidence
+    confidence: Literal["measured", "computed", "estimated"]
     range: tuple[Value, Value] | None = None  # Spread of the literature; required for estimated numbers
 
     def __post_init__(self) -> None:
-        if self.range is None:
-            require(self.confidence != "estimated", "range", None, "[lowest, highest], since the number is estimated")
-        else:
-            low, high = self.range
-            require(low <= self.value <= high, "range", list(self.range), "[lowest, highest] around the value")
+        given, (low, high) = self.range is not None, self.range or (self.value, self.value)
+        require(given or self.confidence != "estimated", "range", None, "[lowest, highest], since the number is estimated")
+        require(low <= self.value <= high, "range", [low, high], "[lowest, highest] around the value")
 
 
 Number = Sourced[float]

@@ -1,11 +1,7 @@
-"""Exciton-phonon couplings as spontaneous rates between valleys.
+"""Exciton-phonon couplings as spontaneous rates R = (M/ħ³) A|G|² [1/ps] between valleys, M the mass of the final valley.
 
-The golden rule Γ = (2π/ħ) Σ |G|² (n + ½ ± ½) δ(ε' − ε ∓ ħω), summed over the final states of one valley,
-Σ_Q → A/(2π)² ∫d²Q = A M/(2πħ²) ∫dε ∫dθ/2π, gives the rate  ∫dε ∫dθ/2π R (n + ½ ± ½) δ(ε' − ε ∓ ħω)  with
-
-    R = (M/ħ³) A |G|²        [1/ps], M the mass of the final valley.
-
-The classes below give R; momentum/ does the integrals.
+The golden rule (README.md) summed over the final states of one valley, Σ_Q → A/(2π)² ∫d²Q = A M/(2πħ²) ∫dε ∫dθ/2π, gives the
+rate  ∫dε ∫dθ/2π R (n + ½ ± ½) δ(ε' − ε ∓ ħω).  momentum/ does the integrals.
 """
 
 from __future__ import annotations
@@ -18,7 +14,7 @@ from numpy.typing import NDArray
 from hpcwigner.exciton.constants import BOLTZMANN, HBAR, HBAR2_OVER_M0
 from hpcwigner.exciton.materials import Material
 from hpcwigner.exciton.valley import ExcitonValleys
-from hpcwigner.exciton.wavefunctions import Wavefunction
+from hpcwigner.exciton.wannier import Wavefunction
 
 Array = NDArray[np.float64]
 
@@ -79,14 +75,12 @@ class OpticalPhonon:
     hole: float  # D0 of the hole [meV/nm]; zero when the hole is a spectator
     intervalley: bool
 
-    def reversed(self) -> OpticalPhonon:
-        """The coupling from `final` to `initial`, with the same number of valley pairs."""
-        valleys = self.final_valleys * self.initial.degeneracy / self.final.degeneracy
-        return dataclasses.replace(self, initial=self.final, final=self.initial, final_valleys=valleys)
-
     def directions(self) -> tuple[OpticalPhonon, ...]:
-        """Emission processes of this coupling: one from each of its valleys."""
-        return (self,) if self.initial is self.final else (self, self.reversed())
+        """Emission processes of this coupling: one from each of its valleys, with the same number of valley pairs."""
+        if self.initial is self.final:
+            return (self,)
+        valleys = self.final_valleys * self.initial.degeneracy / self.final.degeneracy
+        return self, dataclasses.replace(self, initial=self.final, final=self.initial, final_valleys=valleys)
 
     def rate(self, initial_momentum: Array, final_momentum: Array, angle: Array) -> Array:
         """R [1/ps] from |Q'| to |Q| [1/nm] at the angle between them, without the occupation."""

@@ -36,19 +36,6 @@ class RytovaKeldysh:
 
 
 @dataclasses.dataclass(frozen=True)
-class HalfSpace:
-    """A uniaxial dielectric."""
-
-    in_plane: float  # ε∥
-    out_of_plane: float  # ε⊥
-
-    @property
-    def mean(self) -> float:
-        """√(ε∥ε⊥), the effective constant at an interface."""
-        return math.sqrt(self.in_plane * self.out_of_plane)
-
-
-@dataclasses.dataclass(frozen=True)
 class Film:
     """An anisotropic film of thickness d between two half spaces, charges in its middle plane.
 
@@ -57,15 +44,15 @@ class Film:
     V(r) = −(e²/ε) Σ_k c_k/√(r² + (kαd)²).
     """
 
-    film: HalfSpace  # Dielectric constants of the film
+    film: tuple[float, float]  # ε∥ and ε⊥
     thickness: float  # d [nm]
-    above: HalfSpace
-    below: HalfSpace
+    above: tuple[float, float]
+    below: tuple[float, float]
 
     def images(self) -> Array:
         """Charges c_k of the images at the distances kαd, shape (k,)."""
-        inside = self.film.mean
-        p1, p2 = ((inside - side.mean) / (inside + side.mean) for side in (self.above, self.below))
+        inside, above, below = (math.sqrt(math.prod(part)) for part in (self.film, self.above, self.below))
+        p1, p2 = ((inside - side) / (inside + side) for side in (above, below))
         largest = max(abs(p1 * p2), 1e-300)
         pairs = max(1, math.ceil(math.log(SMALLEST_IMAGE) / math.log(largest)))
         powers = (p1 * p2) ** np.arange(pairs)
@@ -74,7 +61,8 @@ class Film:
         return charges
 
     def __call__(self, distance: Array) -> Array:
-        step = math.sqrt(self.film.in_plane / self.film.out_of_plane) * self.thickness
+        in_plane, out_of_plane = self.film
+        step = math.sqrt(in_plane / out_of_plane) * self.thickness
         squared = np.asarray(distance) ** 2
         total = sum(charge / np.sqrt(squared + (k * step) ** 2) for k, charge in enumerate(self.images()))
-        return np.asarray(-COULOMB / self.film.mean * total)
+        return np.asarray(-COULOMB / math.sqrt(in_plane * out_of_plane) * total)

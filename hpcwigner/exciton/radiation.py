@@ -37,8 +37,7 @@ class LightCone:
 
     def mean_lifetime(self, temperature: float) -> float:
         """Radiative lifetime of a thermalised bright valley [ps]: 1/(γ (1 − exp(−E_lc/kT)))."""
-        thermal = BOLTZMANN * temperature
-        return 1 / (self.rate * -math.expm1(-self.energy / thermal))
+        return 1 / (self.rate * -math.expm1(-self.energy / (BOLTZMANN * temperature)))
 
 
 def linewidth_from_dipole(material: Material, density_at_origin: float) -> float:

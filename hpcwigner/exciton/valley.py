@@ -7,9 +7,8 @@ import math
 from collections.abc import Mapping
 
 from hpcwigner.exciton.materials import Material
-from hpcwigner.exciton.potentials import Film, HalfSpace, Potential, RytovaKeldysh
-from hpcwigner.exciton.wannier import BoundState, bound_states
-from hpcwigner.exciton.wavefunctions import Wavefunction, tabulate
+from hpcwigner.exciton.potentials import Film, Potential, RytovaKeldysh
+from hpcwigner.exciton.wannier import BoundState, Wavefunction, bound_states, tabulate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,8 +69,8 @@ def film_potential(material: Material) -> Film | None:
     film = material.film
     if film is None:
         return None
-    sides = [HalfSpace(side.in_plane.value, side.out_of_plane.value) for side in (film.above, film.below)]
-    return Film(HalfSpace(film.in_plane.value, film.out_of_plane.value), film.thickness.value, *sides)
+    inside, above, below = ((part.in_plane.value, part.out_of_plane.value) for part in (film, film.above, film.below))
+    return Film(inside, film.thickness.value, above, below)
 
 
 def reduced_masses(material: Material) -> dict[str, float]:

@@ -23,11 +23,7 @@ SIGNATURES = {
 
 
 def warm_up(comm: MPI.Intracomm) -> None:
-    """Compile all kernels, or load them from numba's cache. Collective.
-
-    Rank 0 goes first, then the first rank of each other node, then the rest. Whether the nodes share a cache or each has
-    its own, the ranks that come later load what an earlier one has written.
-    """
+    """Compile or load all kernels: rank 0, then the first rank of each other node, then the rest. Collective."""
     node = comm.Split_type(MPI.COMM_TYPE_SHARED)
     turn = 0 if comm.rank == 0 else 1 if node.rank == 0 else 2
     node.Free()

@@ -22,11 +22,10 @@ Array = NDArray[np.float64]
 T = TypeVar("T")
 
 
-class NodeShared:
+class NodeShared(contextlib.AbstractContextManager["NodeShared"]):
     """An array in memory shared by the ranks of a node, uninitialised; `fill` computes its parts in parallel.
 
-    Free it by `free`, or use it in a `with` statement: window and communicator are MPI resources that Python's garbage
-    collection does not return. Making, filling and freeing are collective.
+    Making, filling and freeing are collective. Garbage collection does not free it: call `free`, or use it in a `with` statement.
     """
 
     def __init__(self, comm: MPI.Intracomm, shape: tuple[int, ...]) -> None:
@@ -58,9 +57,6 @@ class NodeShared:
         if self.comm != MPI.COMM_NULL:
             self.comm.Free()
 
-    def __enter__(self) -> NodeShared:
-        return self
-
     def __exit__(self, *_: object) -> None:
         self.free()
 
@@ -91,9 +87,7 @@ def abort_all_ranks_on_exception(comm: MPI.Intracomm) -> None:
 
 def huge_zeros(shape: tuple[int, ...]) -> Array:
     """Zeros in huge pages where Linux offers them: NumPy asks for them in `empty`, but not in `zeros`."""
-    array = np.empty(shape)
-    array.fill(0.0)
-    return array
+    return np.full(shape, 0.0)
 
 
 def on_first_rank(comm: MPI.Intracomm, compute: Callable[[], T]) -> T:
@@ -111,10 +105,7 @@ def on_first_rank(comm: MPI.Intracomm, compute: Callable[[], T]) -> T:
 
 
 class CollectiveStack(contextlib.ExitStack):
-    """Runs its callbacks when all ranks leave together: at the normal end, or by an error that all ranks raise.
-
-    An error of one rank alone ends the program; a collective call on the way out would wait for the other ranks for ever.
-    """
+    """Runs its callbacks, which are collective, only when all ranks leave together: at the normal end, or by an error of all."""
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool | None:
         if kind is not None and not issubclass(kind, InputError | RunError):

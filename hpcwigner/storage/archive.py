@@ -6,6 +6,7 @@ A part is a sequence of blocks: a line of JSON (file, variable, first row, shape
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 import os
@@ -100,14 +101,9 @@ def find_rows(checkpoint: Path, header: Header) -> dict[str, Source]:
 def _source(checkpoint: Path, extent: Extent, name: str) -> Source:
     rows, path, folder = extent.rows[name], checkpoint.parents[1] / name, checkpoint.parent / FOLDER
     if (copy := checkpoint / name).exists():  # format 1: verified together with the checkpoint
-        return Source(lambda: _file_blocks(copy, rows), archived=False)
-
-    def from_archive() -> Iterator[Block]:
-        return archived_blocks(folder, extent.parts, name)
-
-    def from_file() -> Iterator[Block]:
-        return _file_blocks(path, rows)
-
+        return Source(functools.partial(_file_blocks, copy, rows), archived=False)
+    from_archive = functools.partial(archived_blocks, folder, extent.parts, name)
+    from_file = functools.partial(_file_blocks, path, rows)
     damaged, lost = (_problem(blocks, rows, extent.sums.get(name, {})) for blocks in (from_archive, from_file))
     if damaged and lost:
         raise CheckpointError(f"the rows of {name} {damaged} in {folder} and {lost} in {path}")

@@ -237,9 +237,6 @@ class OutputFile:
             self._file.flush()
 
     def close(self) -> None:
-        """Closes the file; a second call does nothing. Raises WriteError.
-
-        Collective: a CollectiveStack calls it where all ranks leave together.
-        """
+        """Closes the file; a second call does nothing. Raises WriteError."""
         with writing(self.path):
             self._file.close()

@@ -97,11 +97,10 @@ def write_state(path: Path, partition: Decomposition, header: Header, u: Array, 
             if header.auxiliary:
                 targets.append((file.create_dataset("auxiliary", (*header.shape[:2], len(header.auxiliary)), "f8"), auxiliary))
             collective = layout.collective or layout.compress  # HDF5 filters in parallel only collectively
-            for x, y in pieces(partition):
-                block = (_shift(x, partition.x), _shift(y, partition.y))
+            for local, place in pieces(partition):
                 for dataset, values in targets:
                     with dataset.collective if collective else contextlib.nullcontext():
-                        dataset[block] = values[x, y]
+                        dataset[place] = values[local]
     finally:
         info.Free()
 
@@ -125,8 +124,8 @@ def read_state(path: Path, partition: Decomposition) -> tuple[Header, Array, Arr
                 raise ValueError(f"found a state {header.shape}, expected {shape}")
             auxiliary = np.empty((*u.shape[:2], len(header.auxiliary)))
             for values, name in ((u, "u"), *([(auxiliary, "auxiliary")] if header.auxiliary else [])):
-                for a, b in cuts:
-                    values[a, b] = file[name][_shift(a, x), _shift(b, y)]
+                for local, place in cuts:
+                    values[local] = file[name][place]
             if not np.array_equal(point_sums(u, auxiliary), file["crc32"][x, y]):
                 problem = "has wrong checksums"
     except (OSError, KeyError, ValueError, TypeError) as error:
@@ -149,19 +148,20 @@ def point_sums(u: Array, auxiliary: Array) -> NDArray[np.uint32]:
     return np.array(sums, dtype=np.uint32).reshape(u.shape[:2])
 
 
-def pieces(partition: Decomposition) -> list[tuple[slice, slice]]:
-    """Cuts of a rank's block that are small enough for MPI-IO; the same number of nonempty ones on every rank. Collective."""
+def pieces(partition: Decomposition) -> list[tuple[tuple[slice, slice], tuple[slice, slice]]]:
+    """Cuts of a rank's block that are small enough for MPI-IO, with their places in the grid. Collective.
+
+    Every rank has the same number of them, none empty.
+    """
     comm, shape = partition.comm, partition.local_shape
     count = comm.allreduce(max(1, -(-8 * math.prod(shape) // LARGEST_WRITE)), MPI.MAX)
     along_x = min(count, comm.allreduce(shape[0], MPI.MIN))
     along_y = min(-(-count // along_x), comm.allreduce(shape[1], MPI.MIN))
-    return [(x, y) for x in _cut(shape[0], along_x) for y in _cut(shape[1], along_y)]
+    cuts = [(x, y) for x in _cut(partition.x, along_x) for y in _cut(partition.y, along_y)]
+    return [((x, y), (whole_x, whole_y)) for (x, whole_x), (y, whole_y) in cuts]
 
 
-def _cut(length: int, count: int) -> list[slice]:
-    edges = [length * i // count for i in range(count + 1)]
-    return [slice(a, b) for a, b in itertools.pairwise(edges)]
-
-
-def _shift(local: slice, owned: slice) -> slice:
-    return slice(local.start + owned.start, local.stop + owned.start)
+def _cut(owned: slice, count: int) -> list[tuple[slice, slice]]:
+    """`count` parts of a range of cells: counted from its start, and as they are."""
+    edges = [(owned.stop - owned.start) * i // count for i in range(count + 1)]
+    return [(slice(a, b), slice(owned.start + a, owned.start + b)) for a, b in itertools.pairwise(edges)]
