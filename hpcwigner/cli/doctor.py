@@ -192,6 +192,5 @@ def _check_numba(report: Report) -> None:
     derivative = upwind_derivative(np.cos(phase * np.arange(32)))
     exact = (symbol(np.array(phase)) * np.exp(1j * phase * np.arange(32))).real
     right = np.abs(derivative - exact).max() <= 1e-14
-    report.agree(
-        [] if right else ["numba compiles the drift kernel to something wrong: another numba or llvmlite version is needed"]
-    )
+    wrong = "numba compiles the drift kernel to something wrong: another numba or llvmlite version is needed"
+    report.agree([] if right else [wrong])

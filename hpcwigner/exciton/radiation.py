@@ -24,11 +24,8 @@ class LightCone:
         radiation = material.radiation
         momentum = radiation.refractive_index.value * radiation.photon_energy.value / HBAR_C
         mass = material.valleys[radiation.bright_valley].mass
-        return cls(
-            bright_valley=list(material.valleys).index(radiation.bright_valley),
-            rate=radiation.linewidth.value / HBAR,
-            energy=HBAR2_OVER_M0 * momentum**2 / (2 * mass),
-        )
+        bright = list(material.valleys).index(radiation.bright_valley)
+        return cls(bright, radiation.linewidth.value / HBAR, HBAR2_OVER_M0 * momentum**2 / (2 * mass))
 
     def fraction(self, cell_width: float, temperature: float) -> float:
         """Fraction of a Boltzmann distribution in the first cell, `cell_width` [meV] wide, that lies in the light cone."""

@@ -110,7 +110,7 @@ class CheckpointStore:
             shutil.rmtree(self.directory / old)
 
     def continue_from(self, path: Path) -> None:
-        """Renames newer checkpoints, damaged or of a branch that is left, to *.abandoned; the next one removes them. Collective."""
+        """Renames newer checkpoints, damaged or of a branch left, to *.abandoned; the next one removes them. Collective."""
 
         def abandon_newer() -> None:
             self._point_to(path.name)
