@@ -10,7 +10,7 @@ from mpi4py import MPI
 
 from hpcwigner.observables import registry
 from hpcwigner.runtime.errors import InputError, RunError, WriteError
-from hpcwigner.runtime.resources import CollectiveStack
+from hpcwigner.runtime.parallel import CollectiveStack
 from hpcwigner.simulation.progress import LOG, Progress, start_logging
 from hpcwigner.storage.files import OutputFile
 from hpcwigner.storage.reading import read

@@ -9,10 +9,9 @@ from helpers import ExponentialState
 
 from hpcwigner.exciton import materials
 from hpcwigner.exciton.constants import COULOMB, HBAR2_OVER_M0
-from hpcwigner.exciton.potentials import Film, HalfSpace, RytovaKeldysh
+from hpcwigner.exciton.potentials import Film, RytovaKeldysh
 from hpcwigner.exciton.valley import ExcitonValleys, film_potential
-from hpcwigner.exciton.wannier import bound_states
-from hpcwigner.exciton.wavefunctions import OverlapTable, tabulate
+from hpcwigner.exciton.wannier import OverlapTable, bound_states, tabulate
 
 TABLE = {  # μ, r0, κ, E_1s, E_2s, E_3s, rms radius, ψ(0)², measured 1s
     "mos2_hbn": (0.275, 3.4, 4.45, 220.18, 51.81, 22.46, 1.23, 0.370, 221),
@@ -68,7 +67,7 @@ def test_virial_theorem(potential):
 
 
 def test_film_without_contrast_is_a_uniform_dielectric():
-    medium = HalfSpace(6.0, 3.0)
+    medium = (6.0, 3.0)
     r = np.array([0.1, 1.0, 10.0])
     assert Film(medium, 0.6, medium, medium)(r) == pytest.approx(-COULOMB / (np.sqrt(18.0) * r), rel=1e-12)
 
@@ -77,12 +76,12 @@ def test_film_against_its_fourier_transform():
     """V(r) = ∫qdq/2π V(q) J0(qr), with a Gaussian cut-off that is far above 1/r."""
     from scipy.special import j0
 
-    film = Film(HalfSpace(14.0, 6.1), 0.616, HalfSpace(4.95, 4.1), HalfSpace(1.0, 1.0))
-    inside = film.film.mean
+    film = Film((14.0, 6.1), 0.616, (4.95, 4.1), (1.0, 1.0))
+    inside, above, below = (np.sqrt(np.prod(part)) for part in (film.film, film.above, film.below))
     alpha = np.sqrt(14.0 / 6.1)
     nodes, weights = np.polynomial.legendre.leggauss(4000)
     q, w = 30 * (1 + nodes), 30 * weights
-    p1, p2 = ((inside - side.mean) / (inside + side.mean) for side in (film.above, film.below))
+    p1, p2 = ((inside - side) / (inside + side) for side in (above, below))
     x = np.exp(-alpha * q * film.thickness)
     correction = (1 + p1 * x) * (1 + p2 * x) / (1 - p1 * p2 * x**2) - 1  # beyond the uniform part, which is known
     for r in (0.3, 2.0, 10.0):
@@ -92,8 +91,8 @@ def test_film_against_its_fourier_transform():
 
 def test_thin_film_is_a_polarisable_sheet():
     """d → 0 with r0 = ε∥d/2 fixed: V(q) → −2πe²/[q(κ + r0 q)]."""
-    thickness, surroundings = 1e-3, HalfSpace(4.0, 4.0)
-    film = Film(HalfSpace(2 * 3.4 / thickness, 2 * 3.4 / thickness), thickness, surroundings, surroundings)
+    thickness, surroundings = 1e-3, (4.0, 4.0)
+    film = Film((2 * 3.4 / thickness, 2 * 3.4 / thickness), thickness, surroundings, surroundings)
     r = np.array([0.5, 2.0, 20.0])
     assert film(r) == pytest.approx(RytovaKeldysh(3.4, 4.0)(r), rel=2e-3)
 

@@ -1,1 +1,1 @@
-"""The command line: one module for each verb, with `add` for its arguments and `call` for what it does."""
+"""The command line: the verbs and their arguments (`verbs.py`), and what they print beyond the other packages' texts."""

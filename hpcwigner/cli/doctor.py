@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
+import contextlib
 import dataclasses
+import functools
 import os
 import re
 import tempfile
 import time
+import timeit
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,8 +18,6 @@ import numpy as np
 from mpi4py import MPI
 
 import hpcwigner
-from hpcwigner.cli import common
-from hpcwigner.cli.common import Exit
 from hpcwigner.runtime.compile import warm_up
 from hpcwigner.storage.provenance import library_versions
 
@@ -25,11 +25,7 @@ LAUNCHERS = {"OMPI_COMM_WORLD_SIZE": "Open MPI's mpirun", "PMI_SIZE": "MPICH's o
 
 
 class _FaultError(Exception):
-    """Faults of all ranks; raised on every rank at once."""
-
-    def __init__(self, faults: list[str]) -> None:
-        super().__init__(faults)
-        self.faults = faults
+    """Some rank has a fault; raised on every rank at once."""
 
 
 @dataclasses.dataclass
@@ -46,74 +42,46 @@ class Report:
     faults: list[str] = dataclasses.field(default_factory=list)
 
     def agree(self, faults: list[str]) -> None:
-        """Raise _FaultError on all ranks if any of them has a fault. Collective."""
+        """Raise _FaultError on all ranks if any of them has a fault, and say which have it unless all do. Collective."""
         ranks: dict[str, list[int]] = {}
         for rank, texts in enumerate(self.comm.allgather(faults)):
             for text in texts:
                 ranks.setdefault(text, []).append(rank)
+        size = self.comm.size
+        for text, affected in ranks.items():
+            shown = ", ".join(map(str, affected[:8])) + (", …" if len(affected) > 8 else "")
+            where = f" (rank{'s' if len(affected) > 1 else ''} {shown} of {size})" if len(affected) < size else ""
+            self.faults.append(text + where)
         if ranks:
-            raise _FaultError([text + _where(affected, self.comm.size) for text, affected in ranks.items()])
+            raise _FaultError
 
     def step(self, what: str, action: Callable[[], Any]) -> Any:
         """Result of `action`; its exception on any rank becomes a fault of all. Collective."""
         result, faults = None, []
         try:
             result = action()
+        except _FaultError:
+            raise
         except Exception as error:
             faults.append(f"{what} failed: {error}")
         self.agree(faults)
         return result
 
-    def run(self, check: Callable[[Report], list[str]]) -> None:
-        """Run a check and add its facts, hints and faults. Collective."""
-        try:
-            try:
-                faults = check(self)
-            except _FaultError:
-                raise
-            except Exception as error:
-                faults = [f"{check.__name__.removeprefix('_check_')} failed: {error}"]
-            self.agree(faults)
-        except _FaultError as error:
-            self.faults += error.faults
-
-
-def _where(affected: list[int], size: int) -> str:
-    """' (ranks 2, 3)', or nothing where all ranks are meant."""
-    if len(affected) == size:
-        return ""
-    shown = ", ".join(map(str, affected[:8])) + (", …" if len(affected) > 8 else "")
-    return f" (rank{'s' if len(affected) > 1 else ''} {shown} of {size})"
-
-
-def add(parser: argparse.ArgumentParser) -> None:
-    """No arguments."""
-
-
-def call(_options: argparse.Namespace, comm: MPI.Intracomm) -> Exit:
-    """Print the report. Collective."""
-    text, healthy = examine(comm)
-    common.print_text(comm, lambda: text)
-    return Exit.DONE if healthy else Exit.ERROR
-
 
 def examine(comm: MPI.Intracomm) -> tuple[str, bool]:
-    """Report and whether all is well, the same on every rank. Collective.
-
-    Writes a small file into the current directory and removes it.
-    """
+    """Report and whether all is well, the same on every rank. A small file is written and removed here. Collective."""
     report = Report(comm)
     for check in (_check_versions, _check_mpi, _check_hdf5, _check_petsc, _check_blas, _check_numba):
-        report.run(check)
+        with contextlib.suppress(_FaultError):
+            report.step(check.__name__.removeprefix("_check_"), functools.partial(check, report))
     lines = [f"{name:<12}{value}" for name, value in report.facts]
     lines += [f"hint: {text}" for text in report.hints]
     lines += [f"WRONG: {text}" for text in report.faults] or ["all is well"]
     return "\n".join(lines), not report.faults
 
 
-def _check_versions(report: Report) -> list[str]:
+def _check_versions(report: Report) -> None:
     report.facts += [("hpcwigner", hpcwigner.__version__), *library_versions().items()]
-    return []
 
 
 def _loaded(pattern: str) -> list[str]:
@@ -126,71 +94,57 @@ def _loaded(pattern: str) -> list[str]:
     return sorted(path for path in paths if re.match(pattern, os.path.basename(path)))
 
 
-def _check_mpi(report: Report) -> list[str]:
-    libraries = _loaded(r"lib(mpi|mpich|mpi_[a-z]+)\.so")
-    main = [path for path in libraries if re.match(r"lib(mpi|mpich)\.so", os.path.basename(path))]
-    report.facts.append(("MPI library", ", ".join(main) or "linked statically or unknown"))
-    report.facts.append(("ranks", str(report.comm.size)))
+def _check_mpi(report: Report) -> None:
+    libraries = _loaded(r"lib(mpi|mpich)\.so")
+    report.facts += [("MPI library", ", ".join(libraries) or "linked statically or unknown"), ("ranks", str(report.comm.size))]
     faults = []
-    if len(main) > 1:
-        faults.append(
-            f"mpi4py, petsc4py and h5py are linked to different MPI libraries: {', '.join(main)}; build them against one"
-        )
+    if len(libraries) > 1:
+        linked = ", ".join(libraries)
+        faults.append(f"mpi4py, petsc4py and h5py are linked to different MPI libraries: {linked}; build them against one")
     for variable, launcher in LAUNCHERS.items():
         if report.comm.size == 1 and int(os.environ.get(variable, "1") or 1) > 1:
             faults.append(
                 f"started by {launcher} with {os.environ[variable]} ranks, but each process sees only itself: "
-                f"that launcher belongs to another MPI than {main[0] if main else 'the one loaded'}"
+                f"that launcher belongs to another MPI than {libraries[0] if libraries else 'the one loaded'}"
             )
-    return faults
+    report.agree(faults)
 
 
-def _check_hdf5(report: Report) -> list[str]:
+def _check_hdf5(report: Report) -> None:
     import h5py
 
     comm, folder = report.comm, os.getcwd()
     parallel = bool(h5py.get_config().mpi)
     report.facts.append(("h5py", f"{'parallel' if parallel else 'serial'}, {os.path.dirname(h5py.__file__)}"))
-    report.agree(
-        []
-        if parallel
-        else ["h5py is the serial build; on Debian set H5PY_ALWAYS_USE_MPI=1, elsewhere build h5py with HDF5_MPI=ON"]
-    )
-    mine = report.step(f"a file in {folder}", lambda: _temporary_file(folder) if comm.rank == 0 else None)
-    name = comm.bcast(mine)
+    serial = "h5py is the serial build; on Debian set H5PY_ALWAYS_USE_MPI=1, elsewhere build h5py with HDF5_MPI=ON"
+    report.agree([] if parallel else [serial])
+    make = functools.partial(tempfile.mkstemp, ".h5", "hpcwigner_doctor_", folder)
+    descriptor, name = comm.bcast(report.step(f"a file in {folder}", lambda: make() if comm.rank == 0 else None))
+
+    def round_trip() -> bool:
+        """Whether a file written by all ranks reads back as it was written."""
+        with h5py.File(name, "w", driver="mpio", comm=comm) as file:
+            data = file.create_dataset("rank", (comm.size,), "i8")
+            with data.collective:
+                data[comm.rank] = comm.rank
+        with h5py.File(name, "r", driver="mpio", comm=comm) as file:
+            return np.array_equal(file["rank"][()], np.arange(comm.size))
+
     try:
         missing = f"{folder} on {MPI.Get_processor_name()} is not rank 0's: start in a directory that all nodes share"
         report.agree([] if os.path.exists(name) else [missing])
-        right = report.step(f"parallel HDF5 in {folder}", lambda: _round_trip(comm, name))
-        return [] if right else [f"a parallel HDF5 file in {folder} reads back wrong"]
+        right = report.step(f"parallel HDF5 in {folder}", round_trip)
+        report.agree([] if right else [f"a parallel HDF5 file in {folder} reads back wrong"])
     finally:
         if comm.rank == 0:
+            os.close(descriptor)
             os.remove(name)
 
 
-def _temporary_file(folder: str) -> str:
-    descriptor, name = tempfile.mkstemp(prefix="hpcwigner_doctor_", suffix=".h5", dir=folder)
-    os.close(descriptor)
-    return name
-
-
-def _round_trip(comm: MPI.Intracomm, name: str) -> bool:
-    """Whether a file written by all ranks reads back as it was written."""
-    import h5py
-
-    with h5py.File(name, "w", driver="mpio", comm=comm) as file:
-        data = file.create_dataset("rank", (comm.size,), "i8")
-        with data.collective:
-            data[comm.rank] = comm.rank
-    with h5py.File(name, "r", driver="mpio", comm=comm) as file:
-        return np.array_equal(file["rank"][()], np.arange(comm.size))
-
-
-def _check_petsc(report: Report) -> list[str]:
+def _check_petsc(report: Report) -> None:
     from petsc4py import PETSc
 
-    kind = f"{np.dtype(PETSc.ScalarType).name}, {8 * np.dtype(PETSc.IntType).itemsize}-bit indices"
-    report.facts.append(("PETSc", kind))
+    report.facts.append(("PETSc", f"{np.dtype(PETSc.ScalarType).name}, {8 * np.dtype(PETSc.IntType).itemsize}-bit indices"))
     real = np.dtype(PETSc.ScalarType) == np.float64
     report.agree([] if real else ["PETSc is built for other than real double precision; load the real build"])
 
@@ -201,19 +155,18 @@ def _check_petsc(report: Report) -> list[str]:
         vector.destroy()
         return result
 
-    if report.step("a sum over a PETSc vector", total) == 4 * report.comm.size:
-        return []
-    return ["PETSc and mpi4py do not see the same ranks: they are linked to different MPI libraries"]
+    right = report.step("a sum over a PETSc vector", total) == 4 * report.comm.size
+    report.agree([] if right else ["PETSc and mpi4py do not see the same ranks: they are linked to different MPI libraries"])
 
 
-def _check_blas(report: Report) -> list[str]:
+def _check_blas(report: Report) -> None:
     libraries = _loaded(r"lib(openblas|blis|mkl_rt|mkl_core|blas|cblas|scipy_openblas)")
     n, length = 1000, 16_000_000
     a = np.random.default_rng(0).random((n, n))
     product, x, y = np.empty_like(a), np.ones(length), np.ones(length)
     np.matmul(a, a, out=product)
-    gemm = min(_seconds(lambda: np.matmul(a, a, out=product)) for _ in range(5))
-    stream = min(_seconds(lambda: np.add(x, y, out=y)) for _ in range(5))
+    gemm = min(timeit.repeat(lambda: np.matmul(a, a, out=product), number=1))
+    stream = min(timeit.repeat(lambda: np.add(x, y, out=y), number=1))
     threads = os.environ.get("OPENBLAS_NUM_THREADS", "?")
     report.facts += [
         ("BLAS", ", ".join(libraries) or "inside numpy"),
@@ -225,16 +178,9 @@ def _check_blas(report: Report) -> list[str]:
             f"OPENBLAS_CORETYPE={core} in the environment fixes OpenBLAS's kernels: without it OpenBLAS picks those of this "
             f"processor, which may be faster (env -u OPENBLAS_CORETYPE python -m hpcwigner doctor)"
         )
-    return []
 
 
-def _seconds(call: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
-
-
-def _check_numba(report: Report) -> list[str]:
+def _check_numba(report: Report) -> None:
     start = time.perf_counter()
     report.step("compiling the kernels", lambda: warm_up(report.comm))
     from hpcwigner.runtime import kernels
@@ -245,6 +191,6 @@ def _check_numba(report: Report) -> list[str]:
     phase = 2 * np.pi / 32
     derivative = upwind_derivative(np.cos(phase * np.arange(32)))
     exact = (symbol(np.array(phase)) * np.exp(1j * phase * np.arange(32))).real
-    if np.abs(derivative - exact).max() <= 1e-14:
-        return []
-    return ["numba compiles the drift kernel to something wrong: another numba or llvmlite version is needed"]
+    right = np.abs(derivative - exact).max() <= 1e-14
+    wrong = "numba compiles the drift kernel to something wrong: another numba or llvmlite version is needed"
+    report.agree([] if right else [wrong])

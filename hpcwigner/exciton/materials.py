@@ -5,97 +5,41 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Generic, Literal, TypeVar, cast
 
 from hpcwigner.runtime import schema
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.runtime.schema import Document, Quantity, require
 
-Confidence = Literal["measured", "computed", "estimated"]
 SHIPPED = Path(__file__).parent / "data"
 
-_Slope = Annotated[float, Quantity("meV/K", shown="ueV/K")]
-_Energy = Annotated[float, Quantity("meV")]
-_Mass = Annotated[float, Quantity("electron_mass", positive=True)]
-_Length = Annotated[float, Quantity("nm", minimum=0)]
-_Speed = Annotated[float, Quantity("nm/ps", positive=True)]
-_AreaDensity = Annotated[float, Quantity("meV*ps^2/nm^4", shown="kg/m^2", positive=True)]
-_AcousticPotential = Annotated[float, Quantity("meV", shown="eV")]
-_OpticalPotential = Annotated[float, Quantity("meV/nm", shown="eV/angstrom")]
+Value = TypeVar("Value", bound=float)
 
 
 @dataclasses.dataclass(frozen=True)
-class Sourced:
+class Sourced(Generic[Value]):
     """A number of a material file with its source and confidence."""
 
-    value: float
+    value: Value
     source: str
-    confidence: Confidence
-    range: tuple[float, float] | None = None
-    """Spread of the literature; required for estimated numbers."""
+    confidence: Literal["measured", "computed", "estimated"]
+    range: tuple[Value, Value] | None = None  # Spread of the literature; required for estimated numbers
 
     def __post_init__(self) -> None:
-        if self.range is None:
-            require(self.confidence != "estimated", "range", None, "[lowest, highest], since the number is estimated")
-        else:
-            low, high = self.range
-            require(low <= self.value <= high, "range", list(self.range), "[lowest, highest] around the value")
+        given, (low, high) = self.range is not None, self.range or (self.value, self.value)
+        require(given or self.confidence != "estimated", "range", None, "[lowest, highest], since the number is estimated")
+        require(low <= self.value <= high, "range", [low, high], "[lowest, highest] around the value")
 
 
-@dataclasses.dataclass(frozen=True)
-class Energy(Sourced):
-    """[meV]"""
-
-    value: _Energy
-    range: tuple[_Energy, _Energy] | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Mass(Sourced):
-    """[free electron masses]"""
-
-    value: _Mass
-    range: tuple[_Mass, _Mass] | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Length(Sourced):
-    """[nm]"""
-
-    value: _Length
-    range: tuple[_Length, _Length] | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Speed(Sourced):
-    """[nm/ps]"""
-
-    value: _Speed
-    range: tuple[_Speed, _Speed] | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class AreaDensity(Sourced):
-    """Mass per area [meV ps²/nm⁴]."""
-
-    value: _AreaDensity
-    range: tuple[_AreaDensity, _AreaDensity] | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class AcousticPotential(Sourced):
-    """First-order deformation potential D1 [meV]."""
-
-    value: _AcousticPotential
-    range: tuple[_AcousticPotential, _AcousticPotential] | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class OpticalPotential(Sourced):
-    """Zeroth-order deformation potential D0 [meV/nm]."""
-
-    value: _OpticalPotential
-    range: tuple[_OpticalPotential, _OpticalPotential] | None = None
+Number = Sourced[float]
+Energy = Sourced[Annotated[float, Quantity("meV")]]
+Slope = Sourced[Annotated[float, Quantity("meV/K", shown="ueV/K")]]
+Mass = Sourced[Annotated[float, Quantity("electron_mass", positive=True)]]
+Length = Sourced[Annotated[float, Quantity("nm", minimum=0)]]
+Speed = Sourced[Annotated[float, Quantity("nm/ps", positive=True)]]
+AreaDensity = Sourced[Annotated[float, Quantity("meV*ps^2/nm^4", shown="kg/m^2", positive=True)]]
+AcousticPotential = Sourced[Annotated[float, Quantity("meV", shown="eV")]]  # First-order deformation potential D1
+OpticalPotential = Sourced[Annotated[float, Quantity("meV/nm", shown="eV/angstrom")]]  # Zeroth-order deformation potential D0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,8 +53,7 @@ class Valley:
     acoustic_hole: AcousticPotential
     energy: Energy | None = None
     """Bottom E_v relative to the bright valley; by default it follows from `splitting` and the binding energies."""
-    splitting: Energy | None = None
-    """Conduction band minimum of the electron's valley relative to that of the bright exciton."""
+    splitting: Energy | None = None  # Conduction band minimum of the electron's valley relative to that of the bright exciton
     reduced_mass: Mass | None = None
     """Measured μ; by default m_e m_h/M, scaled by the bright valley's ratio of measured μ to m_e m_h/M."""
 
@@ -140,10 +83,8 @@ class IntervalleyPhonon:
     """A zone-boundary phonon that takes the electron from one valley to another; the hole is a spectator."""
 
     name: str
-    between: tuple[str, str]
-    """Initial and final valley; the reverse process follows from detailed balance."""
-    final_valleys: int
-    """Number of final valleys per initial one."""
+    between: tuple[str, str]  # Initial and final valley; the reverse process follows from detailed balance
+    final_valleys: int  # Number of final valleys per initial one
     energy: Energy
     electron: OpticalPotential
 
@@ -153,15 +94,15 @@ class Sheet:
     """Screening of a polarisable sheet (exciton/potentials.py: RytovaKeldysh)."""
 
     screening_length: Length
-    surroundings: Sourced
+    surroundings: Number
 
 
 @dataclasses.dataclass(frozen=True)
 class Uniaxial:
     """Dielectric constants of a half space."""
 
-    in_plane: Sourced
-    out_of_plane: Sourced
+    in_plane: Number
+    out_of_plane: Number
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,8 +110,8 @@ class DielectricFilm:
     """Screening of a film between two half spaces (exciton/potentials.py: Film)."""
 
     thickness: Length
-    in_plane: Sourced
-    out_of_plane: Sourced
+    in_plane: Number
+    out_of_plane: Number
     above: Uniaxial
     below: Uniaxial
 
@@ -180,18 +121,9 @@ class Radiation:
     """Radiative recombination of the bright valley inside the light cone."""
 
     bright_valley: str
-    linewidth: Energy
-    """ħγ: γ is a population rate."""
+    linewidth: Energy  # ħγ: γ is a population rate
     photon_energy: Energy
-    refractive_index: Sourced
-
-
-@dataclasses.dataclass(frozen=True)
-class Slope(Sourced):
-    """Energy per temperature [meV/K]."""
-
-    value: _Slope
-    range: tuple[_Slope, _Slope] | None = None
+    refractive_index: Number
 
 
 @dataclasses.dataclass(frozen=True)
@@ -199,10 +131,8 @@ class Benchmarks:
     """Literature values of the bright exciton, for comparison by the verb `verify`."""
 
     binding_energy: Energy | None = None
-    acoustic_slope: Slope | None = None
-    """Slope of the acoustic linewidth ħΓ_0 with temperature."""
-    linewidth_300K: Energy | None = None
-    """ħΓ_0 at 300 K."""
+    acoustic_slope: Slope | None = None  # Slope of the acoustic linewidth ħΓ_0 with temperature
+    linewidth_300K: Energy | None = None  # ħΓ_0 at 300 K
 
 
 @dataclasses.dataclass(frozen=True)
@@ -218,20 +148,18 @@ class Material(Document):
     radiation: Radiation
     references: dict[str, str]
     dielectric: Sheet | None = None
-    film: DielectricFilm | None = None
-    """Used for the wave functions when `dielectric` is not given."""
+    film: DielectricFilm | None = None  # Used for the wave functions when `dielectric` is not given
     benchmarks: Benchmarks = Benchmarks()
 
     def __post_init__(self) -> None:
-        require(self.radiation.bright_valley in self.valleys, "radiation.bright_valley", self.radiation.bright_valley,
-                f"one of {', '.join(self.valleys)}")  # fmt: skip
+        one, bright = f"one of {', '.join(self.valleys)}", self.radiation.bright_valley
+        require(bright in self.valleys, "radiation.bright_valley", bright, one)
         names = [p.name for p in self.intravalley_phonons] + [p.name for p in self.intervalley_phonons]
         distinct = len(set(names)) == len(names) and not any("." in name for name in names)
         require(distinct, "intervalley_phonons", names, "phonons with different names, without dots")
         for i, phonon in enumerate(self.intervalley_phonons):
             for valley in phonon.between:
-                require(valley in self.valleys, f"intervalley_phonons.{i}.between", valley,
-                        f"one of {', '.join(self.valleys)}")  # fmt: skip
+                require(valley in self.valleys, f"intervalley_phonons.{i}.between", valley, one)
             require(phonon.final_valleys > 0, f"intervalley_phonons.{i}.final_valleys", phonon.final_valleys, "1 or more")
         screened = self.dielectric is not None or self.film is not None
         require(screened, "dielectric", None, "screening_length and surroundings, or a film")
@@ -249,18 +177,15 @@ def is_path(name: str) -> bool:
 
 def load(name: str, directory: Path = Path()) -> Material:
     """Material of a shipped name, or from the file `name` (relative to `directory`). Raises InputError."""
-    if name in shipped():
-        path = SHIPPED / f"{name}.yaml"
-    elif is_path(name):
-        path = directory / name
-    else:
-        import difflib
-
-        close = difflib.get_close_matches(name, shipped(), n=1, cutoff=0.3)
-        hint = f"did you mean '{close[0]}'? " if close else ""
-        raise InputError(f"material: found '{name}', expected a shipped material or a path to a material file; "
-                         f"{hint}(shipped: {', '.join(shipped())})")  # fmt: skip
+    if name not in shipped() and not is_path(name):
+        known = f"{schema.did_you_mean(name, shipped(), cutoff=0.3)} (shipped: {', '.join(shipped())})".lstrip()
+        raise InputError(f"material: found '{name}', expected a shipped material or a path to a material file; {known}")
+    path = _place(name, directory)
     return schema.validate(Material, _read(path), str(path))
+
+
+def _place(name: str, directory: Path) -> Path:
+    return SHIPPED / f"{name}.yaml" if name in shipped() else directory / name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -270,8 +195,7 @@ class _Changes(Document):
     base: str
     name: str | None = None
     references: dict[str, str] = dataclasses.field(default_factory=dict)
-    changes: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
-    """Numbers by key; phonons are named in it."""
+    changes: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)  # Numbers by key; phonons are named in it
 
 
 def _read(path: Path, derived: tuple[Path, ...] = ()) -> dict[str, Any]:
@@ -280,12 +204,11 @@ def _read(path: Path, derived: tuple[Path, ...] = ()) -> dict[str, Any]:
     if "base" not in data:
         return data
     new = schema.validate(_Changes, data, str(path))
-    base = SHIPPED / f"{new.base}.yaml" if new.base in shipped() else path.parent / new.base
+    base = _place(new.base, path.parent)
     if base.resolve() in (path.resolve(), *derived):
         raise InputError(f"{path}: base: found '{new.base}', expected a material that is not based on this one")
     whole = _read(base, (*derived, path.resolve()))
-    whole["name"] = new.name or whole["name"]
-    whole["references"] = {**whole["references"], **new.references}
+    whole |= {"name": new.name or whole["name"], "references": whole["references"] | new.references}
     for key, number in new.changes.items():
         _change(whole, key, number, path)
     return whole
@@ -305,22 +228,19 @@ def _change(data: dict[str, Any], key: str, number: dict[str, Any], path: Path) 
     here[last] = number
 
 
-def numbers(part: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Sourced]]:
+def numbers(part: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Number]]:
     """All numbers of a material with their keys: "valleys.KK.hole_mass", "intervalley_phonons.K TA.energy"."""
+    inside: dict[str, Any] = {}
     if isinstance(part, Sourced):
         yield ".".join(path), part
-    elif isinstance(part, Benchmarks):
-        return
     elif isinstance(part, dict):
-        for key, value in part.items():
-            yield from numbers(value, (*path, key))
+        inside = part
     elif isinstance(part, tuple):
-        for phonon in part:
-            if dataclasses.is_dataclass(phonon):
-                yield from numbers(phonon, (*path, str(getattr(phonon, "name", ""))))
-    elif dataclasses.is_dataclass(part):
-        for field in dataclasses.fields(part):
-            yield from numbers(getattr(part, field.name), (*path, field.name))
+        inside = {item.name: item for item in part if isinstance(item, IntravalleyPhonon | IntervalleyPhonon)}
+    elif dataclasses.is_dataclass(part) and not isinstance(part, Benchmarks):
+        inside = {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
+    for key, value in inside.items():
+        yield from numbers(value, (*path, key))
 
 
 def with_value(material: Material, key: str, value: float) -> Material:

@@ -1,11 +1,7 @@
-"""Exciton-phonon couplings as spontaneous rates between valleys.
+"""Exciton-phonon couplings as spontaneous rates R = (M/ħ³) A|G|² [1/ps] between valleys, M the mass of the final valley.
 
-The golden rule Γ = (2π/ħ) Σ |G|² (n + ½ ± ½) δ(ε' − ε ∓ ħω), summed over the final states of one valley,
-Σ_Q → A/(2π)² ∫d²Q = A M/(2πħ²) ∫dε ∫dθ/2π, gives the rate  ∫dε ∫dθ/2π R (n + ½ ± ½) δ(ε' − ε ∓ ħω)  with
-
-    R = (M/ħ³) A |G|²        [1/ps], M the mass of the final valley.
-
-The classes below give R; momentum/ does the integrals.
+The golden rule (README.md) summed over the final states of one valley, Σ_Q → A/(2π)² ∫d²Q = A M/(2πħ²) ∫dε ∫dθ/2π, gives the
+rate  ∫dε ∫dθ/2π R (n + ½ ± ½) δ(ε' − ε ∓ ħω).  momentum/ does the integrals.
 """
 
 from __future__ import annotations
@@ -18,7 +14,7 @@ from numpy.typing import NDArray
 from hpcwigner.exciton.constants import BOLTZMANN, HBAR, HBAR2_OVER_M0
 from hpcwigner.exciton.materials import Material
 from hpcwigner.exciton.valley import ExcitonValleys
-from hpcwigner.exciton.wavefunctions import Wavefunction
+from hpcwigner.exciton.wannier import Wavefunction
 
 Array = NDArray[np.float64]
 
@@ -33,15 +29,12 @@ class ValleyState:
     """A valley: energy, masses and 1s state."""
 
     name: str
-    energy: float
-    """Bottom E_v [meV]."""
+    energy: float  # Bottom E_v [meV]
     degeneracy: int
-    mass: float
-    """Total mass M [m0]."""
+    mass: float  # Total mass M [m0]
     electron_fraction: float
     """m_e/M: fraction of the transferred momentum that shifts the relative momentum when the hole scatters."""
-    hole_fraction: float
-    """m_h/M: the same when the electron scatters."""
+    hole_fraction: float  # m_h/M: the same when the electron scatters
     wavefunction: Wavefunction
 
     def momentum(self, kinetic: Array) -> Array:
@@ -54,14 +47,10 @@ class AcousticPhonon:
     """Long-wavelength acoustic phonons within a valley: ω = v q, |g|² = ħ D1² q/(2ρvA), electron and hole terms add."""
 
     valley: ValleyState
-    sound_velocity: float
-    """[nm/ps]"""
-    area_density: float
-    """[meV ps²/nm⁴]"""
-    electron: float
-    """D1 of the electron [meV]."""
-    hole: float
-    """D1 of the hole [meV]."""
+    sound_velocity: float  # [nm/ps]
+    area_density: float  # [meV ps²/nm⁴]
+    electron: float  # D1 of the electron [meV]
+    hole: float  # D1 of the hole [meV]
 
     def rate(self, transfer: Array) -> Array:
         """R(q) [1/ps] at the momentum transfer q [1/nm], without the occupation: M q |D_e F_e + D_h F_h|²/(2ħ²ρv)."""
@@ -79,26 +68,19 @@ class OpticalPhonon:
     name: str
     initial: ValleyState
     final: ValleyState
-    final_valleys: float
-    """Number of final valleys per initial one."""
-    energy: float
-    """ħω [meV]"""
-    area_density: float
-    """[meV ps²/nm⁴]"""
-    electron: float
-    """D0 of the electron [meV/nm]."""
-    hole: float
-    """D0 of the hole [meV/nm]; zero when the hole is a spectator."""
+    final_valleys: float  # Number of final valleys per initial one
+    energy: float  # ħω [meV]
+    area_density: float  # [meV ps²/nm⁴]
+    electron: float  # D0 of the electron [meV/nm]
+    hole: float  # D0 of the hole [meV/nm]; zero when the hole is a spectator
     intervalley: bool
 
-    def reversed(self) -> OpticalPhonon:
-        """The coupling from `final` to `initial`, with the same number of valley pairs."""
-        valleys = self.final_valleys * self.initial.degeneracy / self.final.degeneracy
-        return dataclasses.replace(self, initial=self.final, final=self.initial, final_valleys=valleys)
-
     def directions(self) -> tuple[OpticalPhonon, ...]:
-        """Emission processes of this coupling: one from each of its valleys."""
-        return (self,) if self.initial is self.final else (self, self.reversed())
+        """Emission processes of this coupling: one from each of its valleys, with the same number of valley pairs."""
+        if self.initial is self.final:
+            return (self,)
+        valleys = self.final_valleys * self.initial.degeneracy / self.final.degeneracy
+        return self, dataclasses.replace(self, initial=self.final, final=self.initial, final_valleys=valleys)
 
     def rate(self, initial_momentum: Array, final_momentum: Array, angle: Array) -> Array:
         """R [1/ps] from |Q'| to |Q| [1/nm] at the angle between them, without the occupation."""
@@ -110,8 +92,8 @@ class OpticalPhonon:
 
         coupling = self.electron * psi.overlap(phi, shift(self.initial.hole_fraction, self.final.hole_fraction))
         if self.hole:
-            electron_shift = shift(self.initial.electron_fraction, self.final.electron_fraction)
-            coupling = coupling + self.hole * psi.overlap(phi, electron_shift)
+            overlap = psi.overlap(phi, shift(self.initial.electron_fraction, self.final.electron_fraction))
+            coupling = coupling + self.hole * overlap
         frequency = self.energy / HBAR
         prefactor = self.final_valleys * self.final.mass / HBAR2_OVER_M0 / (2 * self.area_density * frequency)
         return prefactor * coupling**2
@@ -132,32 +114,24 @@ class Couplings:
         states, acoustic, density = {}, [], material.area_density.value
         for exciton in landscape.valleys:
             name, valley = exciton.name, material.valleys[exciton.name]
-            states[name] = ValleyState(
-                name=name, energy=exciton.energy, degeneracy=valley.degeneracy, mass=valley.mass,
-                electron_fraction=valley.electron_mass.value / valley.mass, hole_fraction=valley.hole_mass.value / valley.mass,
-                wavefunction=landscape.wavefunctions[name],
-            )  # fmt: skip
-            acoustic.append(AcousticPhonon(
-                valley=states[name], sound_velocity=material.sound_velocity.value, area_density=density,
-                electron=valley.acoustic_electron.value, hole=valley.acoustic_hole.value,
-            ))  # fmt: skip
-        inside = [
-            OpticalPhonon(
-                name=phonon.name, initial=state, final=state, final_valleys=1, energy=phonon.energy.value,
-                area_density=density, electron=phonon.electron.value, hole=phonon.hole.value, intervalley=False,
-            )
-            for phonon in material.intravalley_phonons
+            fractions = valley.electron_mass.value / valley.mass, valley.hole_mass.value / valley.mass
+            wavefunction = landscape.wavefunctions[name]
+            state = ValleyState(name, exciton.energy, valley.degeneracy, valley.mass, *fractions, wavefunction)
+            potentials = valley.acoustic_electron.value, valley.acoustic_hole.value
+            acoustic.append(AcousticPhonon(state, material.sound_velocity.value, density, *potentials))
+            states[name] = state
+        optical = [
+            OpticalPhonon(p.name, state, state, 1, p.energy.value, density, p.electron.value, p.hole.value, intervalley=False)
+            for p in material.intravalley_phonons
             for state in states.values()
-        ]  # fmt: skip
-        between = [
-            OpticalPhonon(
-                name=phonon.name, initial=states[phonon.between[0]], final=states[phonon.between[1]],
-                final_valleys=phonon.final_valleys, energy=phonon.energy.value, area_density=density,
-                electron=phonon.electron.value, hole=0.0, intervalley=True,
+        ]
+        for p in material.intervalley_phonons:
+            initial, final = (states[name] for name in p.between)
+            energy, electron = p.energy.value, p.electron.value
+            optical.append(
+                OpticalPhonon(p.name, initial, final, p.final_valleys, energy, density, electron, 0.0, intervalley=True)
             )
-            for phonon in material.intervalley_phonons
-        ]  # fmt: skip
-        return cls(valleys=tuple(states.values()), acoustic=tuple(acoustic), optical=(*inside, *between))
+        return cls(tuple(states.values()), tuple(acoustic), tuple(optical))
 
 
 ACOUSTIC_BRANCHES = ("TA", "LA", "ZA", "acoustic")
@@ -169,16 +143,11 @@ def absorption_threshold(couplings: Couplings, target: str) -> Array:
 
     √(2M(E_target − E_v − ħω))/ħ with the most energetic phonon; 0 if the bottom suffices, NaN without such a phonon.
     """
-    states = {state.name: state for state in couplings.valleys}
+    bottom = {state.name: state.energy for state in couplings.valleys}
     thresholds = []
     for state in couplings.valleys:
-        energies = [
-            phonon.energy
-            for phonon in couplings.optical
-            if phonon.name.endswith(ACOUSTIC_BRANCHES)
-            and phonon.initial is not phonon.final
-            and {phonon.initial.name, phonon.final.name} == {state.name, target}
-        ]
-        missing = states[target].energy - state.energy - max(energies, default=np.nan)
-        thresholds.append(state.momentum(np.maximum(missing, 0.0)) if energies else np.nan)
+        lifting = [p.energy for p in couplings.optical if p.name.endswith(ACOUSTIC_BRANCHES) and p.initial is not p.final
+                   and {p.initial.name, p.final.name} == {state.name, target}]  # fmt: skip
+        missing = bottom[target] - state.energy - max(lifting, default=np.nan)
+        thresholds.append(state.momentum(np.maximum(missing, 0.0)))
     return np.array(thresholds)

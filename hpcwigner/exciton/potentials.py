@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Protocol
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,15 +12,8 @@ from numpy.typing import NDArray
 from hpcwigner.exciton.constants import COULOMB
 
 Array = NDArray[np.float64]
-SMALLEST_IMAGE = 1e-15
-"""Image charges below this are left out."""
-
-
-class Potential(Protocol):
-    """An attractive potential, isotropic in the plane."""
-
-    def __call__(self, distance: Array) -> Array:
-        """V(r) [meV], negative, same shape as `distance` [nm]."""
+Potential = Callable[[Array], Array]  # An attraction V(r), negative and isotropic in the plane
+SMALLEST_IMAGE = 1e-15  # Image charges below this are left out
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,10 +23,8 @@ class RytovaKeldysh:
     In space V(r) = −(πe²/2r0)[H0(κr/r0) − Y0(κr/r0)], H0 the Struve function (Rytova 1967, Keldysh 1979; Goryca 2019).
     """
 
-    screening_length: float
-    """r0 [nm]; 0 is the unscreened potential −e²/κr."""
-    surroundings: float
-    """κ, mean dielectric constant of the two half spaces."""
+    screening_length: float  # r0 [nm]; 0 is the unscreened potential −e²/κr
+    surroundings: float  # κ, mean dielectric constant of the two half spaces
 
     def __call__(self, distance: Array) -> Array:
         if self.screening_length == 0:
@@ -45,21 +36,6 @@ class RytovaKeldysh:
 
 
 @dataclasses.dataclass(frozen=True)
-class HalfSpace:
-    """A uniaxial dielectric."""
-
-    in_plane: float
-    """ε∥"""
-    out_of_plane: float
-    """ε⊥"""
-
-    @property
-    def mean(self) -> float:
-        """√(ε∥ε⊥), the effective constant at an interface."""
-        return math.sqrt(self.in_plane * self.out_of_plane)
-
-
-@dataclasses.dataclass(frozen=True)
 class Film:
     """An anisotropic film of thickness d between two half spaces, charges in its middle plane.
 
@@ -68,30 +44,25 @@ class Film:
     V(r) = −(e²/ε) Σ_k c_k/√(r² + (kαd)²).
     """
 
-    film: HalfSpace
-    """Dielectric constants of the film."""
-    thickness: float
-    """d [nm]"""
-    above: HalfSpace
-    below: HalfSpace
+    film: tuple[float, float]  # ε∥ and ε⊥
+    thickness: float  # d [nm]
+    above: tuple[float, float]
+    below: tuple[float, float]
 
     def images(self) -> Array:
         """Charges c_k of the images at the distances kαd, shape (k,)."""
-        inside = self.film.mean
-        p1, p2 = ((inside - side.mean) / (inside + side.mean) for side in (self.above, self.below))
+        inside, above, below = (math.sqrt(math.prod(part)) for part in (self.film, self.above, self.below))
+        p1, p2 = ((inside - side) / (inside + side) for side in (above, below))
         largest = max(abs(p1 * p2), 1e-300)
         pairs = max(1, math.ceil(math.log(SMALLEST_IMAGE) / math.log(largest)))
         powers = (p1 * p2) ** np.arange(pairs)
-        charges = np.empty(2 * pairs)
-        charges[0::2] = 2 * powers
-        charges[1::2] = (p1 + p2) * powers
+        charges = np.stack([2 * powers, (p1 + p2) * powers], axis=1).ravel()
         charges[0] = 1.0
         return charges
 
     def __call__(self, distance: Array) -> Array:
-        step = math.sqrt(self.film.in_plane / self.film.out_of_plane) * self.thickness
+        in_plane, out_of_plane = self.film
+        step = math.sqrt(in_plane / out_of_plane) * self.thickness
         squared = np.asarray(distance) ** 2
-        total = np.zeros_like(squared)
-        for k, charge in enumerate(self.images()):
-            total += charge / np.sqrt(squared + (k * step) ** 2)
-        return np.asarray(-COULOMB / self.film.mean * total)
+        total = sum(charge / np.sqrt(squared + (k * step) ** 2) for k, charge in enumerate(self.images()))
+        return np.asarray(-COULOMB / math.sqrt(in_plane * out_of_plane) * total)

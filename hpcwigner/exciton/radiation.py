@@ -14,12 +14,9 @@ from hpcwigner.exciton.valley import reduced_masses
 class LightCone:
     """Bright excitons decay at the rate γ while |Q| < nω/c."""
 
-    bright_valley: int
-    """Index of the bright valley."""
-    rate: float
-    """γ [1/ps], a population rate."""
-    energy: float
-    """Kinetic energy E_lc at the edge of the light cone [meV]."""
+    bright_valley: int  # Index of the bright valley
+    rate: float  # γ [1/ps], a population rate
+    energy: float  # Kinetic energy E_lc at the edge of the light cone [meV]
 
     @classmethod
     def from_material(cls, material: Material) -> LightCone:
@@ -27,11 +24,8 @@ class LightCone:
         radiation = material.radiation
         momentum = radiation.refractive_index.value * radiation.photon_energy.value / HBAR_C
         mass = material.valleys[radiation.bright_valley].mass
-        return cls(
-            bright_valley=list(material.valleys).index(radiation.bright_valley),
-            rate=radiation.linewidth.value / HBAR,
-            energy=HBAR2_OVER_M0 * momentum**2 / (2 * mass),
-        )
+        bright = list(material.valleys).index(radiation.bright_valley)
+        return cls(bright, radiation.linewidth.value / HBAR, HBAR2_OVER_M0 * momentum**2 / (2 * mass))
 
     def fraction(self, cell_width: float, temperature: float) -> float:
         """Fraction of a Boltzmann distribution in the first cell, `cell_width` [meV] wide, that lies in the light cone."""
@@ -40,8 +34,7 @@ class LightCone:
 
     def mean_lifetime(self, temperature: float) -> float:
         """Radiative lifetime of a thermalised bright valley [ps]: 1/(γ (1 − exp(−E_lc/kT)))."""
-        thermal = BOLTZMANN * temperature
-        return 1 / (self.rate * -math.expm1(-self.energy / thermal))
+        return 1 / (self.rate * -math.expm1(-self.energy / (BOLTZMANN * temperature)))
 
 
 def linewidth_from_dipole(material: Material, density_at_origin: float) -> float:

@@ -7,9 +7,8 @@ import math
 from collections.abc import Mapping
 
 from hpcwigner.exciton.materials import Material
-from hpcwigner.exciton.potentials import Film, HalfSpace, Potential, RytovaKeldysh
-from hpcwigner.exciton.wannier import BoundState, bound_states
-from hpcwigner.exciton.wavefunctions import Wavefunction, tabulate
+from hpcwigner.exciton.potentials import Film, Potential, RytovaKeldysh
+from hpcwigner.exciton.wannier import BoundState, Wavefunction, bound_states, tabulate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,14 +16,10 @@ class ValleyExciton:
     """Bound states and energy of one valley."""
 
     name: str
-    reduced_mass: float
-    """μ [m0]"""
-    states: tuple[BoundState, ...]
-    """1s, 2s, 3s."""
-    given: float | None
-    """E_v of the material file, relative to the bright valley [meV]."""
-    computed: float | None
-    """E_v from the single-particle splitting and the binding energies [meV]."""
+    reduced_mass: float  # μ [m0]
+    states: tuple[BoundState, ...]  # 1s, 2s, 3s
+    given: float | None  # E_v of the material file, relative to the bright valley [meV]
+    computed: float | None  # E_v from the single-particle splitting and the binding energies [meV]
 
     @property
     def binding_energy(self) -> float:
@@ -44,22 +39,18 @@ class ExcitonValleys:
     """Valleys of a material in the order of its file."""
 
     valleys: tuple[ValleyExciton, ...]
-    wavefunctions: Mapping[str, Wavefunction]
-    """1s states with their overlaps tabulated, by valley."""
+    wavefunctions: Mapping[str, Wavefunction]  # 1s states with their overlaps tabulated, by valley
 
     @classmethod
     def from_material(cls, material: Material) -> ExcitonValleys:
         """Solves the Wannier equation in every valley. Raises ArithmeticError if a valley binds fewer than three s states."""
-        potential = potential_of(material)
-        masses = reduced_masses(material)
+        potential, masses = potential_of(material), reduced_masses(material)
         states = {name: tuple(_states(potential, mass)) for name, mass in masses.items()}
         bright = -states[material.radiation.bright_valley][0].energy
         valleys = []
         for name, valley in material.valleys.items():
-            computed = None
-            if valley.splitting is not None:
-                computed = valley.splitting.value + bright + states[name][0].energy
-            given = None if valley.energy is None else valley.energy.value
+            given = valley.energy.value if valley.energy else None
+            computed = valley.splitting.value + bright + states[name][0].energy if valley.splitting else None
             valleys.append(ValleyExciton(name, masses[name], states[name], given, computed))
         return cls(tuple(valleys), tabulate({name: s[0] for name, s in states.items()}))
 
@@ -78,15 +69,14 @@ def film_potential(material: Material) -> Film | None:
     film = material.film
     if film is None:
         return None
-    sides = [HalfSpace(side.in_plane.value, side.out_of_plane.value) for side in (film.above, film.below)]
-    return Film(HalfSpace(film.in_plane.value, film.out_of_plane.value), film.thickness.value, *sides)
+    inside, above, below = ((part.in_plane.value, part.out_of_plane.value) for part in (film, film.above, film.below))
+    return Film(inside, film.thickness.value, above, below)
 
 
 def reduced_masses(material: Material) -> dict[str, float]:
     """μ of each valley [m0]: measured, else m_e m_h/M times the bright valley's ratio of measured μ to m_e m_h/M.
 
-    Measured reduced masses exceed those of band theory by 10 to 30 % and are known for the bright valley only. Without the
-    common factor, offsets computed from splittings would be off by 11 to 20 meV.
+    Measured ones exceed those of band theory by 10 to 30 %, and are known for the bright valley only.
     """
     band = {n: v.electron_mass.value * v.hole_mass.value / v.mass for n, v in material.valleys.items()}
     measured = {n: v.reduced_mass.value for n, v in material.valleys.items() if v.reduced_mass is not None}

@@ -1,17 +1,19 @@
-"""Bound s states of the Wannier equation −(ħ²/2μ)∇²ψ + V(r)ψ = Eψ in two dimensions.
+"""Bound s states of the Wannier equation −(ħ²/2μ)∇²ψ + V(r)ψ = Eψ in two dimensions, and tables of the overlaps of 1s states.
 
 Ritz method in the Laguerre functions φ_n(r) = (β/√(2π(n+1))) e^{−βr/2} L_n^{(1)}(βr), orthonormal in the plane. Energies
-converge monotonically from above; hydrogen 1s states are basis functions. 60 functions give the shipped materials' energies
-to 1e-5 meV (tests/test_wannier.py).
+converge monotonically from above; hydrogen 1s states are basis functions.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import functools
+import itertools
 import math
+from collections.abc import Mapping
+from typing import Protocol
 
 import numpy as np
+from numpy.polynomial import chebyshev
 from numpy.typing import NDArray
 
 from hpcwigner.exciton.constants import HBAR2_OVER_M0
@@ -19,73 +21,53 @@ from hpcwigner.exciton.potentials import Potential
 
 Array = NDArray[np.float64]
 
-FUNCTIONS = 60
-"""Size of the basis."""
-POINTS = 480
-"""Radial quadrature points."""
+FUNCTIONS = 60  # Size of the basis
+POINTS = 480  # Radial quadrature points
+DEGREE = 48  # Degree of the tables: overlaps to 1e-6 (tests/test_wannier.py)
+REACH = 8.0  # Largest κa/2 of the tables, where the form factor is 2e-3; beyond it falls as κ^{−3}
 
 
-@dataclasses.dataclass(frozen=True)
 class Basis:
-    """The functions φ_0…φ_{N−1}, and a radial quadrature for their products with a potential."""
+    """The functions φ_0…φ_{N−1} of decay length 2/β = `scale` [nm], and a radial quadrature for matrix elements."""
 
-    scale: float
-    """Decay length 2/β [nm]."""
-    size: int = FUNCTIONS
-    points: int = POINTS
+    radius: Array  # Quadrature points r [nm], shape (point,); dense at the origin, where V diverges
+    weight: Array  # ∫f d²r = Σ weight f, shape (point,)
 
-    @functools.cached_property
-    def radius(self) -> Array:
-        """Quadrature points r [nm], shape (point,); dense at the origin, where V diverges."""
-        return np.asarray(self._reach * self._nodes[0] ** 3)
+    def __init__(self, scale: float, size: int = FUNCTIONS) -> None:
+        self.scale, self.size = scale, size
+        nodes, weights = np.polynomial.legendre.leggauss(POINTS)
+        t, end = 0.5 * (1 + nodes), (4 * size + 120) * scale / 2  # functions decay beyond the last turning point 4N/β
+        self.radius = end * t**3
+        self.weight = 0.5 * weights * 3 * end * t**2 * 2 * math.pi * self.radius
 
-    @functools.cached_property
-    def weight(self) -> Array:
-        """∫f d²r = Σ weight f, shape (point,)"""
-        t, weights = self._nodes
-        return np.asarray(weights * 3 * self._reach * t**2 * 2 * math.pi * self.radius)
-
-    @functools.cached_property
-    def _nodes(self) -> tuple[Array, Array]:
-        nodes, weights = np.polynomial.legendre.leggauss(self.points)
-        return 0.5 * (1 + nodes), 0.5 * weights
-
-    @property
-    def _reach(self) -> float:
-        """End of the radial quadrature: beyond the last turning point 4N/β the functions decay as e^{−βr/2}."""
-        return (4 * self.size + 120) * self.scale / 2
+    def _envelope(self, radius: Array) -> tuple[NDArray[np.int64], Array]:
+        """Numbers n, shape (n, 1, …), and (β/√(2π(n+1))) e^{−βr/2}, shape (n, *radius.shape)."""
+        n = np.arange(self.size).reshape(-1, *([1] * np.ndim(radius)))
+        return n, 2 / self.scale / np.sqrt(2 * math.pi * (n + 1.0)) * np.exp(-radius / self.scale)
 
     def functions(self, radius: Array) -> Array:
         """φ_n(r) [1/nm], shape (n, *radius.shape)"""
         from scipy.special import eval_genlaguerre  # here: only the rank that solves the Wannier equation needs it
 
-        return self._envelope(radius) * eval_genlaguerre(self._numbers(radius), 1, 2 / self.scale * radius)
+        n, envelope = self._envelope(radius)
+        return np.asarray(envelope * eval_genlaguerre(n, 1, 2 / self.scale * radius))
 
     def slopes(self, radius: Array) -> Array:
         """dφ_n/dr [1/nm²], shape (n, *radius.shape): dL_n^{(1)}/dx = −L_{n−1}^{(2)}"""
         from scipy.special import eval_genlaguerre
 
-        n = self._numbers(radius)
+        n, envelope = self._envelope(radius)
         derivative = np.where(n > 0, -eval_genlaguerre(np.maximum(n - 1, 0), 2, 2 / self.scale * radius), 0.0)
-        return 2 / self.scale * self._envelope(radius) * derivative - self.functions(radius) / self.scale
-
-    def _numbers(self, radius: Array) -> NDArray[np.int64]:
-        return np.arange(self.size).reshape(-1, *([1] * np.ndim(radius)))
-
-    def _envelope(self, radius: Array) -> Array:
-        norm = 2 / self.scale / np.sqrt(2 * math.pi * (self._numbers(radius) + 1.0))
-        return np.asarray(norm * np.exp(-radius / self.scale))
+        return np.asarray(2 / self.scale * envelope * derivative - self.functions(radius) / self.scale)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class BoundState:
     """A normalised s state, ∫ψ² d²r = 1, positive at the origin."""
 
-    energy: float
-    """E [meV], negative."""
+    energy: float  # E [meV], negative
     basis: Basis
-    coefficients: Array
-    """ψ = Σ c_n φ_n, shape (n,)"""
+    coefficients: Array  # ψ = Σ c_n φ_n, shape (n,)
 
     def __call__(self, radius: Array) -> Array:
         """ψ(r) [1/nm] at r [nm], same shape."""
@@ -129,3 +111,59 @@ def bound_states(
         BoundState(float(energy), basis, vector * math.copysign(1.0, float(origin @ vector)))
         for energy, vector in zip(energies[:count], vectors.T[:count], strict=True)
     ]
+
+
+class Wavefunction(Protocol):
+    """A 1s state of the relative motion."""
+
+    def overlap(self, other: Wavefunction, shift: Array) -> Array:
+        """∫ψ(r) ψ'(r) exp(iκ·r) d²r at the momentum shift κ [1/nm]; dimensionless, same shape as `shift`."""
+
+
+@dataclasses.dataclass(frozen=True)
+class OverlapTable:
+    """F(κ) = (1 + x)^{−3/2} g(x/(1 + x)), x = (κa/2)². g is smooth, and constant for ψ ∝ exp(−r/a)."""
+
+    length: float  # a [nm]
+    coefficients: tuple[float, ...]  # Chebyshev coefficients of g on [0, x_max/(1 + x_max)]
+
+    @classmethod
+    def from_states(cls, first: BoundState, second: BoundState) -> OverlapTable:
+        """Overlap of two bound states."""
+        length = (first.rms_radius + second.rms_radius) / np.sqrt(6)  # of an exponential state: a = rms radius·√(2/3)
+        z = 0.5 * (1 + chebyshev.chebpts1(2 * DEGREE)) * _compressed(REACH**2)
+        x = z / (1 - z)
+        values = first.overlap(second, 2 / length * np.sqrt(x)) * (1 + x) ** 1.5
+        coefficients = chebyshev.chebfit(2 * z / _compressed(REACH**2) - 1, values, DEGREE)
+        return cls(float(length), tuple(map(float, coefficients)))
+
+    def __call__(self, shift: Array) -> Array:
+        x = (0.5 * self.length * np.asarray(shift)) ** 2
+        z = 2 * np.minimum(_compressed(x) / _compressed(REACH**2), 1.0) - 1
+        return np.asarray(chebyshev.chebval(z, self.coefficients) * (1 + x) ** -1.5)
+
+
+def _compressed(x: Array | float) -> Array:
+    return np.asarray(x / (1 + np.asarray(x)))
+
+
+@dataclasses.dataclass(frozen=True)
+class TabulatedState:
+    """A 1s state given by its overlaps with all 1s states of its material."""
+
+    name: str
+    tables: Mapping[str, OverlapTable]  # Overlap with each state, by name
+
+    def overlap(self, other: Wavefunction, shift: Array) -> Array:
+        """Interpolated from the table. Raises TypeError for a state of another material."""
+        if not isinstance(other, TabulatedState) or other.name not in self.tables:
+            raise TypeError("a tabulated state overlaps with the states of its own material only")
+        return self.tables[other.name](shift)
+
+
+def tabulate(states: Mapping[str, BoundState]) -> dict[str, TabulatedState]:
+    """States with the overlaps of all pairs, each computed once."""
+    tables: dict[tuple[str, str], OverlapTable] = {}
+    for a, b in itertools.combinations_with_replacement(states, 2):
+        tables[a, b] = tables[b, a] = OverlapTable.from_states(states[a], states[b])
+    return {a: TabulatedState(a, {b: tables[a, b] for b in states}) for a in states}

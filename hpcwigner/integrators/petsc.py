@@ -12,7 +12,7 @@ from hpcwigner.integrators.exponential import SCHEMES, ExponentialIntegrator
 from hpcwigner.integrators.operators import Generators, OperatorCache
 from hpcwigner.integrators.schedule import Schedule
 from hpcwigner.integrators.semilinear import SemilinearSystem
-from hpcwigner.runtime.resources import CollectiveStack
+from hpcwigner.runtime.parallel import CollectiveStack
 from hpcwigner.runtime.subnormals import flushed
 
 Monitor = Callable[[int, Any], None]

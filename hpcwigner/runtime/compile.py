@@ -7,7 +7,6 @@ from numba import boolean, float64, int64
 from numba.types import Tuple, UniTuple
 
 from hpcwigner.runtime import kernels
-from hpcwigner.runtime.subnormals import flushed
 
 _VALUES, _ROWS, _BLOCKS, _STATE = float64[::1], float64[:, ::1], float64[:, :, ::1], float64[:, :, :, ::1]
 _INDICES, _PLANES, _SPARSE, _PLACE = int64[::1], int64[:, ::1], Tuple((int64[::1], int64[::1], float64[::1])), UniTuple(int64, 3)
@@ -21,16 +20,11 @@ SIGNATURES = {
     kernels.add_in_scattering: (int64, int64, int64, _PLANES, _PLANES, _INDICES, _VALUES, _ROWS, _ROWS, _ROWS),
     kernels.combine: (int64, int64, int64, int64, _INDICES, _BLOCKS, _ROWS, _ROWS),
     kernels.angular_sums: (int64, int64, _ROWS, _ROWS, _ROWS),
-}
-"""Argument types with which each kernel is called."""
+}  # Argument types with which each kernel is called
 
 
 def warm_up(comm: MPI.Intracomm) -> None:
-    """Compile all kernels, or load them from numba's cache. Collective.
-
-    Rank 0 goes first, then the first rank of each other node, then the rest. Whether the nodes share a cache or each has
-    its own, the ranks that come later load what an earlier one has written.
-    """
+    """Compile or load all kernels: rank 0, then the first rank of each other node, then the rest. Collective."""
     node = comm.Split_type(MPI.COMM_TYPE_SHARED)
     turn = 0 if comm.rank == 0 else 1 if node.rank == 0 else 2
     node.Free()
@@ -39,8 +33,6 @@ def warm_up(comm: MPI.Intracomm) -> None:
     try:
         for kernel, types in SIGNATURES.items():
             kernel.compile(types)
-        with flushed():
-            pass
     finally:  # an error on this rank must not leave the others waiting
         for _ in range(turn, 2):
             comm.Barrier()

@@ -17,7 +17,7 @@ UPWIND5 = (-2 / 60, 15 / 60, -60 / 60, 20 / 60, 30 / 60, -3 / 60)
 
 
 @njit(inline="always")
-def _x_plane(u, lower, upper, i, j):  # type: ignore[no-untyped-def]
+def _x_plane(u, lower, upper, i, j):
     if i < 0:
         return lower[i + HALO, j]
     if i >= u.shape[0]:
@@ -26,7 +26,7 @@ def _x_plane(u, lower, upper, i, j):  # type: ignore[no-untyped-def]
 
 
 @njit(inline="always")
-def _y_plane(u, lower, upper, i, j):  # type: ignore[no-untyped-def]
+def _y_plane(u, lower, upper, i, j):
     if j < 0:
         return lower[i, j + HALO]
     if j >= u.shape[1]:
@@ -35,7 +35,7 @@ def _y_plane(u, lower, upper, i, j):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def upwind(points, places, u, ghosts, rates, speed, out):  # type: ignore[no-untyped-def]
+def upwind(points, places, u, ghosts, rates, speed, out):
     """out[places[p]] = −v·∇u at points[p]; the same operations in the same order, whoever owns a point's neighbours.
 
     `ghosts` are the planes below and above along x, then along y (empty in a slab); rates[axis, angle]·speed[cell] is
@@ -54,7 +54,7 @@ def upwind(points, places, u, ghosts, rates, speed, out):  # type: ignore[no-unt
 
 
 @njit(inline="always")
-def _inside(u, row, to_x, to_y, slab, rates, speed, out, first):  # type: ignore[no-untyped-def]
+def _inside(u, row, to_x, to_y, slab, rates, speed, out, first):
     """A point whose neighbours are all rows of the same array: twice as fast as with views of planes."""
     same = (u, u, u, u, u, u)
     for k in range(rates.shape[1]):
@@ -69,7 +69,7 @@ def _inside(u, row, to_x, to_y, slab, rates, speed, out, first):  # type: ignore
 
 
 @njit
-def _at_edge(i, j, u, ghosts, slab, rates, speed, out, first):  # type: ignore[no-untyped-def]
+def _at_edge(i, j, u, ghosts, slab, rates, speed, out, first):
     """A point with neighbours among the ghost cells."""
     below, above, left, right = ghosts
     a0, a1, a2 = _x_plane(u, below, above, i - 3, j), _x_plane(u, below, above, i - 2, j), _x_plane(u, below, above, i - 1, j)
@@ -91,7 +91,7 @@ def _at_edge(i, j, u, ghosts, slab, rates, speed, out, first):  # type: ignore[n
 
 
 @njit(inline="always")
-def _along(planes, rows, x, speed, out, row):  # type: ignore[no-untyped-def]
+def _along(planes, rows, x, speed, out, row):
     """One row of a slab; `planes` and `rows` of the six cells of the stencil, from the farthest upstream on."""
     w0, w1, w2, w3, w4, w5 = UPWIND5
     a0, a1, a2, a3, a4, a5 = planes
@@ -102,7 +102,7 @@ def _along(planes, rows, x, speed, out, row):  # type: ignore[no-untyped-def]
 
 
 @njit(inline="always")
-def _across(x_planes, x_rows, y_planes, y_rows, x, y, speed, out, row):  # type: ignore[no-untyped-def]
+def _across(x_planes, x_rows, y_planes, y_rows, x, y, speed, out, row):
     """The same in the plane: the cells of the stencil along x, then along y."""
     w0, w1, w2, w3, w4, w5 = UPWIND5
     a0, a1, a2, here, a4, a5 = x_planes
@@ -119,7 +119,7 @@ def _across(x_planes, x_rows, y_planes, y_rows, x, y, speed, out, row):  # type:
 
 
 @njit(cache=True)
-def add_upwind(points, places, u, ghosts, rates, speed, scratch, out):  # type: ignore[no-untyped-def]
+def add_upwind(points, places, u, ghosts, rates, speed, scratch, out):
     """`upwind` added to out[places[p]], a few points at a time by way of `scratch` (point, angle, cell)."""
     few = scratch.shape[0]
     local = np.arange(few)
@@ -131,7 +131,7 @@ def add_upwind(points, places, u, ghosts, rates, speed, scratch, out):  # type: 
 
 
 @njit(cache=True, fastmath={"contract"})
-def transform(sources, targets, first, second, x, source, work, y, target, add):  # type: ignore[no-untyped-def]
+def transform(sources, targets, first, second, x, source, work, y, target, add):
     """y = second · first · x from point sources[p] to point targets[p], or y grows by it.
 
     Row k of point p is row p·a + k·b + c of an array with (a, b, c) = `source` or `target`; arrays have one row per angle
@@ -151,7 +151,7 @@ def transform(sources, targets, first, second, x, source, work, y, target, add):
 
 
 @njit(cache=True, fastmath={"contract"})
-def upwind_transformed(  # type: ignore[no-untyped-def]
+def upwind_transformed(
     points, numbers, u, ghosts, rates, speed, drift, fold, second, work, slots, target
 ):
     """Harmonics of `upwind` and of u itself, a few points at a time: what drift brings is never written to memory.
@@ -172,7 +172,7 @@ def upwind_transformed(  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, fastmath={"contract"})
-def add_in_scattering(points, stride, slots, members, starts, columns, values, x, y, rows):  # type: ignore[no-untyped-def]
+def add_in_scattering(points, stride, slots, members, starts, columns, values, x, y, rows):
     """Slot 0 of each harmonic of order m ≥ 1 grows by Γ_m · slot 1, for the first `points` of a tile.
 
     `rows` are the tile's slots (harmonic, point, slot, cell) as rows of cells, with `stride` points and `slots` slots;
@@ -203,7 +203,7 @@ def add_in_scattering(points, stride, slots, members, starts, columns, values, x
 
 
 @njit(inline="always")
-def _transpose(rows, first, step, points, x, column):  # type: ignore[no-untyped-def]
+def _transpose(rows, first, step, points, x, column):
     """x[j, column + p] = rows[first + p·step, j], eight cells at a time so that lines of the cache are used whole."""
     cells = rows.shape[1]
     for begin in range(0, cells, 8):
@@ -213,7 +213,7 @@ def _transpose(rows, first, step, points, x, column):  # type: ignore[no-untyped
 
 
 @njit(inline="always")
-def _add_transposed(y, column, rows, first, step, points):  # type: ignore[no-untyped-def]
+def _add_transposed(y, column, rows, first, step, points):
     """rows[first + p·step, j] grows by y[j, column + p]."""
     cells = rows.shape[1]
     for begin in range(0, cells, 8):
@@ -223,7 +223,7 @@ def _add_transposed(y, column, rows, first, step, points):  # type: ignore[no-un
 
 
 @njit(cache=True, fastmath={"contract"})
-def combine(points, stride, slots, first, orders, weights, rows, out):  # type: ignore[no-untyped-def]
+def combine(points, stride, slots, first, orders, weights, rows, out):
     """out[h, p] = Σ_s weights[m, s] · slots[h, p, first + s] for the harmonics h of order m ≥ 1 of a tile's points.
 
     Arrays are rows of cells: `rows` of the slots (harmonic, point, slot, cell), `out` of (harmonic, point, cell).
@@ -243,7 +243,7 @@ def combine(points, stride, slots, first, orders, weights, rows, out):  # type: 
 
 
 @njit(cache=True)
-def angular_sums(points, angles, weights, x, y):  # type: ignore[no-untyped-def]
+def angular_sums(points, angles, weights, x, y):
     """y[sum, point] = weights · x[point], rows of the flat arrays x and y, eight angles at a time: as fast as memory is read."""
     cells = y.shape[1]
     for point in range(points):
@@ -268,7 +268,7 @@ def angular_sums(points, angles, weights, x, y):  # type: ignore[no-untyped-def]
 
 
 @njit(inline="always")
-def _row(matrix, k, x, base, stride, y, place, add):  # type: ignore[no-untyped-def]
+def _row(matrix, k, x, base, stride, y, place, add):
     """Row k of a product, four or five terms at a time."""
     starts, columns, c = matrix
     cells = y.shape[1]

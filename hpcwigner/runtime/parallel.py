@@ -1,7 +1,8 @@
-"""Helpers around MPI: arrays shared by a node, results of one rank for all, and an end of all ranks on an exception."""
+"""Helpers around MPI: arrays shared by a node, results of one rank for all, and what an exception ends."""
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import math
 import os
@@ -15,17 +16,16 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from hpcwigner.runtime.errors import InputError, WriteError
+from hpcwigner.runtime.errors import InputError, RunError, WriteError
 
 Array = NDArray[np.float64]
 T = TypeVar("T")
 
 
-class NodeShared:
+class NodeShared(contextlib.AbstractContextManager["NodeShared"]):
     """An array in memory shared by the ranks of a node, uninitialised; `fill` computes its parts in parallel.
 
-    Free it by `free`, or use it in a `with` statement: window and communicator are MPI resources that Python's garbage
-    collection does not return. Making, filling and freeing are collective.
+    Making, filling and freeing are collective. Garbage collection does not free it: call `free`, or use it in a `with` statement.
     """
 
     def __init__(self, comm: MPI.Intracomm, shape: tuple[int, ...]) -> None:
@@ -57,37 +57,27 @@ class NodeShared:
         if self.comm != MPI.COMM_NULL:
             self.comm.Free()
 
-    def __enter__(self) -> NodeShared:
-        return self
-
     def __exit__(self, *_: object) -> None:
         self.free()
 
 
 def readable(vector: Any) -> Array:
-    """A PETSc vector's local values for reading only, without a copy, also while PETSc holds a read lock on it; shape (local,).
+    """A PETSc vector's local values, shape (local,), without a copy, also under PETSc's read lock. Do not write to it.
 
-    petsc4py returns locked vectors as read-only arrays, for which numba would compile every kernel a second time. This is the
-    same memory without that flag. Do not write to it.
+    petsc4py marks them read-only, for which numba would compile every kernel a second time; here they lack that mark.
     """
     locked = vector.array_r
     return np.ctypeslib.as_array((ctypes.c_double * locked.size).from_address(locked.ctypes.data))
 
 
 def abort_all_ranks_on_exception(comm: MPI.Intracomm) -> None:
-    """Install an excepthook that ends all ranks on an exception: the others would wait for this one in a collective.
-
-    For the command line only; it changes the whole process.
-    """
+    """Install an excepthook for the whole process: an exception ends all ranks, which would wait for this one for ever."""
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> Any:
         where = f" on rank {comm.rank}" if comm.size > 1 else ""
-        if isinstance(error, WriteError):
-            sys.stderr.write(f"hpcwigner: {error}{where}\n")
-        else:
-            text = "".join(traceback.format_exception(kind, error, trace))
-            sys.stderr.write(f"hpcwigner: stopped by an error{where}\n{text}")
-        sys.stderr.flush()
+        text = "".join(traceback.format_exception(kind, error, trace))
+        what = f"{error}{where}\n" if isinstance(error, WriteError) else f"stopped by an error{where}\n{text}"
+        print("hpcwigner:", what, end="", file=sys.stderr, flush=True)
         if comm.size > 1:
             comm.Abort(1)
         os._exit(1)  # an orderly exit crashes when PETSc was interrupted in the middle of a call
@@ -95,22 +85,30 @@ def abort_all_ranks_on_exception(comm: MPI.Intracomm) -> None:
     sys.excepthook = hook
 
 
-def huge_zeros(shape: tuple[int, ...]) -> NDArray[np.float64]:
+def huge_zeros(shape: tuple[int, ...]) -> Array:
     """Zeros in huge pages where Linux offers them: NumPy asks for them in `empty`, but not in `zeros`."""
-    array = np.empty(shape)
-    array.fill(0.0)
-    return array
+    return np.full(shape, 0.0)
 
 
 def on_first_rank(comm: MPI.Intracomm, compute: Callable[[], T]) -> T:
-    """Result of `compute` on rank 0, sent to all; an InputError there is raised on every rank. Collective."""
-    result: T | InputError | None = None
+    """Result of `compute` on rank 0, sent to all; an InputError or RunError there is raised on every rank. Collective."""
+    result: T | InputError | RunError | None = None
     if comm.rank == 0:
         try:
             result = compute()
-        except InputError as error:
+        except (InputError, RunError) as error:
             result = error
     result = comm.bcast(result)
-    if isinstance(result, InputError):
+    if isinstance(result, InputError | RunError):
         raise result
     return cast(T, result)
+
+
+class CollectiveStack(contextlib.ExitStack):
+    """Runs its callbacks, which are collective, only when all ranks leave together: at the normal end, or by an error of all."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool | None:
+        if kind is not None and not issubclass(kind, InputError | RunError):
+            self.pop_all()
+            return False
+        return super().__exit__(kind, error, trace)

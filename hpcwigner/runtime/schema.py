@@ -7,6 +7,7 @@ which one rank does; the dataclasses are plain Python and are sent to the other 
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import difflib
 import functools
@@ -38,20 +39,20 @@ class Document:
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
 
-class Parsed:
+class Parsed(abc.ABC):
     """Type annotation of a field that `parse` reads and `write` turns back; the two are exact inverses."""
 
+    @abc.abstractmethod
     def parse(self, value: object) -> Any:
         """Value inside the program. Raises ValueError with what is expected instead, such as "a whole number"."""
-        return value
+
+    @abc.abstractmethod
+    def describe(self) -> str:
+        """What the file may give, for the list of keys."""
 
     def write(self, value: Any) -> Any:
         """Plain data that `parse` turns back into exactly `value`."""
         return value
-
-    def describe(self) -> str:
-        """What the file may give, for the list of keys."""
-        raise NotImplementedError
 
     def __get_pydantic_core_schema__(self, _source: Any, _handler: Any) -> Any:
         from pydantic_core import core_schema
@@ -100,14 +101,14 @@ class Quantity(Parsed):
         if not quantity.is_compatible_with(self.unit):
             raise ValueError(f"{expected} ({quantity.units:~P} does not convert to {unit})")
         number = float(f"{quantity.to(self.unit).magnitude:.15g}")  # 0.5 um is 500 nm, not 500.00000000000006
-        if not math.isfinite(number):
-            raise ValueError("a finite number")
-        if self.positive and number <= 0:
-            raise ValueError("a value above 0")
-        if number < self.minimum:
-            raise ValueError(f"at least {self.minimum:g} {self.unit}")
-        if number > self.maximum:
-            raise ValueError(f"at most {self.maximum:g} {self.unit}")
+        limits = {
+            "a finite number": math.isfinite(number),
+            "a value above 0": not self.positive or number > 0,
+            f"at least {self.minimum:g} {self.unit}": number >= self.minimum,
+            f"at most {self.maximum:g} {self.unit}": number <= self.maximum,
+        }
+        if broken := [limit for limit, kept in limits.items() if not kept]:
+            raise ValueError(broken[0])
         return number
 
     def write(self, value: float | str) -> str:
@@ -148,8 +149,8 @@ class _RefusedError(ValueError):
     """A value that only the whole dataclass can judge; `key` is relative to the dataclass."""
 
     def __init__(self, key: str, value: object, expected: str) -> None:
-        super().__init__(f"{key}: found {_shorten(value)}, expected {expected}")
-        self.key, self.value, self.expected = key, value, expected
+        self.key, self.problem = key, f"found {_shorten(value)}, expected {expected}"
+        super().__init__(f"{key}: {self.problem}")
 
 
 def require(condition: bool, key: str, value: object, expected: str) -> None:
@@ -178,10 +179,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def validate(cls: type[T], data: object, origin: str, prefix: str = "") -> T:
-    """Instance of the dataclass `cls` from plain `data`.
+    """Instance of the dataclass `cls` from plain `data`. Messages name the file `origin` and the key `prefix` of `data` in it.
 
-    `origin` names the file and `prefix` the key of `data` in it, both for messages. Raises KeyInputError with one line: file,
-    key, value found, value expected or nearest known key.
+    Raises KeyInputError with one line: file, key, value found, value expected or nearest known key.
     """
     import pydantic
 
@@ -192,16 +192,8 @@ def validate(cls: type[T], data: object, origin: str, prefix: str = "") -> T:
         raise KeyInputError(origin, ".".join([*filter(None, [prefix]), *keys]), problem) from None
 
 
-_EXPECTED = {
-    "bool": "on or off",
-    "dataclass": "keys and values",
-    "dict": "keys and values",
-    "float": "a number",
-    "int": "a whole number",
-    "string": "text",
-    "too": "at most {max_length} values",
-    "tuple": "a list",
-}
+_EXPECTED = {"bool": "on or off", "dataclass": "keys and values", "dict": "keys and values", "float": "a number",
+             "int": "a whole number", "string": "text", "too": "at most {max_length} values", "tuple": "a list"}  # fmt: skip
 """What to say by the first word of pydantic's type of error; its own words otherwise."""
 _UNKNOWN = ("unexpected_keyword_argument", "invalid_key")
 
@@ -221,7 +213,7 @@ def _explain(cls: type, errors: list[Any], data: object) -> tuple[list[str], str
         return keys, "missing, and it has no default"
     refused = error.get("ctx", {}).get("error")
     if isinstance(refused, _RefusedError):
-        return [*keys, *refused.key.split(".")], f"found {_shorten(refused.value)}, expected {refused.expected}"
+        return [*keys, *refused.key.split(".")], refused.problem
     alternatives = dict.fromkeys(_expected(e) for k, e in located if k == keys)
     return keys, f"found {_shorten(error['input'])}, expected {' or '.join(alternatives)}"
 
@@ -247,18 +239,18 @@ def _expected(error: Any) -> str:
 
 def _fields_at(hint: Any, key: Sequence[str]) -> list[str]:
     """Names of the fields of the dataclass that a value of type `hint` holds at a key, given in parts."""
-    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
-        hints = typing.get_type_hints(hint, include_extras=True)
-        return _fields_at(hints[key[0]], key[1:]) if key else [field.name for field in dataclasses.fields(hint)]
-    inside = key[1:] if typing.get_origin(hint) in (dict, tuple) else key
+    cls = typing.get_origin(hint) or hint
+    if dataclasses.is_dataclass(cls):
+        hints = typing.get_type_hints(cls, include_extras=True)
+        return _fields_at(hints[key[0]], key[1:]) if key else [field.name for field in dataclasses.fields(cls)]
+    inside = key[1:] if cls in (dict, tuple) else key
     return next(filter(None, (_fields_at(argument, inside) for argument in typing.get_args(hint))), [])
 
 
 def unknown_key(key: str, known: Iterable[str]) -> str:
     """Problem of a key that does not exist, with the nearest one that does."""
     known = sorted(known)
-    hint = did_you_mean(key, known)
-    return f"unknown key; {hint}{' ' * bool(hint)}(known here: {', '.join(known)})"
+    return "unknown key; " + f"{did_you_mean(key, known)} (known here: {', '.join(known)})".lstrip()
 
 
 def did_you_mean(word: str, known: Iterable[str], cutoff: float = 0.5) -> str:
@@ -280,23 +272,17 @@ def dump(instance: Any, parsed: Parsed | None = None) -> Any:
         return {key: dump(value, parsed) for key, value in instance.items()}
     if parsed is not None:
         return parsed.write(instance)
-    if not dataclasses.is_dataclass(instance) or isinstance(instance, type):
+    if not dataclasses.is_dataclass(instance):
         return instance
-    data = {}
     hints = typing.get_type_hints(type(instance), include_extras=True)
-    for field in dataclasses.fields(instance):
-        if (value := getattr(instance, field.name)) is not None:
-            data[field.name] = dump(value, parsed_in(hints[field.name]))
-    return data
+    values = {field.name: getattr(instance, field.name) for field in dataclasses.fields(instance)}
+    return {name: dump(value, parsed_in(hints[name])) for name, value in values.items() if value is not None}
 
 
 def parsed_in(hint: Any) -> Parsed | None:
     """The Parsed annotation in a type hint, also inside unions, tuples and dicts."""
-    for item in getattr(hint, "__metadata__", ()):
-        if isinstance(item, Parsed):
-            return item
-    inside = map(parsed_in, typing.get_args(hint))
-    return next((parsed for parsed in inside if parsed is not None), None)
+    own = [item for item in getattr(hint, "__metadata__", ()) if isinstance(item, Parsed)]
+    return next(filter(None, (*own, *map(parsed_in, typing.get_args(hint)))), None)
 
 
 def shown(instance: Any, key: str) -> tuple[float | str, str]:

@@ -18,8 +18,7 @@ from hpcwigner.problem.builder import Problem
 from hpcwigner.problem.config import Config
 from hpcwigner.reference.step_choice import Choice
 from hpcwigner.runtime.errors import InputError, RunError
-from hpcwigner.runtime.parallel import on_first_rank
-from hpcwigner.runtime.resources import CollectiveStack
+from hpcwigner.runtime.parallel import CollectiveStack, on_first_rank
 from hpcwigner.simulation import memory, restart
 from hpcwigner.simulation.checkpoints import CHECKPOINTS, Checkpoints
 from hpcwigner.simulation.control import Control, Job, Request

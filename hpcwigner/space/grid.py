@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any
 
 import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
 from hpcwigner.runtime.kernels import HALO
-from hpcwigner.runtime.parallel import huge_zeros
 
 Array = NDArray[np.float64]
 
@@ -111,7 +109,7 @@ def block(cells: int, parts: int, index: int) -> slice:
 
 
 class Decomposition:
-    """A rank's block of the grid, and PETSc vectors for it: arrays (x, y, angle, cell), energy cells fastest."""
+    """A rank's block of the grid and of arrays (x, y, angle, cell)."""
 
     def __init__(self, grid: SpaceGrid, comm: MPI.Intracomm, per_point: tuple[int, int]) -> None:
         """`per_point` is the number of angles and of energy cells. Raises DecompositionError."""
@@ -149,13 +147,3 @@ class Decomposition:
     def local(self, values: Array) -> Array:
         """This rank's part of an array over the whole grid."""
         return values[self.x, self.y]
-
-    def create_vector(self) -> Any:
-        """A PETSc vector in huge pages."""
-        from petsc4py import PETSc
-
-        return PETSc.Vec().createWithArray(huge_zeros(self.local_shape).ravel(), comm=self.comm)
-
-    def view(self, vector: object) -> Array:
-        """A PETSc vector's local part as an array (x, y, angle, cell), without a copy."""
-        return np.asarray(vector.getArray()).reshape(self.local_shape)  # type: ignore[attr-defined]

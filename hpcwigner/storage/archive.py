@@ -1,14 +1,12 @@
-"""Archive of output rows beside the checkpoints, from which a restart writes the output files anew.
+"""Archive of output rows beside the checkpoints, from which a restart writes the output files anew (README.md: Rows).
 
-A process that is killed while HDF5 writes can leave an output file unreadable, with all its rows. Each checkpoint therefore
-appends the rows written since the one before to a plain file. Every start of a run has a part of the archive of its own,
-and no byte that a checkpoint counts on is ever written again. A part is a sequence of blocks: a line of JSON (file, variable,
-first row, shape), then the numbers (float64, little-endian).
+A part is a sequence of blocks: a line of JSON (file, variable, first row, shape), then the numbers (float64, little-endian).
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 import os
@@ -22,8 +20,7 @@ import numpy as np
 from hpcwigner.storage.files import Block, OutputFile, Source, row_blocks
 from hpcwigner.storage.state import CheckpointError, Extent, Header
 
-FOLDER = "rows"
-"""Beside the checkpoints."""
+FOLDER = "rows"  # Beside the checkpoints
 LONGEST_LINE = 4096
 _CHUNK = 2**24
 
@@ -31,7 +28,7 @@ _CHUNK = 2**24
 class RowArchive:
     """The archive of a run; only rank 0 uses it."""
 
-    def __init__(self, folder: Path, extent: Extent | None = None) -> None:
+    def __init__(self, folder: Path, extent: Extent | None) -> None:
         """`extent` is that of the checkpoint resumed from, in the same folder."""
         self.folder, self.extent = folder, extent or Extent()
         self._part: Path | None = None
@@ -104,18 +101,16 @@ def find_rows(checkpoint: Path, header: Header) -> dict[str, Source]:
 def _source(checkpoint: Path, extent: Extent, name: str) -> Source:
     rows, path, folder = extent.rows[name], checkpoint.parents[1] / name, checkpoint.parent / FOLDER
     if (copy := checkpoint / name).exists():  # format 1: verified together with the checkpoint
-        return Source(lambda: _file_blocks(copy, rows), archived=False)
-
-    def from_archive() -> Iterator[Block]:
-        return archived_blocks(folder, extent.parts, name)
-
-    def from_file() -> Iterator[Block]:
-        return _file_blocks(path, rows)
-
+        return Source(functools.partial(_file_blocks, copy, rows), archived=False)
+    from_archive = functools.partial(archived_blocks, folder, extent.parts, name)
+    from_file = functools.partial(_file_blocks, path, rows)
     damaged, lost = (_problem(blocks, rows, extent.sums.get(name, {})) for blocks in (from_archive, from_file))
     if damaged and lost:
         raise CheckpointError(f"the rows of {name} {damaged} in {folder} and {lost} in {path}")
-    same = path if not lost and _row_count(path) == rows else None
+    same = None
+    if not lost:
+        with h5py.File(path, "r") as file:
+            same = path if len(file["time"]) == rows else None
     if damaged:
         return Source(from_file, False, same, f"{folder} {damaged}: the rows of {name} are read from {path}")
     return Source(from_archive, True, same, f"{path} {lost}: it is written again from {folder}" if lost else "")
@@ -140,11 +135,6 @@ def _problem(blocks: Callable[[], Iterable[Block]], rows: int, sums: Mapping[str
 def _file_blocks(path: Path, rows: int) -> Iterator[Block]:
     with h5py.File(path, "r") as file:
         yield from row_blocks(file, 0, rows)
-
-
-def _row_count(path: Path) -> int:
-    with h5py.File(path, "r") as file:
-        return len(file["time"])
 
 
 def _file_sum(path: Path, start: int, end: int) -> int:

@@ -1,8 +1,6 @@
-"""Checkpoints: directories that hold the full state of a run, named after the number of finished steps.
+"""Checkpoints: directories that hold the full state of a run, named after the number of finished steps (README.md: Checkpoints).
 
-A checkpoint is written under another name, read back, marked complete, synced and only then renamed; `latest` moves last,
-atomically. The mark (complete.json, written last) holds the size and the checksums of every file, so that damage is detected
-before HDF5 reads a file. The rows of the output files are in an archive that all checkpoints of a run share.
+The mark (complete.json, written last) holds sizes and checksums, so that damage is detected before HDF5 reads a file.
 """
 
 from __future__ import annotations
@@ -18,42 +16,39 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from mpi4py import MPI
 from numpy.typing import NDArray
 
+from hpcwigner.runtime.parallel import on_first_rank
+from hpcwigner.space.grid import Decomposition
 from hpcwigner.storage.archive import FOLDER, RowArchive, sync
 from hpcwigner.storage.files import OutputFile
-from hpcwigner.storage.state import CheckpointError, Extent, Header, Layout, Partition, agree, read_state, write_state
+from hpcwigner.storage.state import CheckpointError, Extent, Header, Layout, agree, read_state, write_state
 
 Array = NDArray[np.float64]
 T = TypeVar("T")
 
 STATE, MARK, LATEST = "state.h5", "complete.json", "latest"
 PARTIAL, ABANDONED = ".partial", ".abandoned"
-SUM_CHUNK = 16 * 2**20
-"""Bytes of a file that one checksum covers."""
-SPARE_DISK = 64 * 2**20
-"""Bytes that must be left on the disk after a checkpoint."""
+SUM_CHUNK = 16 * 2**20  # Bytes of a file that one checksum covers
+SPARE_DISK = 64 * 2**20  # Bytes that must be left on the disk after a checkpoint
 
 
 class CheckpointStore:
     """The checkpoints of one run directory. It keeps no file open between two of its methods."""
 
     def __init__(
-        self, directory: Path, partition: Partition, keep: int, layout: Layout | None = None, extent: Extent | None = None
+        self, directory: Path, partition: Decomposition, keep: int, layout: Layout | None = None, extent: Extent | None = None
     ) -> None:
         """`keep` complete checkpoints stay; `extent` is that of the checkpoint resumed from, if its archive is continued."""
-        self.directory, self.partition, self.keep = directory, partition, keep
+        self.directory, self.partition, self.keep, self.comm = directory, partition, keep, partition.comm
         self.layout = layout or Layout()
-        self.comm: MPI.Intracomm = partition.comm
         self.archive = RowArchive(directory / FOLDER, extent)
 
     def write(self, u: Array, header: Header, files: Sequence[OutputFile], auxiliary: Array | None = None) -> Path:
         """Writes, verifies and publishes a checkpoint of the state and of the rows of `files`, which are flushed. Collective.
 
-        u is (x, y, angle, cell), auxiliary (x, y, field) with the fields that the header names. Raises CheckpointError, with
-        the previous checkpoint untouched, when the state is not finite, the disk is short or what was written reads back
-        differently.
+        u is (x, y, angle, cell), auxiliary (x, y, field) with the fields that the header names. Raises CheckpointError, with the
+        previous checkpoint untouched: the state is not finite, the disk is short or what was written reads back differently.
         """
         fields = np.empty((*u.shape[:2], 0)) if auxiliary is None else auxiliary
         agree(self.comm, "" if np.isfinite(u.sum() + fields.sum()) else "the state is not finite: not checkpointed")
@@ -111,27 +106,23 @@ class CheckpointStore:
         self._point_to(final.name)
         for left in self.directory.glob(f"*{ABANDONED}"):
             shutil.rmtree(left)
-        older = [name for name in numbers(self.directory) if name < final.name]
-        for old in older[self.keep - 1 :]:
+        for old in [name for name in numbers(self.directory) if name < final.name][self.keep - 1 :]:
             shutil.rmtree(self.directory / old)
 
     def continue_from(self, path: Path) -> None:
-        """Renames newer checkpoints, which are damaged or belong to a branch that is left, to NNNNNNNN.abandoned. Collective.
+        """Renames newer checkpoints, damaged or of a branch left, to *.abandoned; the next one removes them. Collective."""
 
-        They stay until the next checkpoint is complete.
-        """
-        self.on_first(lambda: self._abandon_newer(path))
+        def abandon_newer() -> None:
+            self._point_to(path.name)
+            for newer in (name for name in numbers(self.directory) if name > path.name):
+                target = self.directory / f"{newer}{ABANDONED}"
+                if target.exists():
+                    shutil.rmtree(target)
+                (self.directory / newer).rename(target)
+            sync(self.directory)
 
-    def _abandon_newer(self, path: Path) -> None:
-        if path.parent != self.directory:
-            return
-        self._point_to(path.name)
-        for newer in (name for name in numbers(self.directory) if name > path.name):
-            target = self.directory / f"{newer}{ABANDONED}"
-            if target.exists():
-                shutil.rmtree(target)
-            (self.directory / newer).rename(target)
-        sync(self.directory)
+        if path.parent == self.directory:
+            self.on_first(abandon_newer)
 
     def _point_to(self, name: str) -> None:
         """Moves `latest`, atomically."""
@@ -141,10 +132,7 @@ class CheckpointStore:
         sync(self.directory)
 
     def load(self, path: Path) -> tuple[Header, Array, Array]:
-        """Header and this rank's blocks u (x, y, angle, cell) and auxiliary (x, y, field) of a checkpoint, verified.
-
-        Raises CheckpointError. Collective.
-        """
+        """`read_state` of a checkpoint, all of whose files are verified. Raises CheckpointError. Collective."""
         self.verify(path)
         return read_state(path / STATE, self.partition)
 
@@ -157,23 +145,19 @@ class CheckpointStore:
 
     def on_first(self, action: Callable[[], T]) -> T:
         """Result of an action on rank 0; its failure is raised on all ranks as CheckpointError."""
-        result, problem = None, ""
-        if self.comm.rank == 0:
+
+        def guarded() -> T:
             try:
-                result = action()
-            except (OSError, RuntimeError, ValueError, CheckpointError) as error:
-                problem = str(error) or type(error).__name__
-        result, problem = self.comm.bcast((result, problem))
-        if problem:
-            raise CheckpointError(problem)
-        return result
+                return action()
+            except (OSError, RuntimeError, ValueError) as error:
+                raise CheckpointError(str(error) or type(error).__name__) from None
+
+        return on_first_rank(self.comm, guarded)
 
 
 def numbers(directory: Path) -> list[str]:
     """Names of the checkpoints, newest first."""
-    if not directory.is_dir():
-        return []
-    return sorted((path.name for path in directory.iterdir() if path.is_dir() and path.name.isdigit()), reverse=True)
+    return sorted((path.name for path in directory.glob("*") if path.is_dir() and path.name.isdigit()), reverse=True)
 
 
 def candidates(directory: Path) -> list[Path]:

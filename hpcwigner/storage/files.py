@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,12 +16,11 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from hpcwigner.runtime.errors import WriteError
+from hpcwigner.runtime.errors import WriteError, writing
 from hpcwigner.storage.summary import copy_summary
 
 Array = NDArray[np.float64]
-Block = tuple[str, int, Array]
-"""Consecutive rows of a variable: its name, the first row's number, the values."""
+Block = tuple[str, int, Array]  # Consecutive rows of a variable: its name, the first row's number, the values
 
 _BLOCK_BYTES = 2**24
 _COORDINATES = {
@@ -40,9 +40,7 @@ class Variable(Protocol):
     @property
     def name(self) -> str: ...
     @property
-    def dimensions(self) -> tuple[str, ...]:
-        """`time` is the first one."""
-
+    def dimensions(self) -> tuple[str, ...]: ...  # `time` is the first
     @property
     def unit(self) -> str: ...
     @property
@@ -50,12 +48,9 @@ class Variable(Protocol):
     @property
     def formula(self) -> str: ...
     @property
-    def source(self) -> str:
-        """Publication; may be empty."""
-
+    def source(self) -> str: ...  # publication, may be empty
     @property
-    def scale(self) -> float:
-        """Factor from the program's units to `unit`."""
+    def scale(self) -> float: ...  # from the program's units to `unit`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,9 +86,8 @@ def write_whole(path: Path, text: str) -> None:
 
 def names_dataset(file: h5py.File, name: str, values: Iterable[object]) -> h5py.Dataset:
     """A new dataset of texts that xarray reads as such."""
-    # Parallel HDF5 has no variable-length strings.
     encoded = [str(v).encode() for v in values]
-    kind = h5py.string_dtype("utf-8", max(map(len, encoded)))
+    kind = h5py.string_dtype("utf-8", max(map(len, encoded)))  # parallel HDF5 has no variable-length strings
     dataset = file.create_dataset(name, data=np.array(encoded, dtype=kind))
     dataset.attrs["_Encoding"] = "utf-8"  # tells xarray to decode
     return dataset
@@ -103,14 +97,10 @@ def names_dataset(file: h5py.File, name: str, values: Iterable[object]) -> h5py.
 class Source:
     """The rows of an output file that a restart keeps."""
 
-    blocks: Callable[[], Iterator[Block]]
-    """Reads them; each variable's rows in order."""
-    archived: bool
-    """Whether they are read from an archive, to which rows can be appended then."""
-    same: Path | None = None
-    """The output file, if it holds these rows and no others."""
-    problem: str = ""
-    """What is wrong with another copy of them; '' is nothing."""
+    blocks: Callable[[], Iterator[Block]]  # Reads them; each variable's rows in order
+    archived: bool  # Whether they are read from an archive, to which rows can be appended then
+    same: Path | None = None  # The output file, if it holds these rows and no others
+    problem: str = ""  # What is wrong with another copy of them; '' is nothing
 
 
 def row_blocks(file: h5py.File, first: int, last: int) -> Iterator[Block]:
@@ -132,10 +122,8 @@ def set_aside(path: Path) -> Path | None:
     """Renames a file, if it is there, to NAME.replaced, NAME.replaced1, …: the first free name, which is returned."""
     if not path.exists():
         return None
-    names = (path.with_name(f"{path.name}.replaced{number or ''}") for number in range(10**6))
-    target = next(name for name in names if not name.exists())
-    path.rename(target)
-    return target
+    names = (path.with_name(f"{path.name}.replaced{number or ''}") for number in itertools.count())
+    return path.rename(next(name for name in names if not name.exists()))
 
 
 class OutputFile:
@@ -154,19 +142,27 @@ class OutputFile:
     ) -> None:
         """Makes the file; `coordinates` are all but time, in the units of the file. Fails if it exists."""
         self._open(path, comm, variables, "w-")
-        for name, value in attributes.items():
-            self._file.attrs[name] = value
+        self._file.attrs.update(attributes)
         self._coordinate("time", np.empty(0))
         for name, values in coordinates.items():
             self._coordinate(name, values)
         for variable in variables:
-            self._variable(variable)
+            sizes = [len(self._file[d]) for d in variable.dimensions[1:]]
+            growing = {"maxshape": (None, *sizes), "chunks": (max(1, 512 // max(1, math.prod(sizes))), *sizes)}
+            dataset = self._file.create_dataset(variable.name, (0, *sizes), "f8", fillvalue=np.nan, **growing)
+            self._describe(dataset, variable)
+            dataset.attrs["formula"] = variable.formula
+            if variable.source:
+                dataset.attrs["references"] = variable.source
+            dataset.attrs["_FillValue"] = np.array([np.nan])
         for constant in constants:
-            dataset = self._file.create_dataset(constant.name, data=constant.values)
-            dataset.attrs["units"], dataset.attrs["long_name"] = constant.unit, constant.long_name
-            for i, dimension in enumerate(constant.dimensions):
-                dataset.dims[i].attach_scale(self._file[dimension])
+            self._describe(self._file.create_dataset(constant.name, data=constant.values), constant)
         self._file.flush()
+
+    def _describe(self, dataset: h5py.Dataset, variable: Variable | Constant) -> None:
+        for i, dimension in enumerate(variable.dimensions):
+            dataset.dims[i].attach_scale(self._file[dimension])
+        dataset.attrs["units"], dataset.attrs["long_name"] = variable.unit, variable.long_name
 
     @classmethod
     def restored(cls, source: Source | None, path: Path, comm: MPI.Intracomm, *content: Any) -> OutputFile:
@@ -176,8 +172,10 @@ class OutputFile:
         """
         if source is not None and comm.rank == 0:
             with whole(path) as part:
-                with contextlib.closing(cls(part, MPI.COMM_SELF, *content)) as file:
-                    file._fill(source.blocks())
+                with contextlib.closing(cls(part, MPI.COMM_SELF, *content)) as new, writing(part):
+                    for name, first, values in source.blocks():
+                        new._file[name].resize(first + len(values), axis=0)
+                        new._file[name][first:] = values
                 copy_summary(path, part)
                 if path != source.same:
                     set_aside(path)
@@ -186,13 +184,6 @@ class OutputFile:
         self._open(path, comm, content[0], "r+")
         self.rows = len(self._file["time"])
         return self
-
-    def _fill(self, blocks: Iterable[Block]) -> None:
-        with self._writing():
-            for name, first, values in blocks:
-                self._file[name].resize(first + len(values), axis=0)
-                self._file[name][first:] = values
-            self.rows = len(self._file["time"])
 
     def _open(self, path: Path, comm: MPI.Intracomm, variables: Sequence[Variable], mode: str) -> None:
         self.path, self.comm, self.variables, self.rows = path, comm, {v.name: v for v in variables}, 0
@@ -211,31 +202,15 @@ class OutputFile:
         if unit:
             dataset.attrs["units"] = unit
 
-    def _variable(self, variable: Variable) -> None:
-        sizes = [len(self._file[d]) for d in variable.dimensions[1:]]
-        chunk_rows = max(1, 512 // max(1, math.prod(sizes)))
-        dataset = self._file.create_dataset(
-            variable.name, (0, *sizes), "f8", maxshape=(None, *sizes), chunks=(chunk_rows, *sizes), fillvalue=np.nan
-        )
-        for i, dimension in enumerate(variable.dimensions):
-            dataset.dims[i].attach_scale(self._file[dimension])
-        dataset.attrs["units"] = variable.unit
-        dataset.attrs["long_name"] = variable.long_name
-        dataset.attrs["formula"] = variable.formula
-        if variable.source:
-            dataset.attrs["references"] = variable.source
-        dataset.attrs["_FillValue"] = np.array([np.nan])
-
     def append(self, time: float) -> int:
         """Adds a row at `time` [ps] and returns its number; `write` fills it."""
-        row = self.rows
         self.rows += 1
-        with self._writing():
+        with writing(self.path):
             for name in ("time", *self.variables):
                 self._file[name].resize(self.rows, axis=0)
             if self.comm.rank == 0:
-                self._file["time"][row] = time
-        return row
+                self._file["time"][-1] = time
+        return self.rows - 1
 
     def write(self, row: int, name: str, values: Array | float | None, block: tuple[slice, ...] = ()) -> None:
         """This rank's part of a variable in the program's units: `block` along its last dimensions; None writes nothing.
@@ -244,11 +219,8 @@ class OutputFile:
         """
         if values is None:
             return
-        variable = self.variables[name]
-        dataset = self._file[name]
-        leading = (slice(None),) * (len(variable.dimensions) - 1 - len(block))
-        with self._writing():
-            dataset[(row, *leading, *block)] = np.asarray(values) * variable.scale
+        with writing(self.path):
+            self._file[name][(row, ..., *block)] = np.asarray(values) * self.variables[name].scale
 
     def blocks(self, first: int) -> Iterator[Block]:
         """Rows from `first` on, in the units of the file; one rank reads them after a flush."""
@@ -261,21 +233,10 @@ class OutputFile:
 
     def flush(self) -> None:
         """What was written reaches the disk. Raises WriteError."""
-        with self._writing():
+        with writing(self.path):
             self._file.flush()
 
     def close(self) -> None:
-        """Closes the file; a second call does nothing. Raises WriteError.
-
-        Collective: a CollectiveStack calls it where all ranks leave together.
-        """
-        with self._writing():
+        """Closes the file; a second call does nothing. Raises WriteError."""
+        with writing(self.path):
             self._file.close()
-
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
-        """Turns what HDF5 raises on a full or lost disk into one line."""
-        try:
-            yield
-        except (OSError, RuntimeError, ValueError) as error:
-            raise WriteError(f"{self.path}: cannot be written ({error})") from None

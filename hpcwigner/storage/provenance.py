@@ -13,8 +13,7 @@ import numpy as np
 
 import hpcwigner
 
-KEPT = ("source", "git_revision", "libraries", "machine", "ranks")
-"""Attributes that go into the history of starts."""
+KEPT = ("source", "git_revision", "libraries", "machine", "ranks")  # Attributes that go into the history of starts
 
 
 def library_versions() -> dict[str, str]:
@@ -38,18 +37,14 @@ def library_versions() -> dict[str, str]:
 
 
 def git_revision() -> str:
-    """Revision of the program's checkout, with '+changes' when it differs; 'unknown' outside a checkout.
-
-    A copy made by jobs/pack_environment.sh has it in a file.
-    """
+    """Revision of the program's checkout, with '+changes' when it differs; 'unknown' outside a checkout."""
     root = Path(hpcwigner.__file__).resolve().parents[1]
-    if (packed := root / "REVISION").exists():
+    if (packed := root / "REVISION").exists():  # in a copy made by jobs/pack_environment.sh
         return packed.read_text(encoding="utf-8").strip()
 
     def git(*words: str) -> str:
-        return subprocess.run(
-            ["git", "-C", str(root), *words], capture_output=True, text=True, check=True, timeout=10
-        ).stdout.strip()
+        command = ["git", "-C", str(root), *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
 
     try:
         changed = git("status", "--porcelain", "--untracked-files=no")
@@ -60,12 +55,11 @@ def git_revision() -> str:
 
 def attributes(input_text: str, ranks: int) -> dict[str, str | int]:
     """Attributes of every output file. To be called on one rank: it starts git."""
-    versions = ", ".join(f"{name} {version}" for name, version in library_versions().items())
     return {
         "Conventions": "CF-1.8",
         "source": f"hpcwigner {hpcwigner.__version__}",
         "git_revision": git_revision(),
-        "libraries": versions,
+        "libraries": ", ".join(map(" ".join, library_versions().items())),
         "machine": f"{platform.node()} {platform.machine()}",
         "ranks": ranks,
         "input": input_text,
@@ -73,21 +67,16 @@ def attributes(input_text: str, ranks: int) -> dict[str, str | int]:
 
 
 def start(latest: Mapping[str, Any], first_step: int, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Entry of the history for a start with the attributes `latest`: when, where, from which step, with which changed input.
-
-    `changes` are the values before and after of each key of the input.
-    """
+    """Entry of the history for a start with the attributes `latest`; `changes` has both values of each key of the input."""
     now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
     return {"time": now, "first_step": first_step, **{key: latest[key] for key in KEPT}, "changes": dict(changes)}
 
 
 def describe_history(starts: Sequence[Mapping[str, Any]]) -> list[str]:
     """A line for each start, for people."""
-    lines = []
-    for entry in starts:
-        changed = "".join(f", {key} {before} → {after}" for key, (before, after) in entry["changes"].items())
-        lines.append(
-            f"{entry['time']} from step {entry['first_step']}: {entry['source']}, revision "
-            f"{entry['git_revision']}, {entry['ranks']} ranks on {entry['machine']}{changed}"
-        )
-    return lines
+    return [
+        f"{start['time']} from step {start['first_step']}: {start['source']}, revision {start['git_revision']}, "
+        f"{start['ranks']} ranks on {start['machine']}"
+        + "".join(f", {key} {before} → {after}" for key, (before, after) in start["changes"].items())
+        for start in starts
+    ]

@@ -10,7 +10,7 @@ import math
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import h5py
 import numpy as np
@@ -18,11 +18,11 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from hpcwigner.runtime.errors import RunError
+from hpcwigner.space.grid import Decomposition
 
 Array = NDArray[np.float64]
 
-FORMAT = 2
-"""Format 1 had no auxiliary fields and no history, and kept copies of the output files beside state.h5."""
+FORMAT = 2  # Format 1 had no auxiliary fields and no history, and kept copies of the output files beside state.h5
 LARGEST_WRITE = 2**26
 """Bytes that a rank passes to MPI-IO at once: it buffers twice as much, and some implementations count in 32 bits."""
 _UNITS = "nm-1 (slab) or nm-2: excitons per length or area in the momentum cell"
@@ -32,24 +32,11 @@ class CheckpointError(RunError):
     """A checkpoint could not be written, or is damaged. Raised on all ranks together; the message is one line."""
 
 
-class Partition(Protocol):
-    """A rank's block of the grid."""
-
-    comm: MPI.Intracomm
-    x: slice
-    y: slice
-
-    @property
-    def local_shape(self) -> tuple[int, int, int, int]:
-        """(x, y, angle, cell)"""
-
-
 @dataclasses.dataclass(frozen=True)
 class Extent:
     """Rows of the output files that belong to a checkpoint."""
 
-    rows: dict[str, int] = dataclasses.field(default_factory=dict)
-    """Rows of each output file, by file name."""
+    rows: dict[str, int] = dataclasses.field(default_factory=dict)  # Rows of each output file, by file name
     sums: dict[str, dict[str, int]] = dataclasses.field(default_factory=dict)
     """CRC-32 of all these rows, by file name and variable. Empty in format 1."""
     parts: dict[str, int] = dataclasses.field(default_factory=dict)
@@ -60,22 +47,14 @@ class Extent:
 class Header:
     """What a checkpoint holds beside the state."""
 
-    step: int
-    """Finished steps."""
-    time: float
-    """[ps]"""
-    accumulators: dict[str, list[float]]
-    """Running results of observables, such as extrema."""
-    input: str
-    """The complete input (YAML); its fixed steps are the step-size history."""
-    shape: tuple[int, int, int, int]
-    """(x, y, angle, cell)"""
-    auxiliary: tuple[str, ...] = ()
-    """Names of the auxiliary fields."""
-    history: tuple[dict[str, Any], ...] = ()
-    """The starts that led to this checkpoint (provenance.start), oldest first."""
-    outputs: Extent = dataclasses.field(default_factory=Extent)
-    """Filled in when the checkpoint is written."""
+    step: int  # Finished steps
+    time: float  # [ps]
+    accumulators: dict[str, list[float]]  # Running results of observables, such as extrema
+    input: str  # The complete input (YAML); its fixed steps are the step-size history
+    shape: tuple[int, int, int, int]  # (x, y, angle, cell)
+    auxiliary: tuple[str, ...] = ()  # Names of the auxiliary fields
+    history: tuple[dict[str, Any], ...] = ()  # The starts that led to this checkpoint (provenance.start), oldest first
+    outputs: Extent = dataclasses.field(default_factory=Extent)  # Filled in when the checkpoint is written
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Header:
@@ -92,13 +71,11 @@ class Layout:
 
     collective: bool = True
     compress: bool = False
-    alignment: int = 0
-    """Bytes to which large objects are aligned in the file; 0 leaves it to HDF5."""
-    hints: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    """MPI-IO hints."""
+    alignment: int = 0  # Bytes to which large objects are aligned in the file; 0 leaves it to HDF5
+    hints: Mapping[str, str] = dataclasses.field(default_factory=dict)  # MPI-IO hints
 
 
-def write_state(path: Path, partition: Partition, header: Header, u: Array, auxiliary: Array, layout: Layout) -> None:
+def write_state(path: Path, partition: Decomposition, header: Header, u: Array, auxiliary: Array, layout: Layout) -> None:
     """Writes u (x, y, angle, cell) and auxiliary (x, y, field). Raises what HDF5 raises. Collective."""
     info = MPI.Info.Create()
     for key, value in layout.hints.items():
@@ -115,22 +92,20 @@ def write_state(path: Path, partition: Partition, header: Header, u: Array, auxi
             file["header"] = np.frombuffer(json.dumps(dataclasses.asdict(header)).encode(), dtype=np.uint8)
             state = file.create_dataset("u", header.shape, "f8", **chunks)
             state.attrs["units"] = _UNITS
-            checksums = file.create_dataset("crc32", header.shape[:2], "u4")
-            checksums[partition.x, partition.y] = point_sums(u, auxiliary)
+            file.create_dataset("crc32", header.shape[:2], "u4")[partition.x, partition.y] = point_sums(u, auxiliary)
             targets = [(state, u)]
             if header.auxiliary:
                 targets.append((file.create_dataset("auxiliary", (*header.shape[:2], len(header.auxiliary)), "f8"), auxiliary))
             collective = layout.collective or layout.compress  # HDF5 filters in parallel only collectively
-            for x, y in pieces(partition):
-                block = (_shift(x, partition.x), _shift(y, partition.y))
+            for local, place in pieces(partition):
                 for dataset, values in targets:
                     with dataset.collective if collective else contextlib.nullcontext():
-                        dataset[block] = values[x, y]
+                        dataset[place] = values[local]
     finally:
         info.Free()
 
 
-def read_state(path: Path, partition: Partition) -> tuple[Header, Array, Array]:
+def read_state(path: Path, partition: Decomposition) -> tuple[Header, Array, Array]:
     """Header and this rank's blocks u (x, y, angle, cell) and auxiliary (x, y, field), which may have no fields.
 
     The checksums of all points are verified. Raises CheckpointError. Collective.
@@ -149,8 +124,8 @@ def read_state(path: Path, partition: Partition) -> tuple[Header, Array, Array]:
                 raise ValueError(f"found a state {header.shape}, expected {shape}")
             auxiliary = np.empty((*u.shape[:2], len(header.auxiliary)))
             for values, name in ((u, "u"), *([(auxiliary, "auxiliary")] if header.auxiliary else [])):
-                for a, b in cuts:
-                    values[a, b] = file[name][_shift(a, x), _shift(b, y)]
+                for local, place in cuts:
+                    values[local] = file[name][place]
             if not np.array_equal(point_sums(u, auxiliary), file["crc32"][x, y]):
                 problem = "has wrong checksums"
     except (OSError, KeyError, ValueError, TypeError) as error:
@@ -173,19 +148,20 @@ def point_sums(u: Array, auxiliary: Array) -> NDArray[np.uint32]:
     return np.array(sums, dtype=np.uint32).reshape(u.shape[:2])
 
 
-def pieces(partition: Partition) -> list[tuple[slice, slice]]:
-    """Cuts of a rank's block that are small enough for MPI-IO; the same number of nonempty ones on every rank. Collective."""
+def pieces(partition: Decomposition) -> list[tuple[tuple[slice, slice], tuple[slice, slice]]]:
+    """Cuts of a rank's block that are small enough for MPI-IO, with their places in the grid. Collective.
+
+    Every rank has the same number of them, none empty.
+    """
     comm, shape = partition.comm, partition.local_shape
     count = comm.allreduce(max(1, -(-8 * math.prod(shape) // LARGEST_WRITE)), MPI.MAX)
     along_x = min(count, comm.allreduce(shape[0], MPI.MIN))
     along_y = min(-(-count // along_x), comm.allreduce(shape[1], MPI.MIN))
-    return [(x, y) for x in _cut(shape[0], along_x) for y in _cut(shape[1], along_y)]
+    cuts = [(x, y) for x in _cut(partition.x, along_x) for y in _cut(partition.y, along_y)]
+    return [((x, y), (whole_x, whole_y)) for (x, whole_x), (y, whole_y) in cuts]
 
 
-def _cut(length: int, count: int) -> list[slice]:
-    edges = [length * i // count for i in range(count + 1)]
-    return [slice(a, b) for a, b in itertools.pairwise(edges)]
-
-
-def _shift(local: slice, owned: slice) -> slice:
-    return slice(local.start + owned.start, local.stop + owned.start)
+def _cut(owned: slice, count: int) -> list[tuple[slice, slice]]:
+    """`count` parts of a range of cells: counted from its start, and as they are."""
+    edges = [(owned.stop - owned.start) * i // count for i in range(count + 1)]
+    return [(slice(a, b), slice(owned.start + a, owned.start + b)) for a, b in itertools.pairwise(edges)]

@@ -10,7 +10,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from hpcwigner.runtime.errors import WriteError
+from hpcwigner.runtime.errors import writing
 
 GROUP = "summary"
 
@@ -24,17 +24,13 @@ class Entry:
     long_name: str = ""
 
 
-Summary = Mapping[str, Mapping[str, Entry]]
-"""Entries by section (performance, checks, warnings) and name."""
+Summary = Mapping[str, Mapping[str, Entry]]  # Entries by section (performance, checks, warnings) and name
 
 
 def write_summary(path: Path, summary: Summary) -> None:
     """Adds the summary of the latest start to a closed output file, on one rank. Raises WriteError."""
-    try:
-        with h5py.File(path, "r+") as file:
-            _write_start(file, len(history(file)), summary)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise WriteError(f"{path}: cannot be written ({error})") from None
+    with writing(path), h5py.File(path, "r+") as file:
+        _write_start(file, len(history(file)), summary)
 
 
 def copy_summary(old: Path, new: Path) -> None:
@@ -48,13 +44,10 @@ def copy_summary(old: Path, new: Path) -> None:
         summaries = read_summary(old)
     except (OSError, RuntimeError, ValueError, KeyError):  # left incomplete by a killed run, say
         return
-    try:
-        with h5py.File(new, "r+") as file:
-            for number, (start, before) in enumerate(zip(history(file), starts, strict=False), 1):
-                if start == before and number in summaries:
-                    _write_start(file, number, summaries[number])
-    except (OSError, RuntimeError, ValueError) as error:
-        raise WriteError(f"{new}: cannot be written ({error})") from None
+    with writing(new), h5py.File(new, "r+") as file:
+        for number, (start, before) in enumerate(zip(history(file), starts, strict=False), 1):
+            if start == before and number in summaries:
+                _write_start(file, number, summaries[number])
 
 
 def _write_start(file: h5py.File, number: int, summary: Summary) -> None:
@@ -62,16 +55,12 @@ def _write_start(file: h5py.File, number: int, summary: Summary) -> None:
     for section, entries in summary.items():
         group = start.create_group(section, track_order=True)
         for name, entry in entries.items():
-            _write(group, name, entry, file["valley"])
-
-
-def _write(group: h5py.Group, name: str, entry: Entry, valley: h5py.Dataset) -> None:
-    dataset = group.create_dataset(name, data=entry.value)
-    if dataset.shape:
-        dataset.dims[0].attach_scale(valley)
-    dataset.attrs["long_name"] = entry.long_name
-    if entry.unit:
-        dataset.attrs["units"] = entry.unit
+            dataset = group.create_dataset(name, data=entry.value)
+            if dataset.shape:
+                dataset.dims[0].attach_scale(file["valley"])
+            dataset.attrs["long_name"] = entry.long_name
+            if entry.unit:
+                dataset.attrs["units"] = entry.unit
 
 
 def read_summary(path: Path) -> dict[int, dict[str, dict[str, Entry]]]:

@@ -14,14 +14,12 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcwigner.runtime.errors import WriteError
+from hpcwigner.runtime.errors import writing
 from hpcwigner.storage.files import whole
 
 Array = NDArray[np.float64]
 
-
-SHOWN = ("time", "x", "y"), ("time", "valley", "x", "y")
-"""Dimensions of the fields that a viewer gets."""
+SHOWN = ("time", "x", "y"), ("time", "valley", "x", "y")  # Dimensions of the fields that a viewer gets
 
 
 def write(fields: Path) -> Path | None:
@@ -30,26 +28,15 @@ def write(fields: Path) -> Path | None:
     Every time of every field (time[, valley], x, y) becomes an attribute of the cells. A slab has no plane to show: None.
     """
     path, mesh = fields.with_suffix(".xdmf"), fields.with_name(f"{fields.stem}_mesh.h5")
-    try:
-        with h5py.File(fields, "r") as file:
-            if "y" not in file:
-                return None
-            with whole(mesh) as new:
-                _write_corners(new, file["x"][()], file["y"][()])
-            tree = _tree(file, fields.name, mesh.name)
+    with writing(path), h5py.File(fields, "r") as file:
+        if "y" not in file:
+            return None
+        with whole(mesh) as new, h5py.File(new, "w") as corners:
+            corners["corners"] = np.stack(np.meshgrid(_edges(file["x"][()]), _edges(file["y"][()]), indexing="ij"), axis=-1)
+            corners["corners"].attrs["units"] = "um"
         with whole(path) as new:
-            tree.write(new, encoding="utf-8", xml_declaration=True)
-    except OSError as error:
-        raise WriteError(f"{path}: cannot be written ({error})") from None
+            _tree(file, fields.name, mesh.name).write(new, encoding="utf-8", xml_declaration=True)
     return path
-
-
-def _write_corners(path: Path, x: Array, y: Array) -> None:
-    """Corners of the cells around `x` and `y` [um], dataset (x + 1, y + 1, 2)."""
-    corners = np.stack(np.meshgrid(_edges(x), _edges(y), indexing="ij"), axis=-1)
-    with h5py.File(path, "w") as file:
-        file["corners"] = corners
-        file["corners"].attrs["units"] = "um"
 
 
 def _edges(centers: Array) -> Array:
@@ -72,12 +59,9 @@ def _tree(file: h5py.File, name: str, mesh: str) -> ElementTree.ElementTree:
         geometry = ElementTree.SubElement(grid, "Geometry", GeometryType="XY")
         _stored(geometry, f"{mesh}:/corners", f"{points} 2")
         for key, dataset in fields.items():
-            unit = dataset.attrs["units"]
-            if dataset.ndim == 3:
-                _attribute(grid, f"{key} ({unit})", f"{name}:/{key}", dataset.shape, (row,))
-                continue
-            for v, valley in enumerate(valleys):
-                _attribute(grid, f"{key} {valley} ({unit})", f"{name}:/{key}", dataset.shape, (row, v))
+            planes = {"": (row,)} if dataset.ndim == 3 else {f" {valley}": (row, v) for v, valley in enumerate(valleys)}
+            for valley, place in planes.items():
+                _attribute(grid, f"{key}{valley} ({dataset.attrs['units']})", f"{name}:/{key}", dataset.shape, place)
     ElementTree.indent(root)
     return ElementTree.ElementTree(root)
 
@@ -88,15 +72,15 @@ def _attribute(grid: ElementTree.Element, name: str, source: str, shape: tuple[i
     cells = shape[-2:]
     slab = ElementTree.SubElement(attribute, "DataItem", ItemType="HyperSlab", Dimensions=_words(cells))
     selection = (*place, 0, 0), (1,) * len(shape), (*(1 for _ in place), *cells)
-    chosen = ElementTree.SubElement(slab, "DataItem", Format="XML", NumberType="Int", Dimensions=f"3 {len(shape)}")
-    chosen.text = "  ".join(map(_words, selection))
+    chosen = {"Format": "XML", "NumberType": "Int", "Dimensions": f"3 {len(shape)}"}
+    ElementTree.SubElement(slab, "DataItem", chosen).text = "  ".join(map(_words, selection))
     _stored(slab, source, _words(shape))
 
 
 def _stored(parent: ElementTree.Element, source: str, dimensions: str) -> None:
     """A dataset of an HDF5 file beside the XDMF file."""
-    item = ElementTree.SubElement(parent, "DataItem", Format="HDF", NumberType="Float", Precision="8", Dimensions=dimensions)
-    item.text = source
+    stored = {"Format": "HDF", "NumberType": "Float", "Precision": "8", "Dimensions": dimensions}
+    ElementTree.SubElement(parent, "DataItem", stored).text = source
 
 
 def _words(numbers: Iterable[int]) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from mpi4py import MPI
 
 from hpcwigner.exciton.constants import BOLTZMANN, CM2_PER_S, HBAR
-from hpcwigner.exciton.materials import Material, Sourced
+from hpcwigner.exciton.materials import Material, Number
 from hpcwigner.exciton.phonons import Couplings
 from hpcwigner.exciton.radiation import LightCone, linewidth_from_dipole
 from hpcwigner.exciton.valley import ExcitonValleys, film_potential, reduced_masses
@@ -40,7 +40,7 @@ def report(material: Material) -> str:
     return "\n\n".join(sections)
 
 
-def _beside(value: float, known: Sourced | None, unit: str, scale: float = 1.0) -> str:
+def _beside(value: float, known: Number | None, unit: str, scale: float = 1.0) -> str:
     text = f"{value:.4g} {unit}"
     return text if known is None else f"{text} ({known.confidence} {known.value * scale:.4g} {unit}, {known.source})"
 

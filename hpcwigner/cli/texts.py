@@ -1,40 +1,27 @@
-"""The verb `info`: where a run directory comes from, and its last numbers."""
+"""What the verbs `info` and `moments` print."""
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 from pathlib import Path
 
 import numpy as np
-from mpi4py import MPI
 
-from hpcwigner.cli import common
+from hpcwigner.exciton.constants import CM2_PER_S, UM
+from hpcwigner.integrators.steps import multiples
 from hpcwigner.observables.curves import negative_windows
 from hpcwigner.observables.phases import Phases, Thermalisation
-from hpcwigner.storage.provenance import describe_history
+from hpcwigner.problem.builder import Problem
+from hpcwigner.storage.provenance import KEPT, describe_history
 from hpcwigner.storage.reading import read
 
-ORIGIN = ("source", "git_revision", "libraries", "machine", "ranks")
-"""Provenance attributes to print."""
 
-
-def add(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
-    parser.add_argument("directory", metavar="RUN", type=Path)
-
-
-def call(options: argparse.Namespace, comm: MPI.Intracomm) -> None:
-    """Print the description. Raises InputError. Collective."""
-    common.print_text(comm, lambda: describe(options.directory))
-
-
-def describe(directory: Path) -> str:
-    """Text of the verb. Raises InputError."""
+def description_of_run(directory: Path) -> str:
+    """Where a run directory comes from, and its last numbers. Raises InputError."""
     series = read(directory / "series.h5")
     times = series.data["time"]
-    lines = [f"{key:<14}{series.attributes.get(key, '?')}" for key in ORIGIN]
+    lines = [f"{key:<14}{series.attributes.get(key, '?')}" for key in KEPT]
     lines += [f"{'start':<14}{line}" for line in describe_history(json.loads(series.attributes.get("history", "[]")))]
     if not len(times):
         return "\n".join([*lines, "nothing written yet"])
@@ -54,3 +41,17 @@ def describe(directory: Path) -> str:
 
 def _at(time: float) -> str:
     return f"{time:g} ps" if np.isfinite(time) else "not reached"
+
+
+def table_of_moments(problem: Problem) -> str:
+    """A line for each multiple of output.fields_every: populations, squared widths and diffusion coefficients."""
+    reference, times = problem.moments.reference(), problem.moments.times
+    shown = np.searchsorted(times, np.array(multiples(problem.config.output.fields_every, times[-1])) * (1 - 1e-12))
+    names = [valley.name for valley in problem.cells.valleys]
+    header = ["t [ps]", *(f"n {n}" for n in names), *(f"w² {n} [µm²]" for n in names), *(f"D {n} [cm²/s]" for n in names)]
+    lines = ["  ".join(f"{title:>14}" for title in header)]
+    for i in np.unique(shown):
+        b = reference[i]
+        numbers = [times[i], *b.population, *(b.width_squared * UM**2), *(b.diffusion * CM2_PER_S)]
+        lines.append("  ".join(f"{x:14.6g}" for x in numbers))
+    return "\n".join(lines)
