@@ -8,7 +8,7 @@ from pathlib import Path
 from mpi4py import MPI
 
 from hpcwigner.cli import common
-from hpcwigner.studies.sweep_report import collect
+from hpcwigner.studies.sweep import collect
 
 
 def add(parser: argparse.ArgumentParser) -> None:

@@ -1,7 +1,5 @@
 """Solutions of the closed moment equations as files, laid out as series.h5."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from mpi4py import MPI

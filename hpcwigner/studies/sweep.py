@@ -1,7 +1,5 @@
 """A parameter study: full runs one after the other, or moment equations shared out among the ranks."""
 
-from __future__ import annotations
-
 import contextlib
 import math
 import time
@@ -25,10 +23,14 @@ from hpcwigner.simulation.control import Control, Job, Request
 from hpcwigner.simulation.ensure import MOMENTS, SERIES, ensure, finished, put_aside, require_same_input
 from hpcwigner.simulation.progress import LOG, start_logging
 from hpcwigner.simulation.run import lock_directory
+from hpcwigner.storage import provenance
 from hpcwigner.storage.files import write_whole
+from hpcwigner.studies import sweep_summary
 from hpcwigner.studies.moments import moments_run
-from hpcwigner.studies.sweep_report import INPUT, collect
+from hpcwigner.studies.sweep_picture import plot_sweep
 
+INPUT = "sweep.yaml"
+"""The sweep's complete input, in its directory."""
 Solved = dict[str, tuple[Material, ExcitonValleys]]
 """Materials with their 1s states, by `material` of the input."""
 
@@ -69,6 +71,22 @@ def sweep(config: Config, comm: MPI.Intracomm, quiet: bool = False, number: int 
     return table
 
 
+def collect(directory: Path) -> str:
+    """Writes summary.h5, summary.png and summary.pdf into a sweep's directory and returns the table (rank 0 only).
+
+    Points that are not finished are left out. Raises InputError.
+    """
+    if not (directory / INPUT).exists():
+        raise InputError(f"{directory}: found no {INPUT}, expected the directory of a sweep")
+    config = loading.load(directory / INPUT).in_directory(str(directory))
+    assert config.sweep is not None
+    summary = sweep_summary.SweepSummary.of(loading.points(config), config.sweep)
+    bright = materials.load(config.material).radiation.bright_valley
+    sweep_summary.write(directory / "summary.h5", summary, provenance.attributes(to_yaml(config), 1))
+    plot_sweep(summary, bright, (directory / "summary.png", directory / "summary.pdf"), directory.resolve().name)
+    return sweep_summary.table(summary)
+
+
 def _run(point: Point, comm: MPI.Intracomm, quiet: bool, job: Job) -> list[str] | None:
     """A full run on all ranks: why it failed or '', None when it was stopped on request. Collective."""
     LOG.info("point %d: %s", point.number, point.name)
@@ -99,8 +117,7 @@ def _solve_moments(batch: Sequence[Point], solved: Solved, comm: MPI.Intracomm) 
 
 
 def _by_moments(config: Config) -> bool:
-    assert config.sweep is not None
-    return config.sweep.moments
+    return config.sweep is not None and config.sweep.moments
 
 
 def _prepare(config: Config, number: int | None, ranks: int) -> tuple[int, int, list[Point], Solved]:
@@ -141,8 +158,7 @@ def _check(config: Config, ranks: int, solved: Solved) -> None:
         solved[config.material] = material, kinetics.exciton_valleys(material)
     kinetics.momentum_grid(config, Couplings.from_material(*solved[config.material]))
     builder.space_grid(config, ranks)
-    series = registry.select(config.output.observables, config.space.dimensions).series
-    if "diffusion" not in (observable.name for observable in series):
+    if "diffusion" not in (o.name for o in registry.select(config.output.observables, config.space.dimensions).series):
         raise InputError("output.observables: found no diffusion, expected it: the sweep is summed up by D_v(t)")
 
 
