@@ -1,9 +1,8 @@
 """A parameter study: full runs one after the other, or moment equations shared out among the ranks."""
 
-import contextlib
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from mpi4py import MPI
@@ -27,7 +26,6 @@ from hpcwigner.storage import provenance
 from hpcwigner.storage.files import write_whole
 from hpcwigner.studies import sweep_summary
 from hpcwigner.studies.moments import moments_run
-from hpcwigner.studies.sweep_picture import plot_sweep
 
 INPUT = "sweep.yaml"
 """The sweep's complete input, in its directory."""
@@ -83,7 +81,7 @@ def collect(directory: Path) -> str:
     summary = sweep_summary.SweepSummary.of(loading.points(config), config.sweep)
     bright = materials.load(config.material).radiation.bright_valley
     sweep_summary.write(directory / "summary.h5", summary, provenance.attributes(to_yaml(config), 1))
-    plot_sweep(summary, bright, (directory / "summary.png", directory / "summary.pdf"), directory.resolve().name)
+    sweep_summary.plot(summary, bright, (directory / "summary.png", directory / "summary.pdf"), directory.resolve().name)
     return sweep_summary.table(summary)
 
 
@@ -125,30 +123,24 @@ def _prepare(config: Config, number: int | None, ranks: int) -> tuple[int, int, 
 
     Returns how many points there are and how many are chosen, the chosen ones to do, and the materials. Raises InputError.
     """
-    points = loading.points(config)
+    points, moments = loading.points(config), _by_moments(config)
     chosen = points if number is None else [loading.point(config, number)]
-    moments = _by_moments(config)
-    solved: Solved = {}
-    for point in points:
-        with _named(point):
-            _check(point.config, 1 if moments else ranks, solved)
-    todo = [point for point in chosen if not _finished(point, moments)]
     known, text = Path(config.output.directory) / INPUT, to_yaml(config)
-    if not known.exists() or known.read_text(encoding="utf-8") != text:
-        for point in points:  # the input of another sweep must not be overwritten
-            _finished(point, moments)
+    unknown = not known.exists() or known.read_text(encoding="utf-8") != text
+    solved: Solved = {}
+    todo = []
+    for point in points:
+        try:
+            _check(point.config, 1 if moments else ranks, solved)
+            # The input of another sweep must not be overwritten; else other jobs may be writing the points not chosen.
+            if (unknown or point in chosen) and not _finished(point.config, moments) and point in chosen:
+                todo.append(point)
+        except InputError as error:
+            raise InputError(f"{point.name}: {error}") from None
+    if unknown:
         lock_directory(known.parent).close()
         write_whole(known, text)
     return len(points), len(chosen), todo, solved
-
-
-@contextlib.contextmanager
-def _named(point: Point) -> Iterator[None]:
-    """Errors name the point."""
-    try:
-        yield
-    except InputError as error:
-        raise InputError(f"{point.name}: {error}") from None
 
 
 def _check(config: Config, ranks: int, solved: Solved) -> None:
@@ -162,14 +154,13 @@ def _check(config: Config, ranks: int, solved: Solved) -> None:
         raise InputError("output.observables: found no diffusion, expected it: the sweep is summed up by D_v(t)")
 
 
-def _finished(point: Point, moments: bool) -> bool:
+def _finished(config: Config, moments: bool) -> bool:
     """Whether a point's directory holds its finished results. Raises InputError when it holds those of another input."""
-    directory = Path(point.config.output.directory)
+    directory = Path(config.output.directory)
     ran, solved = any((directory / name).exists() for name in (SERIES, CHECKPOINTS)), (directory / MOMENTS).exists()
-    with _named(point):
-        if moments and ran:
-            raise InputError(f"output.directory: found '{directory}' with a full run, expected another for sweep.moments")
-        if solved and not moments and not ran:
-            raise InputError(f"output.directory: found '{directory}' with {MOMENTS}, expected another directory for full runs")
-        require_same_input(point.config)
-        return finished(point.config, moments)
+    if moments and ran:
+        raise InputError(f"output.directory: found '{directory}' with a full run, expected another for sweep.moments")
+    if solved and not moments and not ran:
+        raise InputError(f"output.directory: found '{directory}' with {MOMENTS}, expected another directory for full runs")
+    require_same_input(config)
+    return finished(config, moments)
