@@ -44,15 +44,12 @@ def _light(data: PaperData) -> Iterator[Statement]:
     yield Statement("at 20 K the PL spreads, then goes back towards the centre",
         f"w² of the PL: {width[largest]:.3f} µm² at {run.time[largest]:g} ps, {width[smallest]:.3f} at {run.time[smallest]:g} ps",
         "at a later time smaller by at least 5 %", bool(width[smallest] < 0.95 * width[largest]))  # fmt: skip
-    growth = {
-        name: r.bright_at("width_squared", r.time[-1]) / r.bright_at("width_squared", JUDGED_FROM)
-        for name, r in data.by_temperature.items()
-        if name != "20 K"
-    }
+    warm, cool = data.by_temperature["300 K"], data.by_temperature["77 K"]
+    growth = [r.bright_at("width_squared", r.time[-1]) / r.bright_at("width_squared", JUDGED_FROM) for r in (warm, cool)]
     yield Statement("at 300 K the broadening is modest, at 77 K more pronounced",
-        ", ".join(f"w² of KK ×{g:.2f} after {JUDGED_FROM:g} ps at {name}" for name, g in growth.items()),
-        "factor at 77 K above that at 300 K", growth["77 K"] > growth["300 K"])  # fmt: skip
-    early, late = (data.by_temperature["77 K"].bright_at("diffusion", t) for t in (2.0, 20.0))
+        ", ".join(f"w² of KK ×{g:.2f} after {JUDGED_FROM:g} ps at {t} K" for t, g in zip((300, 77), growth, strict=True)),
+        "factor at 77 K above that at 300 K", growth[1] > growth[0])  # fmt: skip
+    early, late = (cool.bright_at("diffusion", t) for t in (2.0, 20.0))
     yield Statement("at 77 K diffusion is much faster in the first picoseconds",
         f"D of KK {early:.2f} cm²/s at 2 ps, {late:.2f} at 20 ps",
         "D(2 ps) above 1.5 D(20 ps)", early > 1.5 * late)  # fmt: skip
