@@ -150,7 +150,7 @@ def table(summary: SweepSummary) -> str:
         rows = [titles]
         for i in range(len(summary.directories)):
             row = [*map(text, summary.values["diffusion"][i, :, v]), *(text(summary.values[name][i, v]) for name in names)]
-            rows.append([*row[:-1], ">" * summary.window_open[i, v] + row[-1]])
+            rows.append([*row[:-1], f"{'>' if summary.window_open[i, v] else ''}{row[-1]}"])
         lines += [head + "".join(f"{x:>10}" for x in row) for head, row in zip(heads, rows, strict=True)]
         lines.append("")
     count, but = len(summary.directories), f", not {', '.join(missing)}" if missing else ""
