@@ -12,9 +12,9 @@ import pytest
 from helpers import ROOT, clean_environment, hpcwigner, small_input
 from PIL import Image
 
-from hpcwigner.plotting import animation, curves, maps, style
+from hpcwigner.plotting import animation, maps, style
 from hpcwigner.plotting.report import write_report
-from hpcwigner.plotting.views import VIEWS, plot
+from hpcwigner.plotting.views import VIEWS, plot, sum_error
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.storage.reading import read
 
@@ -228,7 +228,7 @@ def test_a_run_without_output_yet_is_refused(changed):
 
 def test_parts_off_the_sum_are_measured():
     total, parts = np.array([np.nan, 1.0, 2.0]), np.array([[np.nan, np.nan], [0.5, 0.5], [4.0, -1.0]])
-    assert curves.sum_error(total, parts) == pytest.approx(0.25)
+    assert sum_error(total, parts) == pytest.approx(0.25)
 
 
 @pytest.mark.parametrize("words", [["--help"], ["check", "INPUT"], ["run", "INPUT"]], ids=lambda words: words[0])

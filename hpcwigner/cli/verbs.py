@@ -243,7 +243,7 @@ def figures(options: argparse.Namespace, comm: MPI.Intracomm) -> Exit:
 
 
 def collect(options: argparse.Namespace, comm: MPI.Intracomm) -> None:
-    from hpcwigner.studies.sweep_report import collect
+    from hpcwigner.studies.sweep import collect
 
     _print(comm, lambda: collect(options.directory))
 

@@ -1,19 +1,14 @@
 """Animated PL or density: GIF of a run's fields.h5."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hpcwigner.plotting import style
 from hpcwigner.plotting.maps import draw_map, normalised, visible_reach
 from hpcwigner.runtime.errors import InputError
-from hpcwigner.storage.reading import Variables, read
-
-Array = NDArray[np.float64]
+from hpcwigner.storage.reading import Array, Variables, read
 
 ANIMATED = ("pl", "density")
 MOST_FRAMES = 120

@@ -1,17 +1,12 @@
 """Views of fields.h5 and wigner.h5: maps over position, time and momentum."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hpcwigner.plotting import style
-from hpcwigner.storage.reading import Variables, read
-
-Array = NDArray[np.float64]
+from hpcwigner.storage.reading import Array, Variables, read
 
 VISIBLE = 0.02
 """Maps are cut where everything is below this part of its largest value."""
@@ -61,10 +56,8 @@ def _slab_figure(file: Variables, panels: list[tuple[str, Array, str]]) -> Any:
 def _plane_figure(file: Variables, panels: list[tuple[str, Array, str]]) -> Any:
     """`panels`: title, values (time, x, y) and scale of each row of maps."""
     rows, x, y = chosen_rows(file), file.data["x"], file.data["y"]
-    figure, axes = style.subplots(
-        len(panels), len(rows), figsize=(1.5 + 2.3 * len(rows), 0.8 + 2.1 * len(panels)), sharex=True, sharey=True,
-        squeeze=False,
-    )  # fmt: skip
+    size = 1.5 + 2.3 * len(rows), 0.8 + 2.1 * len(panels)
+    figure, axes = style.subplots(len(panels), len(rows), figsize=size, sharex=True, sharey=True, squeeze=False)
     reach = visible_reach(x, file.need("density")[rows].max(axis=(1, 3)))
     images = {}
     for line, (title, values, scale) in zip(axes, panels, strict=True):
@@ -86,11 +79,11 @@ def _colour_bars(figure: Any, images: dict[str, Any], first: Any, second: Any, t
     figure.colorbar(images["signed"], ax=second, label=f"shape variation $\\eta_v$ {text}", **options)
 
 
-def chosen_rows(file: Variables, number: int = 4) -> list[int]:
-    """Rows of `number` times from 1 ps to the end in equal ratios, since the cloud changes fastest at first."""
+def chosen_rows(file: Variables) -> list[int]:
+    """Rows of four times from 1 ps to the end in equal ratios, since the cloud changes fastest at first."""
     time = file.data["time"]
     start = min(1.0, time[-1])
-    wanted = np.geomspace(start, time[-1], number) if start > 0 else time[-1:]
+    wanted = np.geomspace(start, time[-1], 4) if start > 0 else time[-1:]
     return sorted({int(np.abs(time - t).argmin()) for t in wanted})
 
 
@@ -125,10 +118,9 @@ def wigner(directory: Path) -> Any:
     file = read(directory / "wigner.h5")
     file.last_time()
     values, x, k, times = file.need("wigner"), file.data["x"], file.data["k"], file.data["time"]
-    shape = len(times), len(file.valleys)
-    figure, axes = style.subplots(
-        *shape, figsize=(1.5 + 3.4 * shape[1], 0.9 + 2.6 * shape[0]), sharex=True, sharey="col", squeeze=False
-    )
+    rows, columns = len(times), len(file.valleys)
+    size = 1.5 + 3.4 * columns, 0.9 + 2.6 * rows
+    figure, axes = style.subplots(rows, columns, figsize=size, sharex=True, sharey="col", squeeze=False)
     reach_x, reach_k = wigner_reach(file)
     unit = style.unit_text(file.units["wigner"])
     for line, time, maps in zip(axes, times, values, strict=True):

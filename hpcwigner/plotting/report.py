@@ -1,8 +1,5 @@
 """The verb `report`: a run as one web page that needs nothing but a browser."""
 
-from __future__ import annotations
-
-import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +8,7 @@ from typing import Any
 import hpcwigner
 from hpcwigner.observables.curves import negative_windows
 from hpcwigner.plotting import report_plots, style
-from hpcwigner.plotting.report_plots import Plot
+from hpcwigner.plotting.report_plots import Plot, budget, curves, moving, space_time
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.runtime.schema import Quantity, read_yaml
 from hpcwigner.storage.provenance import describe_history
@@ -19,18 +16,6 @@ from hpcwigner.storage.reading import Variables, read
 from hpcwigner.storage.summary import Entry, read_summary
 
 PROVENANCE = ("source", "git_revision", "libraries", "machine", "ranks")
-
-
-@dataclasses.dataclass(frozen=True)
-class _Section:
-    """One plot of the page, or why there is none."""
-
-    key: str
-    title: str
-    text: str
-    plot: str = ""
-    note: str = ""
-    wide: bool = True
 
 
 def write_report(directory: Path, output: Path | None = None) -> Path:
@@ -109,54 +94,35 @@ def _last_numbers(series: Variables) -> dict[str, list[str]]:
     return columns
 
 
-def _sections(series: Variables, fields: Variables, wigner: Variables | None) -> list[_Section]:
+def _sections(series: Variables, fields: Variables, wigner: Variables | None) -> list[dict[str, Any]]:
     cut = "along y = 0" if "y" in fields.data else "integrated over y"
-    sections = [
-        _section(
-            "diffusion", "Diffusion coefficients", "Dᵥ = ¼ ∂wᵥ²/∂t",
-            lambda: report_plots.valleys(series, "diffusion", "D<sub>v</sub>"), wide=False,
-        ),
-        _section(
-            "widths", "Squared widths", "wᵥ² = ⟨r²⟩ of each valley",
-            lambda: report_plots.valleys(series, "width_squared", "w<sub>v</sub>²"), wide=False,
-        ),
-        _section(
-            "populations", "Excitons in each valley", "nᵥ on a logarithmic scale",
-            lambda: report_plots.valleys(series, "population", "n<sub>v</sub>", logarithmic=True), wide=False,
-        ),
-        _section(
-            "PL", "Photoluminescence", "light emitted by the whole sample per time, on a logarithmic scale",
-            lambda: report_plots.total(series, "pl_total", "PL"), wide=False,
-        ),
-        _section(
-            "budget", "What makes the diffusion coefficients", "Dᵥ and its parts by cause; they sum up to Dᵥ exactly",
-            lambda: report_plots.budget(series),
-        ),
-        _section(
-            "evolution", "Density and PL against position and time", f"{cut}, each time relative to its largest value",
-            lambda: report_plots.space_time(fields),
-        ),
-        _section(
-            "snapshots", "Density and PL in space", "at one time, relative to the largest value; move the slider",
-            lambda: report_plots.moving(fields),
-        ),
-    ]  # fmt: skip
-    if wigner is not None and len(wigner.data["time"]):
-        text = f"occupation of states with momentum k along x, {cut}, relative to the largest value; move the slider"
-        sections.append(_section("Wigner", "Wigner function", text, lambda: report_plots.wigner(wigner)))
-    else:
-        sections.append(_Section("Wigner", "Wigner function", "No cut is stored (output.wigner_at)."))
-    return sections
+    plots: tuple[tuple[Any, ...], ...] = (
+        ("diffusion", "Diffusion coefficients", "Dᵥ = ¼ ∂wᵥ²/∂t", curves, (series, "diffusion", "D<sub>v</sub>")),
+        ("widths", "Squared widths", "wᵥ² = ⟨r²⟩ of each valley", curves, (series, "width_squared", "w<sub>v</sub>²")),
+        ("populations", "Excitons in each valley", "nᵥ on a logarithmic scale",
+         curves, (series, "population", "n<sub>v</sub>", True)),
+        ("PL", "Photoluminescence", "light emitted by the whole sample per time, on a logarithmic scale",
+         curves, (series, "pl_total", "PL", True)),
+        ("budget", "What makes the diffusion coefficients", "Dᵥ and its parts by cause; they sum up to Dᵥ exactly",
+         budget, (series,)),
+        ("evolution", "Density and PL against position and time", f"{cut}, each time relative to its largest value",
+         space_time, (fields,)),
+        ("snapshots", "Density and PL in space", "at one time, relative to the largest value; move the slider",
+         moving, (fields,)),
+        ("Wigner", "Wigner function",
+         f"occupation of states with momentum k along x, {cut}, relative to the largest value; move the slider",
+         report_plots.wigner, (wigner,)),
+    )  # fmt: skip
+    return [_section(*words) for words in plots]
 
 
-def _section(key: str, title: str, text: str, draw: Callable[[], Plot], wide: bool = True) -> _Section:
+def _section(key: str, title: str, text: str, draw: Callable[..., Plot], words: tuple[Any, ...]) -> dict[str, Any]:
+    """One plot of the page for the template, or why there is none."""
+    markup, note = "", ""
     try:
-        figure, note = draw()
+        figure, note = draw(*words)
+        options = {"displaylogo": False, "responsive": True}
+        markup = figure.to_html(full_html=False, include_plotlyjs=False, div_id=key, config=options, auto_play=False)
     except InputError as error:  # a quantity that the run was not asked to write
-        return _Section(key, title, str(error), wide=wide)
-    return _Section(key, title, text, _markup(figure, key), note, wide)
-
-
-def _markup(figure: Any, key: str) -> str:
-    options = {"displaylogo": False, "responsive": True}
-    return str(figure.to_html(full_html=False, include_plotlyjs=False, div_id=key, config=options, auto_play=False))
+        text = str(error)
+    return {"key": key, "title": title, "text": text, "plot": markup, "note": note, "wide": draw is not curves}

@@ -1,22 +1,16 @@
 """Shared by all figures: colours, labels, scales, the line y = 0 of a plane, and how a figure is saved or shown."""
 
-from __future__ import annotations
-
-import contextlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hpcwigner.observables.fields import central_weights
 from hpcwigner.runtime.errors import InputError, WriteError
 from hpcwigner.storage.files import whole
-from hpcwigner.storage.reading import Variables
-
-Array = NDArray[np.float64]
+from hpcwigner.storage.reading import Array, Variables
 
 COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito: distinct to colour-blind readers
 STYLES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)))
@@ -59,11 +53,16 @@ def central_line(values: Array) -> Array:
     return np.asarray(values @ central_weights(values.shape[-1]))
 
 
+def extent(values: Array, margin: float = 0.05) -> tuple[float, float] | None:
+    """Range of an axis that holds zero and `values`; None where none of them is finite or all are zero."""
+    low, high = float(np.nanmin(values, initial=0.0)), float(np.nanmax(values, initial=0.0))
+    return (low - margin * (high - low), high + margin * (high - low)) if high > low else None
+
+
 def fit_y(axis: Any, values: Array, margin: float = 0.05) -> None:
-    """Scales the y axis to zero and `values`; leaves it as it is where none of them is finite."""
-    low, high = np.nanmin(values, initial=0.0), np.nanmax(values, initial=0.0)
-    if high > low:
-        axis.set_ylim(low - margin * (high - low), high + margin * (high - low))
+    """Scales the y axis to zero and `values`, if any is finite."""
+    if limits := extent(values, margin):
+        axis.set_ylim(limits)
 
 
 def lettered(figure: Any, axes: Any) -> Any:
@@ -106,16 +105,6 @@ def subplots(rows: int, columns: int, **options: Any) -> tuple[Any, Any]:
     from matplotlib import pyplot as plt
 
     return plt.subplots(rows, columns, **{"layout": "constrained", **options})
-
-
-@contextlib.contextmanager
-def publication() -> Iterator[None]:
-    """Settings for figures in print: small type, thin frames, embedded fonts."""
-    from matplotlib import rc_context
-
-    settings = {"font.size": 9, "axes.linewidth": 0.7, "lines.linewidth": 1.4, "pdf.fonttype": 42, "svg.fonttype": "none"}
-    with rc_context(settings):
-        yield
 
 
 def save(figure: Any, *paths: Path, **options: Any) -> Path:

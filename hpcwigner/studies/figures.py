@@ -1,14 +1,11 @@
 """The verb `figures`: Figures 2 to 5 of Rosati et al. (2020) and the paper's statements; missing runs are made first."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from mpi4py import MPI
 
 from hpcwigner import __version__
-from hpcwigner.exciton import materials
 from hpcwigner.observables.transport import intrinsic_diffusion
 from hpcwigner.plotting import style
 from hpcwigner.problem import builder, kinetics, loading
@@ -16,7 +13,7 @@ from hpcwigner.problem.config import Config
 from hpcwigner.runtime.parallel import on_first_rank
 from hpcwigner.simulation.ensure import ensure
 from hpcwigner.storage.files import write_whole
-from hpcwigner.studies.paper import mechanism, spreading
+from hpcwigner.studies.paper import drawings
 from hpcwigner.studies.paper.data import PaperData, PaperRun
 from hpcwigner.studies.paper.statements import Statement, statements
 
@@ -31,6 +28,11 @@ ANGLE_ERRORS = "a slab is 5 % off with 16, 0.4 % with 24, 0.1 % with 32 of them,
 """Errors of the PL on y = 0, measured with ws2_hbn at 20 K and 8 ps."""
 JOBS = {"300K": (300, 20, 6), "77K": (77, 40, 6), "20K": (20, 120, 12), "300K_off": (300, 20, 6)}
 """Temperature [K], end [ps] and length of the sample [µm] of the four runs."""
+TEMPERATURES = ("300 K", "77 K", "20 K")
+"""Runs with all scattering."""
+FIGURES = (drawings.figure2, drawings.figure3, drawings.figure4, drawings.figure5, drawings.figure_s1)
+IN_PRINT = {"font.size": 9, "axes.linewidth": 0.7, "lines.linewidth": 1.4, "pdf.fonttype": 42}
+"""Small type, thin frames, embedded fonts."""
 
 
 def jobs(material: str, folder: Path, plane: bool, overrides: Sequence[str] = ()) -> dict[str, Config]:
@@ -42,7 +44,7 @@ def jobs(material: str, folder: Path, plane: bool, overrides: Sequence[str] = ()
             "series_every": "0.125 ps",
             "fields_every": "0.5 ps",
             "observables": ["default", *SERIES, *([] if plane else ["wigner_angles"])],
-            "wigner_at": [f"{t} ps" for t in mechanism.WIGNER_TIMES if name == "20K"],
+            "wigner_at": [f"{t} ps" for t in drawings.WIGNER_TIMES if name == "20K"],
         }
         data = {
             "material": material,
@@ -70,36 +72,22 @@ def figures(
             print(f"run {number} of {len(configs)}: {config.output.directory}", flush=True)
         if not ensure(config, comm, quiet):
             return None
-    data = _data(configs, comm)
-    return on_first_rank(comm, lambda: draw(data, folder))
-
-
-def _data(configs: dict[str, Config], comm: MPI.Intracomm) -> PaperData:
-    material = on_first_rank(comm, lambda: materials.load(configs["20K"].material))
-    bright = list(material.valleys).index(material.radiation.bright_valley)
-    runs = {name: PaperRun(Path(config.output.directory), bright) for name, config in configs.items()}
     warm = kinetics.load(configs["300K_off"], comm)
-    intrinsic = intrinsic_diffusion(warm.equilibrium, warm.rates.intravalley)
+    intrinsic, bright = intrinsic_diffusion(warm.equilibrium, warm.rates.intravalley), warm.light_cone.bright_valley
     warm.rates.free()
     lifetimes, flattening = {}, {}
-    for name in ("300K", "77K", "20K"):
-        problem, key = builder.build(configs[name], comm), name.replace("K", " K")
+    for key in TEMPERATURES:
+        problem = builder.build(configs[key.replace(" ", "")], comm)
         lifetimes[key] = 1 / problem.coherent_decay
         flattening[key] = float(problem.peak_loss(on_first_rank(comm, problem.moments.reference)).max())
         problem.free()
-    angles = configs["20K"].momentum.angles
-    return PaperData(
-        runs["300K"], runs["77K"], runs["20K"], runs["300K_off"], SWITCHED_AT, intrinsic, lifetimes, flattening, angles
-    )
 
+    def finish() -> str:
+        runs = {name: PaperRun(Path(config.output.directory), bright) for name, config in configs.items()}
+        angles, ours = configs["20K"].momentum.angles, {key: runs[key.replace(" ", "")] for key in TEMPERATURES}
+        return draw(PaperData(ours, runs["300K_off"], SWITCHED_AT, intrinsic, lifetimes, flattening, angles), folder)
 
-FIGURES = {
-    "figure2": spreading.figure2,
-    "figure3": spreading.figure3,
-    "figure4": spreading.figure4,
-    "figure5": mechanism.figure5,
-    "figure_s1": mechanism.figure_s1,
-}
+    return on_first_rank(comm, finish)
 
 
 def draw(data: PaperData, folder: Path) -> str:
@@ -108,17 +96,15 @@ def draw(data: PaperData, folder: Path) -> str:
     Raises InputError.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    style.pyplot()
-    with style.publication():
-        for name, make in FIGURES.items():
-            figure = make(data)
-            style.save(figure, folder / f"{name}.pdf", folder / f"{name}.png", dpi=300)
+    with style.pyplot().rc_context(IN_PRINT):
+        for make in FIGURES:
+            style.save(make(data), folder / f"{make.__name__}.pdf", folder / f"{make.__name__}.png", dpi=300)
     judged = statements(data)
     text = "\n".join(["# Figures 2 to 5 of Rosati et al., Nanoscale 12, 356 (2020)", "", *_captions(data), "", *_table(judged)])
     write_whole(folder / "figures.md", text + "\n")
     failed = [s for s in judged if not s.holds]
     lines = [
-        f"{folder}: {', '.join(FIGURES)} (PDF, PNG), figures.md",
+        f"{folder}: {', '.join(make.__name__ for make in FIGURES)} (PDF, PNG), figures.md",
         f"{len(judged) - len(failed)} of {len(judged)} statements hold",
     ]
     lines += [f"does not hold: {s.paper}; here: {s.ours}" for s in failed]
@@ -138,8 +124,8 @@ def _captions(data: PaperData) -> list[str]:
         origin = wigner = f"Line y = 0 of two-dimensional runs (six-point interpolation). {grid}"
     else:
         light = [run.line_error("pl", 10.0) for run in data.by_temperature.values()]
-        maps = [data.cold.wigner_error(data.cold.dark, t) for t in mechanism.WIGNER_TIMES]
-        variation = [data.cold.line_error("shape_variation", t) for t in mechanism.SHAPE_TIMES]
+        maps = [data.cold.wigner_error(data.cold.dark, t) for t in drawings.WIGNER_TIMES]
+        variation = [data.cold.line_error("shape_variation", t) for t in drawings.SHAPE_TIMES]
         origin = (
             f"Line y = 0 by the inverse Abel transform of slab profiles; the inversion adds less than {percent(light)} of the "
             f"largest value at {', '.join(data.by_temperature)} (10 ps). {grid}"
@@ -147,7 +133,7 @@ def _captions(data: PaperData) -> list[str]:
         wigner = (
             f"b, c: line y = 0 by inverting the slab's projections in all directions (Cormack); the inversion adds less than "
             f"{percent(maps)} of the largest value. d: inverse Abel transform; less than {percent(variation)} at "
-            f"{', '.join(f'{t:g}' for t in mechanism.SHAPE_TIMES)} ps. Grid and directions as in Figure 2."
+            f"{', '.join(f'{t:g}' for t in drawings.SHAPE_TIMES)} ps. Grid and directions as in Figure 2."
         )
     return [
         f"hpcwigner {__version__}, material {data.cold.series.attributes['input'].splitlines()[0].split(': ', 1)[1]}.",

@@ -1,7 +1,5 @@
 """Solutions of the closed moment equations as files, laid out as series.h5."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from mpi4py import MPI
@@ -47,11 +45,10 @@ def write_moments(problem: Problem, directory: Path) -> None:
     path = directory / MOMENTS
     if path.exists():
         raise InputError(f"--output: '{path}' is there already, expected a new one")
-    names = [valley.name for valley in problem.cells.valleys]
-    attributes = provenance.attributes(to_yaml(problem.config), 1)
+    axes, attributes = {"valley": [v.name for v in problem.cells.valleys]}, provenance.attributes(to_yaml(problem.config), 1)
     observables = registry.select(problem.config.output.observables, 1).series
     with whole(path) as part:
-        file = OutputFile(part, MPI.COMM_SELF, observables, {"valley": names}, attributes)
+        file = OutputFile(part, MPI.COMM_SELF, observables, axes, attributes)
         for time, snapshot in zip(problem.moments.times, problem.moments.snapshots(), strict=True):
             write_series(file, file.append(float(time)), observables, snapshot)
         file.close()

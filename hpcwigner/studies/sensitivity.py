@@ -1,33 +1,31 @@
 """The verb `sensitivity`: change of D_v(t) by each uncertain number of the material, from the moment equations."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from mpi4py import MPI
-from numpy.typing import NDArray
 
 from hpcwigner.exciton import materials
 from hpcwigner.exciton.constants import CM2_PER_S
 from hpcwigner.exciton.materials import Material
-from hpcwigner.observables.curves import Curves
+from hpcwigner.observables.curves import JUDGED_FROM, Array, Curves
+from hpcwigner.plotting import style
 from hpcwigner.problem import builder, kinetics
 from hpcwigner.problem.config import Config
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.runtime.parallel import on_first_rank
 from hpcwigner.space.grid import SpaceGrid
 
-Array = NDArray[np.float64]
-
 CHANGE = 0.1
 """Relative change of each parameter, up and down."""
 TIMES = (1.0, 2.0, 3.0, 5.0, 8.0, 10.0, 20.0, 30.0, 50.0, 80.0, 100.0)
 """Times [ps] of the table unless others are asked for."""
+MOST_DRAWN = 15
+"""Parameters in the picture."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,20 +67,17 @@ def analyse(config: Config, comm: MPI.Intracomm, ranged: bool) -> Sensitivity:
     if config.rates != "auto":
         raise InputError(f"rates: found '{config.rates}', expected auto: a file's rates do not follow from the material")
     material = on_first_rank(comm, lambda: materials.load(config.material))
-    keys = parameters(material, ranged)
-    values = {key: number.value for key, number in materials.numbers(material)}
+    keys, values = parameters(material, ranged), dict(materials.numbers(material))
     tasks = [(None, 1.0), *((key, factor) for key in keys for factor in (1 - CHANGE, 1 + CHANGE))]
     mine: dict[int, Curves | InputError] = {}
     for number in range(comm.rank, len(tasks), comm.size):
         key, factor = tasks[number]
         try:
-            varied = material if key is None else materials.with_value(material, key, values[key] * factor)
+            varied = material if key is None else materials.with_value(material, key, values[key].value * factor)
             mine[number] = curves(config, varied)
         except InputError as error:
             mine[number] = error
-    results: dict[int, Any] = {}
-    for part in comm.allgather(mine):
-        results |= part
+    results: dict[int, Any] = {number: result for part in comm.allgather(mine) for number, result in part.items()}
     for number, (key, factor) in enumerate(tasks):
         if isinstance(results[number], InputError):
             raise InputError(f"{key or 'input'} × {factor:g}: {results[number]}")
@@ -98,15 +93,10 @@ def report(config: Config, comm: MPI.Intracomm, ranged: bool, times: Sequence[fl
     def write() -> str:
         text = table(analysis, TIMES if times is None else times)
         if output is not None:
-            from hpcwigner.studies.sensitivity_picture import plot_sensitivity
-
             folder = Path(output)
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "sensitivity.txt").write_text(text, encoding="utf-8")
-            b = analysis.bright
-            changes = {label(key): 0.5 * (high.diffusion - low.diffusion)[:, b] for key, (low, high) in analysis.varied.items()}
-            title = f"D of {analysis.valleys[b]}, {analysis.material}, {config.temperature:g} K"
-            plot_sensitivity(folder / "sensitivity.png", analysis.base.time, analysis.base.diffusion[:, b], changes, title)
+            _draw(analysis, folder / "sensitivity.png", f"{config.temperature:g} K")
         return text
 
     return on_first_rank(comm, write)
@@ -119,27 +109,54 @@ def label(key: str) -> str:
     )
 
 
+def _ranked(changes: dict[str, Array]) -> list[str]:
+    """Keys, the largest change first."""
+    return sorted(changes, key=lambda key: -float(np.nanmax(np.abs(changes[key]), initial=0.0)))
+
+
 def table(analysis: Sensitivity, times: Sequence[float]) -> str:
     """Text of the verb: a block per valley, the bright one with its negative window; largest effects first."""
     shown = [t for t in times if t <= analysis.base.time[-1]]
-    names = {key: label(key) for key in analysis.varied}
-    width = max(map(len, [*names.values(), "base value"])) + 2
+    width = max(map(len, [*map(label, analysis.varied), "base value"])) + 2
     slopes = analysis.slopes(shown)
-    order = sorted(slopes, key=lambda key: -float(np.nanmax(np.abs(slopes[key][:, analysis.bright]), initial=0.0)))
+    order = _ranked({key: slope[:, analysis.bright] for key, slope in slopes.items()})
     lines = []
     for v, valley in enumerate(analysis.valleys):
         bright = v == analysis.bright
+        base, window = analysis.base.at(shown)[:, v], analysis.base.window(v) if bright else ()
         lines.append(f"D_{valley} [cm²/s]: value, then change per +10 % of each parameter, at t [ps] =")
-        lines.append(" " * width + "".join(f"{t:>10g}" for t in shown) + ("   D < 0 from      to" if bright else ""))
-        base = "".join(f"{d:10.4g}" for d in analysis.base.at(shown)[:, v])
-        lines.append(f"{'base value':<{width}}{base}" + (_window(analysis.base.window(v)) if bright else ""))
+        lines.append(" " * width + "".join(f"{t:>10g}" for t in shown) + "   D < 0 from      to" * bright)
+        lines.append(f"{'base value':<{width}}" + "".join(f"{d:10.4g}" for d in base) + _window(window))
         for key in order:
-            row = "".join(f"{d:+10.3g}" for d in slopes[key][:, v])
-            low, high = (np.array(c.window(v)) for c in analysis.varied[key])
-            lines.append(f"{names[key]:<{width}}{row}" + (_window(0.5 * (high - low), sign=True) if bright else ""))
+            low, high = (np.array(c.window(v) if bright else ()) for c in analysis.varied[key])
+            row = "".join(f"{d:+10.3g}" for d in slopes[key][:, v]) + _window(0.5 * (high - low), "+")
+            lines.append(f"{label(key):<{width}}{row}")
         lines.append("")
     return "\n".join(lines)
 
 
-def _window(window: Any, sign: bool = False) -> str:
-    return "".join(f"{'—':>10}" if math.isnan(t) else (f"{t:+10.2f}" if sign else f"{t:10.2f}") for t in window)
+def _window(window: Iterable[float], sign: str = "") -> str:
+    return "".join(f"{'—':>10}" if math.isnan(t) else f"{t:{sign}10.2f}" for t in window)
+
+
+def _draw(analysis: Sensitivity, path: Path, temperature: str) -> None:
+    """D(t) of the bright valley and its change per +10 % of the most effective parameters. Raises InputError."""
+    style.pyplot()
+    bright, late = analysis.bright, analysis.base.time >= JUDGED_FROM
+    time, base = analysis.base.time[late], analysis.base.diffusion[late, bright]
+    changes = {label(key): slope[:, bright] for key, slope in analysis.slopes(time.tolist()).items()}
+    ranked = _ranked(changes)[:MOST_DRAWN]
+    size, ratios = (9, 3 + 0.3 * len(ranked)), (1, max(1, len(ranked) / 5))
+    figure, (above, below) = style.subplots(2, 1, figsize=size, sharex=True, height_ratios=ratios)
+    above.plot(time, base, color=style.COLOURS[1])
+    above.axhline(0, **style.ZERO_LINE)
+    above.set(ylabel="$D$ (cm²/s)", title=f"D of {analysis.valleys[bright]}, {analysis.material}, {temperature}")
+    values = 100 * np.array([changes[name] for name in ranked]) / np.nanmax(np.abs(base))
+    limit = max(float(np.nanmax(np.abs(values))), 1e-9)
+    options = {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit, "shading": "nearest", "rasterized": True}
+    image = below.pcolormesh(time, np.arange(len(ranked)), values, **options)
+    below.set_yticks(np.arange(len(ranked)), ranked)
+    below.invert_yaxis()
+    below.set(xlabel="time (ps)", xscale="log", xlim=(time[0], time[-1]))
+    figure.colorbar(image, ax=below, label="change of $D$ per +10 %\n(% of the largest |D|)")
+    style.save(figure, path)

@@ -1,11 +1,8 @@
 """A parameter study: full runs one after the other, or moment equations shared out among the ranks."""
 
-from __future__ import annotations
-
-import contextlib
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from mpi4py import MPI
@@ -25,10 +22,13 @@ from hpcwigner.simulation.control import Control, Job, Request
 from hpcwigner.simulation.ensure import MOMENTS, SERIES, ensure, finished, put_aside, require_same_input
 from hpcwigner.simulation.progress import LOG, start_logging
 from hpcwigner.simulation.run import lock_directory
+from hpcwigner.storage import provenance
 from hpcwigner.storage.files import write_whole
+from hpcwigner.studies import sweep_summary
 from hpcwigner.studies.moments import moments_run
-from hpcwigner.studies.sweep_report import INPUT, collect
 
+INPUT = "sweep.yaml"
+"""The sweep's complete input, in its directory."""
 Solved = dict[str, tuple[Material, ExcitonValleys]]
 """Materials with their 1s states, by `material` of the input."""
 
@@ -69,6 +69,22 @@ def sweep(config: Config, comm: MPI.Intracomm, quiet: bool = False, number: int 
     return table
 
 
+def collect(directory: Path) -> str:
+    """Writes summary.h5, summary.png and summary.pdf into a sweep's directory and returns the table (rank 0 only).
+
+    Points that are not finished are left out. Raises InputError.
+    """
+    if not (directory / INPUT).exists():
+        raise InputError(f"{directory}: found no {INPUT}, expected the directory of a sweep")
+    config = loading.load(directory / INPUT).in_directory(str(directory))
+    assert config.sweep is not None
+    summary = sweep_summary.SweepSummary.of(loading.points(config), config.sweep)
+    bright = materials.load(config.material).radiation.bright_valley
+    sweep_summary.write(directory / "summary.h5", summary, provenance.attributes(to_yaml(config), 1))
+    sweep_summary.plot(summary, bright, (directory / "summary.png", directory / "summary.pdf"), directory.resolve().name)
+    return sweep_summary.table(summary)
+
+
 def _run(point: Point, comm: MPI.Intracomm, quiet: bool, job: Job) -> list[str] | None:
     """A full run on all ranks: why it failed or '', None when it was stopped on request. Collective."""
     LOG.info("point %d: %s", point.number, point.name)
@@ -99,8 +115,7 @@ def _solve_moments(batch: Sequence[Point], solved: Solved, comm: MPI.Intracomm) 
 
 
 def _by_moments(config: Config) -> bool:
-    assert config.sweep is not None
-    return config.sweep.moments
+    return config.sweep is not None and config.sweep.moments
 
 
 def _prepare(config: Config, number: int | None, ranks: int) -> tuple[int, int, list[Point], Solved]:
@@ -108,30 +123,24 @@ def _prepare(config: Config, number: int | None, ranks: int) -> tuple[int, int, 
 
     Returns how many points there are and how many are chosen, the chosen ones to do, and the materials. Raises InputError.
     """
-    points = loading.points(config)
+    points, moments = loading.points(config), _by_moments(config)
     chosen = points if number is None else [loading.point(config, number)]
-    moments = _by_moments(config)
-    solved: Solved = {}
-    for point in points:
-        with _named(point):
-            _check(point.config, 1 if moments else ranks, solved)
-    todo = [point for point in chosen if not _finished(point, moments)]
     known, text = Path(config.output.directory) / INPUT, to_yaml(config)
-    if not known.exists() or known.read_text(encoding="utf-8") != text:
-        for point in points:  # the input of another sweep must not be overwritten
-            _finished(point, moments)
+    unknown = not known.exists() or known.read_text(encoding="utf-8") != text
+    solved: Solved = {}
+    todo = []
+    for point in points:
+        try:
+            _check(point.config, 1 if moments else ranks, solved)
+            # The input of another sweep must not be overwritten; else other jobs may be writing the points not chosen.
+            if (unknown or point in chosen) and not _finished(point.config, moments) and point in chosen:
+                todo.append(point)
+        except InputError as error:
+            raise InputError(f"{point.name}: {error}") from None
+    if unknown:
         lock_directory(known.parent).close()
         write_whole(known, text)
     return len(points), len(chosen), todo, solved
-
-
-@contextlib.contextmanager
-def _named(point: Point) -> Iterator[None]:
-    """Errors name the point."""
-    try:
-        yield
-    except InputError as error:
-        raise InputError(f"{point.name}: {error}") from None
 
 
 def _check(config: Config, ranks: int, solved: Solved) -> None:
@@ -141,19 +150,17 @@ def _check(config: Config, ranks: int, solved: Solved) -> None:
         solved[config.material] = material, kinetics.exciton_valleys(material)
     kinetics.momentum_grid(config, Couplings.from_material(*solved[config.material]))
     builder.space_grid(config, ranks)
-    series = registry.select(config.output.observables, config.space.dimensions).series
-    if "diffusion" not in (observable.name for observable in series):
+    if "diffusion" not in (o.name for o in registry.select(config.output.observables, config.space.dimensions).series):
         raise InputError("output.observables: found no diffusion, expected it: the sweep is summed up by D_v(t)")
 
 
-def _finished(point: Point, moments: bool) -> bool:
+def _finished(config: Config, moments: bool) -> bool:
     """Whether a point's directory holds its finished results. Raises InputError when it holds those of another input."""
-    directory = Path(point.config.output.directory)
+    directory = Path(config.output.directory)
     ran, solved = any((directory / name).exists() for name in (SERIES, CHECKPOINTS)), (directory / MOMENTS).exists()
-    with _named(point):
-        if moments and ran:
-            raise InputError(f"output.directory: found '{directory}' with a full run, expected another for sweep.moments")
-        if solved and not moments and not ran:
-            raise InputError(f"output.directory: found '{directory}' with {MOMENTS}, expected another directory for full runs")
-        require_same_input(point.config)
-        return finished(point.config, moments)
+    if moments and ran:
+        raise InputError(f"output.directory: found '{directory}' with a full run, expected another for sweep.moments")
+    if solved and not moments and not ran:
+        raise InputError(f"output.directory: found '{directory}' with {MOMENTS}, expected another directory for full runs")
+    require_same_input(config)
+    return finished(config, moments)

@@ -1,7 +1,5 @@
 """The verb `verify`: quantities that follow from a material, beside literature values."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 
@@ -29,12 +27,13 @@ def report(material: Material) -> str:
     """Text of the verb. Raises InputError if the material binds no excitons."""
     landscape = exciton_valleys(material)
     couplings = Couplings.from_material(material, landscape)
+    bright = list(material.valleys).index(material.radiation.bright_valley)
     sections = [
-        f"{material.name}",
+        material.name,
         _valleys(material, landscape),
-        _linewidths(material, couplings),
+        _linewidths(material, couplings, bright),
         _radiation(material, landscape),
-        _diffusion(couplings, list(material.valleys).index(material.radiation.bright_valley)),
+        _diffusion(couplings, bright),
         _landscape_statement(material, landscape),
     ]
     return "\n\n".join(sections)
@@ -61,35 +60,25 @@ def _valleys(material: Material, landscape: ExcitonValleys) -> str:
     return "\n".join(lines)
 
 
-def _formation(couplings: Couplings, bright: int, temperature: float) -> dict[str, float]:
-    """ħΓ_0 [meV] by kind of phonon."""
+def _formation(couplings: Couplings, bright: int, temperature: float) -> list[float]:
+    """ħΓ_0 [meV] by acoustic phonons, optical ones within a valley, and those between valleys."""
     cells = EnergyCells.build(couplings.valleys, 1.0, max(60.0, auto_energy_above(temperature)))
     equilibrium = Equilibrium(cells, temperature)
-    none = dataclasses.replace(couplings, acoustic=(), optical=())
-    kinds = {
-        "acoustic": dataclasses.replace(none, acoustic=couplings.acoustic),
-        "optical": dataclasses.replace(none, optical=tuple(p for p in couplings.optical if not p.intervalley)),
-        "intervalley": dataclasses.replace(none, optical=tuple(p for p in couplings.optical if p.intervalley)),
-    }
-    return {kind: HBAR * float(formation_rates(part, equilibrium, bright).sum()) for kind, part in kinds.items()}
+    inside, between = (tuple(p for p in couplings.optical if p.intervalley == kind) for kind in (False, True))
+    kinds = [Couplings(couplings.valleys, *phonons) for phonons in ((couplings.acoustic, ()), ((), inside), ((), between))]
+    return [HBAR * float(formation_rates(kind, equilibrium, bright).sum()) for kind in kinds]
 
 
-def _linewidths(material: Material, couplings: Couplings) -> str:
-    bright = list(material.valleys).index(material.radiation.bright_valley)
-    lines = [
-        f"linewidth of {material.radiation.bright_valley}, ħΓ_0 (meV)",
-        "     T (K)  acoustic   optical  intervalley     total",
-    ]
+def _linewidths(material: Material, couplings: Couplings, bright: int) -> str:
+    lines = [f"linewidth of {material.radiation.bright_valley}, ħΓ_0 (meV)"]
+    lines.append("     T (K)  acoustic   optical  intervalley     total")
     for temperature in (4.0, 20.0, 77.0, 150.0, 300.0):
-        parts = _formation(couplings, bright, temperature)
-        lines.append(f"{temperature:10g}{parts['acoustic']:10.3f}{parts['optical']:10.3f}{parts['intervalley']:13.3f}"
-                     f"{sum(parts.values()):10.3f}")  # fmt: skip
-    low, high = (_formation(couplings, bright, t)["acoustic"] for t in SLOPE_BETWEEN)
+        acoustic, optical, intervalley = parts = _formation(couplings, bright, temperature)
+        lines.append(f"{temperature:10g}{acoustic:10.3f}{optical:10.3f}{intervalley:13.3f}{sum(parts):10.3f}")
+    low, high = (_formation(couplings, bright, t)[0] for t in SLOPE_BETWEEN)
     slope = (high - low) / (SLOPE_BETWEEN[1] - SLOPE_BETWEEN[0])
-    total = sum(_formation(couplings, bright, 300.0).values())
-    known = material.benchmarks
-    lines.append("acoustic slope: " + _beside(1e3 * slope, known.acoustic_slope, "µeV/K", 1e3))
-    lines.append("at 300 K: " + _beside(total, known.linewidth_300K, "meV"))
+    lines.append("acoustic slope: " + _beside(1e3 * slope, material.benchmarks.acoustic_slope, "µeV/K", 1e3))
+    lines.append("at 300 K: " + _beside(sum(_formation(couplings, bright, 300.0)), material.benchmarks.linewidth_300K, "meV"))
     return "\n".join(lines)
 
 
@@ -108,13 +97,14 @@ def _radiation(material: Material, landscape: ExcitonValleys) -> str:
 
 
 def _diffusion(couplings: Couplings, bright: int) -> str:
-    lines = ["diffusion coefficient in equilibrium, Chapman–Enskog (cm²/s)", "     T (K)   all valleys, all phonons"
-             + "".join(f"{v.name + ' alone':>13}" for v in couplings.valleys) + "   bright, acoustic only"]  # fmt: skip
+    alone = "".join(f"{v.name + ' alone':>13}" for v in couplings.valleys)
+    lines = ["diffusion coefficient in equilibrium, Chapman–Enskog (cm²/s)"]
+    lines.append(f"     T (K)   all valleys, all phonons{alone}   bright, acoustic only")
     for temperature in TEMPERATURES:
         whole = _equilibrium_diffusion(couplings, temperature)
-        alone = [_equilibrium_diffusion(_inside(couplings, i), temperature) for i in range(len(couplings.valleys))]
+        each = [_equilibrium_diffusion(_inside(couplings, i), temperature) for i in range(len(couplings.valleys))]
         acoustic = _equilibrium_diffusion(dataclasses.replace(_inside(couplings, bright), optical=()), temperature)
-        lines.append(f"{temperature:10g}{whole:27.3f}" + "".join(f"{d:13.3f}" for d in alone) + f"{acoustic:24.3f}")
+        lines.append(f"{temperature:10g}{whole:27.3f}" + "".join(f"{d:13.3f}" for d in each) + f"{acoustic:24.3f}")
     elastic = CM2_PER_S * elastic_acoustic(couplings.acoustic[bright])
     lines.append(f"acoustic only, point-like and elastic, ħ³ρv²/(M²D²): {elastic:.3f} cm²/s at every temperature")
     return "\n".join(lines)
@@ -141,11 +131,11 @@ def _landscape_statement(material: Material, landscape: ExcitonValleys) -> str:
     bright = material.radiation.bright_valley
     offsets = {v.name: v.energy for v in landscape.valleys}
     lowest = min(offsets, key=lambda name: offsets[name])
-    energies = np.array(list(offsets.values()))
+    energies = np.array(list(offsets.values())) - offsets[lowest]
     weights = np.array([v.degeneracy * v.mass for v in material.valleys.values()])
     shares = []
     for temperature in TEMPERATURES:
-        boltzmann = weights * np.exp(-(energies - energies.min()) / (BOLTZMANN * temperature))
+        boltzmann = weights * np.exp(-energies / (BOLTZMANN * temperature))
         share = boltzmann[list(offsets).index(bright)] / boltzmann.sum()
         shares.append(f"{100 * share:.3g} % at {temperature:g} K")
     population = f"in equilibrium {bright} holds {', '.join(shares)}"

@@ -1,44 +1,40 @@
-"""Figures 2, 3 and 4: PL against position and time, widths and diffusion coefficients."""
-
-from __future__ import annotations
+"""Figures 2 to 5 and a supplement: PL, widths, diffusion coefficients, and how intervalley scattering makes the cloud shrink."""
 
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hpcwigner.exciton.constants import CM2_PER_S
+from hpcwigner.observables.curves import JUDGED_FROM
 from hpcwigner.observables.phases import Phases
-from hpcwigner.plotting import curves, style
+from hpcwigner.plotting import style, views
+from hpcwigner.plotting.maps import threshold_lines
 from hpcwigner.studies.paper.data import PaperData, PaperRun
-
-Array = NDArray[np.float64]
 
 PHASE_COLOURS = ("#d9ead3", "#f4cccc", "#cfe2f3")
 """Green, red, blue: as in Fig. 3 of the paper."""
 START = 0.5
 """First time shown [ps]: until then the pump forms excitons."""
+WIGNER_TIMES = (5.0, 50.0)
+"""Times of the Wigner maps [ps]."""
+SHAPE_TIMES = (2.0, 20.0, 50.0, 120.0)
+"""Times of the shape variation [ps]."""
+NEGATIVE_FROM = 30.0
+"""Start of the inset with the negative D_v [ps]."""
 
 
 def figure2(data: PaperData) -> Any:
     """PL(x, t)/PL(0, t) on y = 0 at three temperatures."""
     figure, axes = style.subplots(1, 3, figsize=(10, 3.4), sharey=True)
     for axis, (title, run) in zip(axes, data.by_temperature.items(), strict=True):
-        image = _pl_map(axis, run)
-        axis.set_title(title)
+        pl, shown = run.line("pl"), run.fields.data["time"] >= START
+        relative, time = (pl[shown] / run.centre(pl)[shown, None]).T, run.fields.data["time"][shown]
+        image = axis.pcolormesh(time, run.x, relative, cmap="magma", vmin=0, vmax=1, shading="gouraud", rasterized=True)
+        axis.contour(time, run.x, relative, levels=[np.exp(-1)], colors="white", linewidths=1)
+        axis.set(xlabel="time (ps)", ylim=(-1.5, 1.5), title=title)
     axes[0].set_ylabel("x (µm)")
     figure.colorbar(image, ax=axes, label="PL(x, t) / PL(0, t)")
     return style.lettered(figure, axes)
-
-
-def _pl_map(axis: Any, run: PaperRun) -> Any:
-    time, pl = run.fields.data["time"], run.line("pl")
-    shown = time >= START
-    relative = (pl[shown] / run.centre(pl)[shown, None]).T
-    image = axis.pcolormesh(time[shown], run.x, relative, cmap="magma", vmin=0, vmax=1, shading="gouraud", rasterized=True)
-    axis.contour(time[shown], run.x, relative, levels=[np.exp(-1)], colors="white", linewidths=1)
-    axis.set(xlabel="time (ps)", ylim=(-1.5, 1.5))
-    return image
 
 
 def figure3(data: PaperData) -> Any:
@@ -53,7 +49,7 @@ def figure3(data: PaperData) -> Any:
         column[1].set(xlabel="time (ps)", xscale="log", xlim=(START, run.time[-1]))
         column[1].axhline(0, **style.ZERO_LINE)
         right = _total_pl(column[0], run)
-        curves.negative_inset(column[1], run.series, (0.57, 0.5, 0.41, 0.42))
+        views.negative_inset(column[1], run.series, (0.57, 0.5, 0.41, 0.42))
     right.set_ylabel("PL / largest PL (dashed)")
     axes[0, 0].legend(frameon=False, loc="lower right")
     return style.lettered(figure, axes[0])
@@ -70,7 +66,7 @@ def _shade(axis: Any, phases: Phases, end: float) -> None:
 def _valleys(axis: Any, run: PaperRun, name: str, symbol: str) -> None:
     """One curve per valley of a series variable, on a scale that fits what is shown of them."""
     values = run.series.need(name)
-    curves.lines(axis, run.time, values, run.valleys)
+    views.lines(axis, run.time, values, run.valleys)
     axis.set_ylabel(style.label(symbol, run.series.units[name]))
     style.fit_y(axis, values[run.time >= START], margin=0.1)
 
@@ -101,4 +97,59 @@ def figure4(data: PaperData) -> Any:
     largest = max(axis.get_ylim()[1], 1.08 * CM2_PER_S * max(max(vars(i).values()) for i in data.intrinsic))
     axis.set(xlim=(0, run.time[-1]), ylim=(0, largest), xlabel="time (ps)")
     axis.legend(frameon=False, fontsize=8, ncols=2)
+    return figure
+
+
+def figure5(data: PaperData) -> Any:
+    """At 20 K: D and D^interv of the bright valley, Wigner maps of the lowest one, shape variation of the bright one."""
+    run = data.cold
+    figure, axes = style.subplots(2, 2, figsize=(9, 7))
+    _diffusion(axes[0, 0], run)
+    for axis, time in zip((axes[0, 1], axes[1, 0]), WIGNER_TIMES, strict=True):
+        _wigner(axis, run, time)
+    name, axis = run.valleys[run.bright], axes[1, 1]
+    for i, time in enumerate(SHAPE_TIMES):
+        axis.plot(*run.shape_at_width(time), label=f"{time:g} ps", **style.curve(i))
+    axis.axhline(0, **style.ZERO_LINE)
+    axis.set(xlim=(-4, 4), xlabel=f"x/w {name}", ylabel=rf"$\eta$ {name} / $N(0)$ (ps⁻¹)")
+    axis.legend(frameon=False, fontsize=8)
+    return style.lettered(figure, axes.ravel())
+
+
+def _diffusion(axis: Any, run: PaperRun) -> None:
+    name = run.valleys[run.bright]
+    values = np.stack([run.series.need(quantity)[:, run.bright] for quantity in ("diffusion", "diffusion_interv")], axis=1)
+    inset = axis.inset_axes((0.45, 0.3, 0.52, 0.45))
+    for target, start in ((axis, JUDGED_FROM), (inset, NEGATIVE_FROM)):
+        views.lines(target, run.time, values, (f"$D$ {name}", f"$D$ {name}, intervalley"))
+        target.axhline(0, **style.ZERO_LINE)
+        style.fit_y(target, values[run.time >= start], margin=0.1)
+    inset.set_xlim(NEGATIVE_FROM, run.time[-1])
+    inset.tick_params(labelsize=7)
+    axis.set(xlim=(0, run.time[-1]), xlabel="time (ps)", ylabel=style.label("$D$", run.series.units["diffusion"]))
+    axis.legend(frameon=False, fontsize=8)
+
+
+def _wigner(axis: Any, run: PaperRun, time: float) -> None:
+    k, values = run.wigner_line(run.dark, time)
+    relative = values.T / np.nanmax(values)
+    image = axis.pcolormesh(run.x, k, relative, cmap="magma", vmin=0, vmax=1, shading="nearest", rasterized=True)
+    threshold = float(run.wigner.need("threshold")[run.dark])
+    threshold_lines(axis, threshold)
+    axis.set(xlim=(-1.2, 1.2), ylim=(-1.7 * threshold, 1.7 * threshold), xlabel="x (µm)", ylabel="$k_x$ (nm⁻¹)")
+    axis.set_title(f"{run.valleys[run.dark]}, {time:g} ps", fontsize=10)
+    axis.figure.colorbar(image, ax=axis, label="$N_{k_x}(x)$ / largest")
+
+
+def figure_s1(data: PaperData) -> Any:
+    """|n_v D_v^interv| of every valley at 20 K, by which |D_1^interv| n_1 ≈ |D_2^interv| n_2 can be judged."""
+    run = data.cold
+    figure, axis = style.subplots(1, 1, figsize=(5.2, 3.8))
+    values = np.abs(run.exchange())
+    views.lines(axis, run.time, values, run.valleys)
+    shown = values[run.time >= JUDGED_FROM]
+    axis.set(xscale="log", yscale="log", xlim=(JUDGED_FROM, run.time[-1]))
+    axis.set(ylim=(0.5 * np.nanmin(shown[shown > 0]), 2 * np.nanmax(shown)))
+    axis.set(xlabel="time (ps)", ylabel="$|n_v D_v^{interv}|$ (cm²/s)")
+    axis.legend(frameon=False)
     return figure
