@@ -10,12 +10,9 @@ import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hpcwigner.momentum.equilibrium import Equilibrium
-
-Array = NDArray[np.float64]
-
+from hpcwigner.runtime.arrays import Array
 
 PARTS = ("drift", "interv", "source", "radiative")
 """Causes of D_v in every problem."""

@@ -7,9 +7,8 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from hpcwigner.runtime.arrays import Array
 
 PEAK_TOLERANCE = 1e-6
 """An extremum counts as reached within this part of the largest |D|."""

@@ -6,9 +6,8 @@ import dataclasses
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from hpcwigner.runtime.arrays import Array
 
 RISEN = 0.95
 """Phase I ends when the D_v of every valley has reached this part of its largest value."""

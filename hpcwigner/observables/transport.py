@@ -5,14 +5,12 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hpcwigner.exciton.constants import HBAR, HBAR2_OVER_M0
 from hpcwigner.exciton.phonons import AcousticPhonon
 from hpcwigner.momentum.equilibrium import Equilibrium
 from hpcwigner.momentum.rates import generator
-
-Array = NDArray[np.float64]
+from hpcwigner.runtime.arrays import Array
 
 
 def chapman_enskog(equilibrium: Equilibrium, momentum_relaxation: Array) -> float:

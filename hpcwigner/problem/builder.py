@@ -11,7 +11,6 @@ from typing import Any, cast
 
 import numpy as np
 from mpi4py import MPI
-from numpy.typing import NDArray
 
 from hpcwigner.exciton.materials import Material
 from hpcwigner.exciton.radiation import LightCone
@@ -29,6 +28,7 @@ from hpcwigner.problem.config import Pump as PumpInput
 from hpcwigner.problem.initial import InitialState
 from hpcwigner.reference.moment_problem import MomentProblem
 from hpcwigner.reference.step_choice import Choice, NoStepsError, choose
+from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.runtime.parallel import on_first_rank
 from hpcwigner.space import resolution
@@ -47,7 +47,6 @@ AUTO_INTEGRATORS = ("etd2", "etd3")
 """`auto` takes the cheaper one for the tolerance asked for; the IMEX schemes never are (integrators/README.md)."""
 SAFETY = 0.9
 """Part of the stability limit of the explicit terms that steps may use."""
-Array = NDArray[np.float64]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -220,9 +219,7 @@ def assemble(rates: kinetics.Kinetics, space: SpaceGrid) -> Problem:
     switches = _switches(config)
     stages = [
         ScatteringStage.build(
-            rates.rates,
-            intravalley=config.scattering.intravalley > start,
-            intervalley=config.scattering.intervalley > start,
+            rates.rates, intravalley=config.scattering.intravalley > start, intervalley=config.scattering.intervalley > start
         )
         for start in (0.0, *switches)
     ]  # by all ranks together: their blocks are shared within a node

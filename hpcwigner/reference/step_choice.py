@@ -13,15 +13,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from mpi4py import MPI
-from numpy.typing import NDArray
 
 from hpcwigner.integrators.exponential import SCHEMES
 from hpcwigner.integrators.operators import OperatorCache
 from hpcwigner.integrators.steps import StepPlan
-from hpcwigner.observables.budget import Budget
+from hpcwigner.observables.budget import Budget, SpatialMoments
 from hpcwigner.reference.moment_problem import MomentProblem, relative_deviation
-
-Array = NDArray[np.float64]
 
 LONGEST_PULSE_STEP = 0.01
 """Steps while a source varies fast [ps]; at most a tenth of the pulse's FWHM."""
@@ -44,13 +41,12 @@ class Choice:
 
     @property
     def cost(self) -> int:
-        """Block products of the whole run, which is what exponential integrators spend their time on."""
-        return len(self.plan.steps()) * cost_per_step(self.integrator)
+        """Block products of the whole run, which is what exponential integrators spend their time on.
 
-
-def cost_per_step(name: str) -> int:
-    """Block products in a step; an implicit stage takes two (residual and resolvent), of ARK3(2)4L[2]SA and ARS(4,4,3)."""
-    return SCHEMES[name].products() if name in SCHEMES else 8
+        An implicit stage of ARK3(2)4L[2]SA and ARS(4,4,3) takes two: residual and resolvent.
+        """
+        per_step = SCHEMES[self.integrator].products() if self.integrator in SCHEMES else 8
+        return len(self.plan.steps()) * per_step
 
 
 def choose(problem: MomentProblem, largest_steps: Mapping[str, float], tolerance: float, reference: Sequence[Budget]) -> Choice:
@@ -121,7 +117,7 @@ class _Trial:
     def _until(self, end: float, phases: Sequence[tuple[float, int]]) -> StepPlan:
         return dataclasses.replace(self.problem.plan(*phases), end=end)
 
-    def _continued(self, plan: StepPlan, done: int, state: Array | None) -> tuple[float, Array]:
+    def _continued(self, plan: StepPlan, done: int, state: SpatialMoments | None) -> tuple[float, SpatialMoments]:
         """Largest error of D_v in the steps of a plan that are not done yet, and the state after them."""
         moments, after = self.problem.advanced(self.name, plan, self._cache, done, state)
         values = self.reference.copy()

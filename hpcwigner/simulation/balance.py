@@ -6,15 +6,13 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hpcwigner.integrators.steps import StepPlan
 from hpcwigner.observables.budget import SpatialMoments
 from hpcwigner.problem.builder import Problem
+from hpcwigner.runtime.arrays import Array
 from hpcwigner.space.grid import Decomposition
 from hpcwigner.terms.term import LocalLinearTerm
-
-Array = NDArray[np.float64]
 
 
 @dataclasses.dataclass(frozen=True)

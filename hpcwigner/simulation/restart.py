@@ -9,13 +9,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from mpi4py import MPI
-from numpy.typing import NDArray
 
 from hpcwigner.problem import loading
 from hpcwigner.problem.config import Config
 from hpcwigner.runtime import schema
+from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.simulation.progress import LOG
 from hpcwigner.storage import provenance
@@ -24,16 +23,7 @@ from hpcwigner.storage.checkpoint import CheckpointStore, candidates, numbers, r
 from hpcwigner.storage.files import Source, set_aside
 from hpcwigner.storage.state import CheckpointError, Extent, Header
 
-Array = NDArray[np.float64]
-
-MAY_CHANGE = (
-    "time.end",
-    "time.walltime",
-    "output.fields_every",
-    "output.wigner_at",
-    "output.directory",
-    "checkpoint",
-)
+MAY_CHANGE = ("time.end", "time.walltime", "output.fields_every", "output.wigner_at", "output.directory", "checkpoint")
 """Keys, or sections, that a restart may give another value."""
 
 

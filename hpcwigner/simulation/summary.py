@@ -7,13 +7,13 @@ import time
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hpcwigner.observables import registry
 from hpcwigner.observables.budget import Budget
 from hpcwigner.problem.builder import Problem
 from hpcwigner.reference.moment_problem import relative_deviation
 from hpcwigner.reference.step_choice import Choice
+from hpcwigner.runtime.arrays import Array
 from hpcwigner.simulation.balance import Account
 from hpcwigner.simulation.progress import LOG
 from hpcwigner.space import resolution
@@ -21,7 +21,6 @@ from hpcwigner.storage.reading import Variables, read
 from hpcwigner.storage.summary import Entry
 from hpcwigner.terms.equation import WignerEquation
 
-Array = NDArray[np.float64]
 Entries = dict[str, Entry]
 
 UNDERSHOOT_WARNING = -1e-2
