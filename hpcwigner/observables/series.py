@@ -30,7 +30,7 @@ class PointRates(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Snapshot:
-    """Spatial moments of all excitons at one time, and the scattering that acts on them; arrays by valley have shape (valley,)."""
+    """Spatial moments of all excitons at one time, and the scattering that acts on them; results by valley are (valley,)."""
 
     moments: SpatialMoments
     budget: Budget

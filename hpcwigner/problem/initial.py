@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
@@ -46,8 +46,7 @@ class InitialState:
         share = angles.from_harmonics[:, 0]
         if initial == "equilibrium":
             return cls(equilibrium.population, share, frozenset((0, 1)))
-        path = Path(initial)
-        path = path / "state.h5" if path.is_dir() else path
+        path = Path(initial, "state.h5") if Path(initial).is_dir() else Path(initial)
         try:
             with h5py.File(path, "r") as file:
                 u = file["u"]
@@ -63,21 +62,19 @@ class InitialState:
             raise InputError(f"initial: found '{path}', expected a checkpoint or its state.h5 ({error})") from None
         return cls(populations, share, frozenset((0, 1)) if grid.folded else frozenset(), path)
 
-    def moments(self, equilibrium: Equilibrium) -> SpatialMoments:
+    def moments(self) -> SpatialMoments:
         """All its excitons at one point and without a direction."""
-        zero = np.zeros(equilibrium.cells.size)
+        zero = np.zeros_like(self.cell_populations)
         return SpatialMoments(self.cell_populations, zero, zero)
 
     def fill(self, decomposition: Decomposition, u: Array) -> None:
         """Writes it into u (point, angle, cell) of this rank. Collective."""
-        grid = decomposition.grid
         if self.file is None:
-            measure = grid.cell_measure * grid.shape[0] * grid.shape[1]
+            measure = decomposition.grid.cell_measure * math.prod(decomposition.grid.shape)
             u[...] = self.angular_share[:, None] * self.cell_populations / measure
             return
         with h5py.File(self.file, "r", driver="mpio", comm=decomposition.comm) as file:
-            data: Any = file["u"]
-            u[...] = data[decomposition.x, decomposition.y].reshape(u.shape)
+            u[...] = file["u"][decomposition.x, decomposition.y].reshape(u.shape)
 
 
 def _product(shape: tuple[int, ...]) -> str:

@@ -241,7 +241,7 @@ def _expected(error: Any) -> str:
     if error["type"] == "value_error":
         return str(error["ctx"]["error"])
     if (expected := _EXPECTED.get(error["type"].split("_")[0])) is None:
-        return str(error["msg"]).removeprefix("Input should be ")
+        return str(error["msg"]).removeprefix("Input should be ").replace("False", "off")
     return expected.format(**error.get("ctx", {}))
 
 

@@ -12,9 +12,8 @@ from hpcwigner.problem.config import Config
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.runtime.parallel import on_first_rank
 from hpcwigner.simulation import restart
-from hpcwigner.simulation.checkpoints import CHECKPOINTS
 from hpcwigner.simulation.control import Job
-from hpcwigner.simulation.run import RUN_FILES, lock_directory, run
+from hpcwigner.simulation.run import CHECKPOINTS, RUN_FILES, lock_directory, run
 from hpcwigner.storage.reading import last_time
 
 SERIES, MOMENTS = "series.h5", "moments.h5"
@@ -68,7 +67,7 @@ def require_same_input(config: Config) -> None:
 def finished(config: Config, by_moments: bool = False) -> bool:
     """Whether every output file in the run directory reaches its last time; `by_moments`: that of the moment equations."""
     directory, end = Path(config.output.directory), config.time.end
-    optional = {} if by_moments else {"fields.h5": end, "wigner.h5": max(config.output.wigner_at, default=0.0)}
+    optional = {} if by_moments else {"fields.h5": end, "wigner.h5": max(config.cuts, default=0.0)}
     due = {MOMENTS if by_moments else SERIES: end} | {name: t for name, t in optional.items() if (directory / name).exists()}
     return all(last_time(directory / name) >= time * (1 - 1e-9) for name, time in due.items())
 

@@ -132,4 +132,4 @@ def output_bytes(problem: Problem, plan: StepPlan) -> float:
         return sum(math.prod(sizes[d] for d in o.dimensions[1:]) for o in observables)
 
     fields = row(chosen.fields) * len(multiples(output.fields_every, plan.end))
-    return 8.0 * (row(chosen.series) * len(plan.output_times) + fields + row(chosen.wigner) * len(output.wigner_at))
+    return 8.0 * (row(chosen.series) * len(plan.output_times) + fields + row(chosen.wigner) * len(problem.config.cuts))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,8 +24,8 @@ from hpcwigner.storage.state import CheckpointError, Extent, Header
 
 MAY_CHANGE = ("time.end", "time.walltime", "output.fields_every", "output.wigner_at", "output.directory", "checkpoint")
 """Keys, or sections, that a restart may give another value."""
-
-
+AUTO = {"momentum": ("energy_step", "energy_max"), "time": ("steps", "integrator"), "space": ("symmetry",)}
+"""Keys that `builder.completed` fills in, by section."""
 OUTPUT_FILES = ("series.h5", "fields.h5", "wigner.h5")
 """Files of a run that grow with time."""
 
@@ -45,20 +44,17 @@ class Resumption:
 
 def stored_input(header: Header) -> Config:
     """The complete input in a checkpoint. Raises InputError."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "input.yaml"
-        path.write_text(header.input, encoding="utf-8")
-        return loading.load(path)
+    import yaml
+
+    return loading.from_data(yaml.safe_load(header.input), (), "the checkpoint's input", Path())
 
 
-def resumed_config(config: Config, which: str) -> Config:
-    """The input to continue with from a checkpoint of the run directory, on one rank. Raises InputError."""
-    header = peek(Path(config.output.directory), which)
-    return effective_config(config, header)
+def resumed_config(asked: Config, which: str) -> Config:
+    """The input to continue with from a checkpoint of the run directory: `auto` is what the first start has chosen.
 
-
-def effective_config(asked: Config, header: Header) -> Config:
-    """The input of the restart: what was `auto` is what the first start has chosen. Raises InputError by key."""
+    On one rank. Raises InputError by key.
+    """
+    header = peek(Path(asked.output.directory), which)
     stored = stored_input(header)
     filled = filled_from(asked, stored)
     if change := first_change(filled, stored, MAY_CHANGE):
@@ -78,21 +74,11 @@ def effective_config(asked: Config, header: Header) -> Config:
 
 def filled_from(asked: Config, stored: Config) -> Config:
     """`asked` with every `auto` as the run of the complete input `stored` took it."""
-    momentum = {
-        key: getattr(stored.momentum, key) for key in ("energy_step", "energy_max") if getattr(asked.momentum, key) == "auto"
-    }
-    time: dict[str, Any] = {}
-    if asked.time.steps == "auto":
-        time["steps"] = stored.time.steps
-    if asked.time.integrator == "auto":
-        time["integrator"] = stored.time.integrator
-    space: dict[str, Any] = {"symmetry": stored.space.symmetry} if asked.space.symmetry == "auto" else {}
-    return dataclasses.replace(
-        asked,
-        momentum=dataclasses.replace(asked.momentum, **momentum),
-        space=dataclasses.replace(asked.space, **space),
-        time=dataclasses.replace(asked.time, **time),
-    )
+    for section, keys in AUTO.items():
+        new, old = getattr(asked, section), getattr(stored, section)
+        taken = {key: getattr(old, key) for key in keys if getattr(new, key) == "auto"}
+        asked = dataclasses.replace(asked, **{section: dataclasses.replace(new, **taken)})
+    return asked
 
 
 def changes(asked: Config, stored: Config) -> dict[str, tuple[Any, Any]]:

@@ -20,11 +20,10 @@ from hpcwigner.problem.config import Config
 from hpcwigner.problem.loading import Point, to_yaml
 from hpcwigner.runtime.errors import InputError, RunError
 from hpcwigner.runtime.parallel import on_first_rank
-from hpcwigner.simulation.checkpoints import CHECKPOINTS
 from hpcwigner.simulation.control import Control, Job, Request
 from hpcwigner.simulation.ensure import MOMENTS, SERIES, ensure, finished, put_aside, require_same_input
 from hpcwigner.simulation.progress import LOG, start_logging
-from hpcwigner.simulation.run import lock_directory
+from hpcwigner.simulation.run import CHECKPOINTS, lock_directory
 from hpcwigner.storage.files import write_whole
 from hpcwigner.studies.moments import moments_run
 from hpcwigner.studies.sweep_report import INPUT, collect
