@@ -52,9 +52,8 @@ def intrinsic_diffusion(equilibrium: Equilibrium, intravalley: Array) -> tuple[I
     out = intravalley[0].sum(axis=0)
     results = []
     for cells, mean_square in zip(equilibrium.cells.slices, equilibrium.mean_square_speed, strict=True):
-        p, v = equilibrium.population[cells], equilibrium.velocity[cells]
+        p, v, time = equilibrium.population[cells], equilibrium.velocity[cells], 1 / out[cells]
         p = p / p.sum()
-        time = 1 / out[cells]
         exact = -0.5 * v @ np.linalg.solve(momentum_relaxation[cells, cells], v * p)
         results.append(IntrinsicDiffusion(float(0.5 * p @ (time * v**2)), float(p @ time * 0.5 * mean_square), float(exact)))
     return tuple(results)

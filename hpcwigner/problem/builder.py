@@ -109,9 +109,8 @@ class Problem(Kinetics):
         """
         output, time = self.config.output, self.config.time
         start = None if self.initial is None else self.initial.moments()
-        return MomentProblem(
-            self.generators, self.sources, self.budget, time.end, output.series_every, self.switches, self.stops, start
-        )
+        numbers = time.end, output.series_every, self.switches, self.stops
+        return MomentProblem(self.generators, self.sources, self.budget, *numbers, start)
 
     @property
     def stops(self) -> tuple[float, ...]:
@@ -144,10 +143,8 @@ class Problem(Kinetics):
 
     def peak_loss(self, reference: list[Budget]) -> Array:
         """Relative peak loss of each valley's profile at the end by numerical dissipation, from the exact budgets."""
-        widths = np.array([b.width_squared for b in reference[1:]])
-        return resolution.flattening(
-            self.equilibrium.mean_square_speed, widths, self.space.spacing[0], self.config.output.series_every
-        )
+        speeds, widths = self.equilibrium.mean_square_speed, np.array([b.width_squared for b in reference[1:]])
+        return resolution.flattening(speeds, widths, self.space.spacing[0], self.config.output.series_every)
 
     def choose_steps(self, reference: list[Budget]) -> Choice:
         """Integrator and steps from the input, or chosen beforehand on the moment equations. Raises InputError."""
@@ -233,23 +230,19 @@ def _terms(kinetics: Kinetics, scattering: Scattering, space: SpaceGrid) -> tupl
 def _source(kinetics: Kinetics, pump: PumpInput, scattering: Scattering, space: SpaceGrid) -> Source:
     """A pulse of the input as a source. Raises InputError."""
     width_squared = pump.spot_fwhm**2 / (8 * math.log(2))
-    shared: dict[str, Any] = {
-        "equilibrium": kinetics.equilibrium,
-        "grid": space,
-        "angular_share": scattering.angles.from_harmonics[:, 0],
-        "width_squared": width_squared,
-        "amplitude": 1.0 if pump.density is None else pump.density * math.pi * width_squared,
-        "switches": scattering.switches,
-    }
+    amplitude = 1.0 if pump.density is None else pump.density * math.pi * width_squared
+    share = scattering.angles.from_harmonics[:, 0]
+    shared = kinetics.equilibrium, space, share
+    options: dict[str, Any] = {"width_squared": width_squared, "amplitude": amplitude, "switches": kinetics.switches}
     if isinstance(pump.energy, InjectionInput):
         spectrum = _injection_spectrum(kinetics.equilibrium, pump.energy)
         pulse = Intensity(pump.center, pump.duration_fwhm)
-        return Injection(pulse=pulse, spectra=[spectrum] * len(scattering.stages), **shared)
+        return Injection(*shared, pulse, [spectrum] * len(scattering.stages), **options)
     formed = kinetics.formation_rate
     if formed == 0:
         raise InputError("scattering: found intravalley and intervalley off, expected one of them on: nothing forms excitons")
     coherent = CoherentPopulation(pump.center, pump.duration_fwhm, 0.5 * (kinetics.radiative_rate + formed), formed)
-    return CoherentSource(pulse=coherent, spectra=kinetics.formation, **shared)
+    return CoherentSource(*shared, coherent, kinetics.formation, **options)
 
 
 def _injection_spectrum(equilibrium: Equilibrium, energy: InjectionInput) -> Array:

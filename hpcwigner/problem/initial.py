@@ -53,9 +53,9 @@ class InitialState:
                 grid = whole.halved if whole.halved is not None and u.shape[:2] == whole.halved.shape else whole
                 expected = (*grid.shape, angles.count, equilibrium.cells.size)
                 if u.shape != expected:
+                    there, here = (" × ".join(map(str, shape)) for shape in (u.shape, expected))
                     raise InputError(
-                        f"initial: found '{path}' with {_product(u.shape)} cells, angles and energies, "
-                        f"expected {_product(expected)} as in this input"
+                        f"initial: found '{path}' with {there} cells, angles and energies, expected {here} as in this input"
                     )
                 populations = np.sum([plane.sum(axis=(0, 1)) for plane in u], axis=0) * grid.cell_measure
         except (OSError, KeyError) as error:
@@ -75,7 +75,3 @@ class InitialState:
             return
         with h5py.File(self.file, "r", driver="mpio", comm=decomposition.comm) as file:
             u[...] = file["u"][decomposition.x, decomposition.y].reshape(u.shape)
-
-
-def _product(shape: tuple[int, ...]) -> str:
-    return " × ".join(map(str, shape))

@@ -84,8 +84,7 @@ class _Trial:
         best = None
         try:
             for share in SHARES if self.counts else ():
-                choice = self._forward(share * self.tolerance, bound)
-                if choice is not None:
+                if choice := self._forward(share * self.tolerance, bound):
                     best, bound = choice, choice.cost
         finally:
             if self._cache is not None:
@@ -112,7 +111,8 @@ class _Trial:
             else:
                 return None
             phases = tried
-        return Choice(self.name, self._until(self.problem.end, _merged(phases)))
+        merged = [list(same)[-1] for _, same in itertools.groupby(phases, key=lambda phase: phase[1])]
+        return Choice(self.name, self._until(self.problem.end, merged))
 
     def _until(self, end: float, phases: Sequence[tuple[float, int]]) -> StepPlan:
         return dataclasses.replace(self.problem.plan(*phases), end=end)
@@ -152,21 +152,14 @@ def pulse_windows(problem: MomentProblem, tick: float) -> list[PulseWindow]:
 def _ends_of_phases(problem: MomentProblem, windows: Sequence[PulseWindow]) -> list[float]:
     """Times at which steps may change: 2, 5, 20, 50, … ps after the start, each source and each switch, and the end."""
     every = problem.output_every
-    begins = sorted({0.0, *problem.switches, *(window.begin for window in windows if window.begin < problem.end)})
+    begins = sorted({0.0, *problem.switches, *(window.begin for window in windows)})
     ends = {problem.end}
     for begin, stop in itertools.pairwise((*begins, problem.end)):
-        ends.add(stop)
         offsets = (scale * offset for scale in 10.0 ** np.arange(6) for offset in PHASES)
-        ends |= {t for t in (_round_up(begin + offset, every) for offset in offsets) if t < stop}
+        ends |= {stop, *(t for t in (_round_up(begin + offset, every) for offset in offsets) if t < stop)}
     ends = {t for t in ends if not any(window.begin < t <= window.end + 1e-9 for window in windows)}
     ends |= {min(window.end, problem.end) for window in windows} | {window.begin for window in windows}
     return sorted(t for t in ends | {problem.end} if t > 1e-9)
-
-
-def _merged(phases: Sequence[tuple[float, int]]) -> list[tuple[float, int]]:
-    """Phases with equal steps made one."""
-    follows = [*(count for _, count in phases[1:]), None]
-    return [phase for phase, after in zip(phases, follows, strict=True) if phase[1] != after]
 
 
 def _counts(tick: float) -> list[int]:

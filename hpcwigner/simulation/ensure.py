@@ -27,26 +27,20 @@ def ensure(config: Config, comm: MPI.Intracomm, quiet: bool = False, job: Job | 
 
     Returns whether the end was reached. Raises InputError when the directory holds a run of another input. Collective.
     """
-    held = on_first_rank(comm, lambda: state(config))
-    if held == "finished":
-        return True
-    if held == "partial":
-        on_first_rank(comm, lambda: put_aside(Path(config.output.directory)))
-    return run(config, comm, quiet, "latest" if held == "resumable" else None, job)[1]
 
+    def prepare() -> Literal["finished", "resumable", "startable"]:
+        directory = Path(config.output.directory)
+        require_same_input(config)
+        if finished(config):
+            return "finished"
+        if (directory / "input.yaml").exists() and any((directory / CHECKPOINTS).glob("*/complete.json")):
+            return "resumable"
+        if any((directory / name).exists() for name in RUN_FILES):
+            put_aside(directory)
+        return "startable"
 
-def state(config: Config) -> Literal["finished", "resumable", "partial", "empty"]:
-    """How far the run in the run directory has come; `partial` has no checkpoint. On one rank.
-
-    Raises InputError when it is a run of another input.
-    """
-    directory = Path(config.output.directory)
-    require_same_input(config)
-    if finished(config):
-        return "finished"
-    if (directory / "input.yaml").exists() and any((directory / CHECKPOINTS).glob("*/complete.json")):
-        return "resumable"
-    return "partial" if any((directory / name).exists() for name in RUN_FILES) else "empty"
+    held = on_first_rank(comm, prepare)
+    return held == "finished" or run(config, comm, quiet, "latest" if held == "resumable" else None, job)[1]
 
 
 def require_same_input(config: Config) -> None:

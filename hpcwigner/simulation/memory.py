@@ -96,7 +96,7 @@ def predict(problem: Problem, choice: Choice, comm: MPI.Intracomm) -> Memory:
 
 
 def require_room(memory: Memory, comm: MPI.Intracomm) -> None:
-    """Refuses a run that does not fit into its nodes. Raises schema.InputError on all ranks. Collective."""
+    """Refuses a run that does not fit into its nodes. Raises InputError on all ranks. Collective."""
     missing = comm.allreduce(memory.node - memory.ranks_on_node * memory.program_share - available(), MPI.MAX)
     if missing > 0:
         raise InputError(
