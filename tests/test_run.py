@@ -270,8 +270,10 @@ def test_cuts_after_the_end_are_left_out_with_a_warning(tmp_path):
         found = hpcwigner(path, *cuts, "--set", f"time.end={end}", *(["--restart"] if end == "3 ps" else []))
         assert found.returncode == 0, found.stderr
         assert found.stdout.count("output.wigner_at") == 1
-        assert f"output.wigner_at: left out {late} ps, which lie after time.end" in found.stdout
+        assert f"output.wigner_at: left out {late} ps, after time.end\n" in found.stdout
         assert read(tmp_path / "run/wigner.h5").data["time"].tolist() == written
+    shortened = ROOT / "inputs/ws2_20K.yaml", "--set", "time.end=20 ps"
+    assert hpcwigner("check", *shortened).stdout.endswith("output.wigner_at: left out 50 ps, after time.end\n")
     alone = hpcwigner(path, "--set", "time.end=0.5 ps", "--output", tmp_path / "none")
     assert alone.returncode == 0, alone.stderr
     assert not (tmp_path / "none/wigner.h5").exists()

@@ -274,6 +274,12 @@ class Config(Document):
         """Those times of `output.wigner_at` that lie within the run [ps]."""
         return tuple(time for time in self.output.wigner_at if time <= self.time.end)
 
+    @property
+    def left_out(self) -> str:
+        """A warning that names the other ones; empty if there are none."""
+        late = ", ".join(f"{time:g}" for time in self.output.wigner_at if time > self.time.end)
+        return f"output.wigner_at: left out {late} ps, after time.end" if late else ""
+
     def in_directory(self, directory: str) -> Config:
         """The same with its output elsewhere."""
         return dataclasses.replace(self, output=dataclasses.replace(self.output, directory=directory))

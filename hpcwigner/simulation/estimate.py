@@ -98,7 +98,7 @@ def _report(problem: Problem, choice: Choice, memory: Memory, ranks: int, refere
         f"memory        {memory.describe()}",
         f"output        {output_bytes(problem, plan) / MIB:.1f} MiB in {problem.config.output.directory}",
     ]
-    return "\n".join(lines)
+    return "\n".join([*lines, *filter(None, [problem.config.left_out])])
 
 
 def _offsets(problem: Problem) -> str:

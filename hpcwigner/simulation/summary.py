@@ -39,8 +39,8 @@ def announce(problem: Problem, equation: WignerEquation, choice: Choice, directo
         ", ".join(f"{v.name} {n}" for v, n in zip(cells.valleys, cells.counts, strict=True)),
         equation.unknowns, decomposition.comm.size, *decomposition.processes,
     )  # fmt: skip
-    if late := [time for time in problem.config.output.wigner_at if time > problem.config.time.end]:
-        LOG.warning("output.wigner_at: left out %s ps, which lie after time.end", ", ".join(f"{time:g}" for time in late))
+    if problem.config.left_out:
+        LOG.warning("%s", problem.config.left_out)
     LOG.info("%s, %d steps: %s", choice.integrator, len(choice.plan.steps()), choice.plan.describe())
     if problem.not_closed:
         LOG.info("moment equations: not closed, since %s; they chose the steps for a homogeneous sample", problem.not_closed)
