@@ -105,7 +105,7 @@ def problem_of(rates, light_cone, end=6.0, off_at=None, off=(), radiation=True):
         material="ws2_hbn", temperature=rates.equilibrium.temperature, radiation=radiation, momentum=Momentum(angles=8),
         scattering=ScatteringInput(**dict.fromkeys(off, off_at)), time=Time(end=end), output=Output(series_every=0.25),
     )  # fmt: skip
-    kinetics = Kinetics(config, material, exciton_valleys(material), rates.equilibrium, light_cone, rates)
+    kinetics = Kinetics(config, material, exciton_valleys(material), light_cone, rates)
     return builder.assemble(kinetics, SpaceGrid(1, 6000.0, (48, 1), "periodic"))
 
 

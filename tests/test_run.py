@@ -251,14 +251,31 @@ def test_a_run_that_does_not_fit_is_refused(tmp_path, monkeypatch):
 
 
 def test_room_is_judged_by_what_the_node_has(monkeypatch):
-    needed = memory.Memory(2e8, 1e8, 5e8, 1e7, 1e7, 3e7, 4e7, 4)
-    assert needed.node == pytest.approx(4 * (1e8 + 5e8 + 1e7 + 1e7 + 3e7) + 4e7)
-    assert needed.resident == pytest.approx(2e8 + 5e8 + 1e7 + 1e7 + 3e7 + 4e7)
+    needed = memory.Memory(2e8, 1e8, 5e8, 5e7, 4e7, 4)
+    assert needed.node == pytest.approx(4 * (1e8 + 5e8 + 5e7) + 4e7)
+    assert needed.resident == pytest.approx(2e8 + 5e8 + 5e7 + 4e7)
     monkeypatch.setattr(memory, "available", lambda: 1e12)
     memory.require_room(needed, MPI.COMM_SELF)
     monkeypatch.setattr(memory, "available", lambda: 1e9)
     with pytest.raises(InputError, match="memory: found 954 MiB available, expected 2136"):
         memory.require_room(needed, MPI.COMM_SELF)
+
+
+def test_cuts_after_the_end_are_left_out_with_a_warning(tmp_path):
+    """Any input can be shortened; a restart with a later end writes the cuts."""
+    path = small_input(tmp_path)
+    cuts = ("--set", "output.wigner_at=[0.5 ps, 2 ps, 9 ps]")
+    for end, written, late in (("1 ps", [0.5], "2, 9"), ("3 ps", [0.5, 2.0], "9")):
+        found = hpcwigner(path, *cuts, "--set", f"time.end={end}", *(["--restart"] if end == "3 ps" else []))
+        assert found.returncode == 0, found.stderr
+        assert found.stdout.count("output.wigner_at") == 1
+        assert f"output.wigner_at: left out {late} ps, after time.end\n" in found.stdout
+        assert read(tmp_path / "run/wigner.h5").data["time"].tolist() == written
+    shortened = ROOT / "inputs/ws2_20K.yaml", "--set", "time.end=20 ps"
+    assert hpcwigner("check", *shortened).stdout.endswith("output.wigner_at: left out 50 ps, after time.end\n")
+    alone = hpcwigner(path, "--set", "time.end=0.5 ps", "--output", tmp_path / "none")
+    assert alone.returncode == 0, alone.stderr
+    assert not (tmp_path / "none/wigner.h5").exists()
 
 
 def test_the_input_of_a_run_finds_its_material_again(tmp_path):

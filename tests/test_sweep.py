@@ -250,11 +250,6 @@ def test_check_prints_a_line_for_each_point(tmp_path):
         ("", "", "sweep.vary: found {}, expected at least one key"),
         ("temperature: [20 K, 40 ps]", "", "sweep.vary.temperature[1]: found '40 ps', expected a number with a unit"),
         ("temperature: [20 K], momentum.angles: [8, 7]", "", "sweep.vary.momentum.angles[1]: found 7, expected a multiple of 4"),
-        (
-            "time.end: [1 ps]",
-            "",
-            "output.wigner_at.0: found '2 ps', expected a time not after time.end (with the values time.end[0]",
-        ),
         ("output.directory: [a, b]", "", "sweep.vary.output.directory: found ['a', 'b'], expected another key"),
         ("sweep.moments: [on, off]", "", "sweep.vary.sweep.moments: found"),
         ("temperature: [20 K, 40 K], momentum.angles: [8]", ", combine: zip", "2 of temperature, 1 of momentum.angles"),

@@ -1,7 +1,5 @@
 """The verb `doctor`: is this stack of MPI, HDF5, PETSc and BLAS consistent on all ranks, and how fast is it?"""
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import functools

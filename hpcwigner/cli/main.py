@@ -1,7 +1,5 @@
 """The command line: parses the words, calls the verb and maps errors to exit codes."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from collections.abc import Sequence

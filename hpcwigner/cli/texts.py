@@ -1,7 +1,5 @@
 """What the verbs `info` and `moments` print."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Material files: every number with its unit, source and confidence."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path

@@ -9,14 +9,12 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hpcwigner.exciton.constants import BOLTZMANN, HBAR, HBAR2_OVER_M0
 from hpcwigner.exciton.materials import Material
 from hpcwigner.exciton.valley import ExcitonValleys
 from hpcwigner.exciton.wannier import Wavefunction
-
-Array = NDArray[np.float64]
+from hpcwigner.runtime.arrays import Array
 
 
 def bose(energy: Array, temperature: float) -> Array:

@@ -1,17 +1,14 @@
 """Electron-hole attraction in a monolayer, V(r) [meV] at the distance r [nm], in Gaussian units."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hpcwigner.exciton.constants import COULOMB
+from hpcwigner.runtime.arrays import Array
 
-Array = NDArray[np.float64]
 Potential = Callable[[Array], Array]  # An attraction V(r), negative and isotropic in the plane
 SMALLEST_IMAGE = 1e-15  # Image charges below this are left out
 

@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 
 from hpcwigner.exciton.constants import HBAR2_OVER_M0
 from hpcwigner.exciton.potentials import Potential
-
-Array = NDArray[np.float64]
+from hpcwigner.runtime.arrays import Array
 
 FUNCTIONS = 60  # Size of the basis
 POINTS = 480  # Radial quadrature points

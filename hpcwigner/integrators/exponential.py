@@ -7,46 +7,37 @@ take all local linear terms for L; the others leave the in-scattering of the har
 A stage goes through the points tile by tile: N(u), the matrices and the way back to angles, while a tile is in the cache.
 """
 
-from __future__ import annotations
-
 import abc
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hpcwigner.integrators.operators import UNCOUPLED, Formula, Stage, StepOperators
 from hpcwigner.integrators.propagators import PhiFunctions, diagonal_phi
 from hpcwigner.integrators.semilinear import SemilinearSystem
 from hpcwigner.momentum.tile import Tile
+from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.parallel import huge_zeros
 from hpcwigner.terms.term import State
 
-Array = NDArray[np.float64]
-Polynomials = Sequence[Array | None]
-"""Coefficients of each source's strength in a step; None: nothing is formed."""
+Polynomials = Sequence[Array | None]  # Coefficients of each source's strength in a step; None: nothing is formed
 N, U = 0, 1
 """Slots of a tile that hold N(u) and u."""
 EVALUATION, IN_SCATTERING, DIAGONAL = 0.6, 0.35, 0.12
 """Work of evaluating drift and angles, of Γ_m u, and of a product whose m ≥ 1 are diagonal, for all harmonics, relative to a
 dense product of all (measured at 287 cells on Zen 5)."""
-TILE = 256
-"""Rows (harmonics of points) of a tile: it stays in the core's own cache, and matrices are read once per tile."""
-DENSE_TILE = 2048
-"""The same where each harmonic has a matrix of its own."""
+TILE = 256  # Rows (harmonics of points) of a tile: it stays in the core's own cache, and matrices are read once per tile
+DENSE_TILE = 2048  # The same where each harmonic has a matrix of its own
 
 
 class ExponentialIntegrator(abc.ABC):
     """Common to the schemes. No state-sized array is allocated during a step."""
 
     order: int
-    evaluations: int
-    """Of N in a step."""
-    dense = False
-    """Whether L holds all local linear terms."""
+    evaluations: int  # Of N in a step
+    dense = False  # Whether L holds all local linear terms
     slot_count = 2
-    stored_count: int
-    """State-sized arrays beside the state."""
+    stored_count: int  # State-sized arrays beside the state
 
     def __init__(self, system: SemilinearSystem) -> None:
         self.system = system

@@ -4,26 +4,21 @@ PETSc solves (σ − L) x = r in every stage; the preconditioner applies the exa
 nothing iterates: a Krylov tolerance in the 2-norm would hide a valley that holds 1e-13 of all excitons.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from mpi4py import MPI
-from numpy.typing import NDArray
 
 from hpcwigner.integrators.operators import Generators
 from hpcwigner.integrators.propagators import resolvent
 from hpcwigner.integrators.schedule import Schedule
 from hpcwigner.integrators.semilinear import SemilinearSystem, apply_blocks
+from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.parallel import NodeShared
 from hpcwigner.terms.generator import LocalGenerator
 
-Array = NDArray[np.float64]
-
-TYPES = {"arkimex3": "3", "ars443": "ars443"}
-"""Input name → PETSc's name of the scheme."""
+TYPES = {"arkimex3": "3", "ars443": "ars443"}  # Input name → PETSc's name of the scheme
 
 
 class BlockOperator:

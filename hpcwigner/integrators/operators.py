@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from mpi4py import MPI
-from numpy.typing import NDArray
 
 from hpcwigner.integrators.propagators import PhiFunctions, conserve, diagonal_phi, phi_functions
 from hpcwigner.integrators.semilinear import SemilinearSystem, apply_blocks
 from hpcwigner.momentum.harmonics import flat
 from hpcwigner.momentum.tile import Tile
 from hpcwigner.runtime import kernels
+from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.parallel import NodeShared
 from hpcwigner.terms.generator import LocalGenerator
 from hpcwigner.terms.pulse import SOURCE_DEGREE
@@ -23,9 +23,7 @@ from hpcwigner.terms.pulse import SOURCE_DEGREE
 if TYPE_CHECKING:
     from hpcwigner.integrators.exponential import ExponentialIntegrator
 
-Array = NDArray[np.float64]
-Generators = Sequence[Sequence[LocalGenerator]]
-"""By stage of the scattering, then by class of points."""
+Generators = Sequence[Sequence[LocalGenerator]]  # By stage of the scattering, then by class of points
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,8 +41,7 @@ class Formula:
 
 
 _AT_ZERO = tuple(np.array(1 / math.factorial(k)) for k in range(4))
-UNCOUPLED = PhiFunctions(full=_AT_ZERO, half=_AT_ZERO)
-"""φ functions of L = 0, which the auxiliary fields have."""
+UNCOUPLED = PhiFunctions(full=_AT_ZERO, half=_AT_ZERO)  # φ functions of L = 0, which the auxiliary fields have
 
 
 class StepOperators:
@@ -80,8 +77,7 @@ class StepOperators:
 class Stage:
     """A formula with its matrices."""
 
-    formula: Formula
-    """With the numbers that the auxiliary fields take."""
+    formula: Formula  # With the numbers that the auxiliary fields take
     classes: Sequence[_ClassOperators]
     number: int
 

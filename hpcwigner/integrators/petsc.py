@@ -1,7 +1,5 @@
 """Advances a problem through its planned steps under PETSc TS, with any of the integrators."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 
@@ -17,8 +15,7 @@ from hpcwigner.runtime.subnormals import flushed
 
 Monitor = Callable[[int, Any], None]
 """Called with the number of finished steps and the state's vector, also before the first step."""
-AfterStep = Callable[[int, Any], bool]
-"""Called with the same after each step; True ends the integration there."""
+AfterStep = Callable[[int, Any], bool]  # Called with the same after each step; True ends the integration there
 
 
 def integrate(

@@ -9,16 +9,13 @@ products of nonnegative numbers: hL + λ is nonnegative, and with φ_l(z) = ∫�
 Blocks m ≥ 1 have entries of either sign but no larger than those of m = 0, so their rounding errors are as small.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import math
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from hpcwigner.runtime.arrays import Array
 
 TAYLOR_REACH = 0.25
 TAYLOR_TERMS = 13  # 0.25^13/13! = 2e-18

@@ -1,19 +1,14 @@
 """The steps of a run with the polynomials of its sources, computed beforehand."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hpcwigner.integrators.steps import StepPlan
+from hpcwigner.runtime.arrays import Array
 from hpcwigner.terms.term import Source
 
-Array = NDArray[np.float64]
-
-NEGLIGIBLE_SOURCE = 1e-30
-"""Steps that form less than this part of all excitons have no source."""
+NEGLIGIBLE_SOURCE = 1e-30  # Steps that form less than this part of all excitons have no source
 
 
 class Schedule:

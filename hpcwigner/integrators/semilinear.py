@@ -4,8 +4,6 @@ The Wigner equation on a grid and its closed moment equations both are such prob
 and the time error of the one equals that of the other.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
@@ -14,24 +12,20 @@ from numpy.typing import NDArray
 
 from hpcwigner.momentum.harmonics import CACHE
 from hpcwigner.momentum.tile import Tile
+from hpcwigner.runtime.arrays import Array
 from hpcwigner.terms.term import Source, State
 
-Array = NDArray[np.float64]
 Points = NDArray[np.int64]
 
 
 class SemilinearSystem(Protocol):
     """State arrays are (point, row, cell); harmonic arrays are (harmonic, point, cell)."""
 
-    shape: tuple[int, int, int]
-    """Local (point, row, cell)."""
-    orders: tuple[int, ...]
-    """Order m of each harmonic; as many harmonics as rows."""
-    classes: Sequence[Points]
-    """Points that share one generator L, class by class."""
+    shape: tuple[int, int, int]  # Local (point, row, cell)
+    orders: tuple[int, ...]  # Order m of each harmonic; as many harmonics as rows
+    classes: Sequence[Points]  # Points that share one generator L, class by class
     sources: Sequence[Source]
-    field_count: int
-    """Auxiliary local fields per point; they have no part in L."""
+    field_count: int  # Auxiliary local fields per point; they have no part in L
 
     def create_vector(self) -> Any:
         """A PETSc vector for the state."""

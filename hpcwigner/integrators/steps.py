@@ -1,7 +1,5 @@
 """The fixed sequence of time steps of a run: known before it starts, hence the same on any number of ranks."""
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import itertools
@@ -11,38 +9,29 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from hpcwigner.runtime.arrays import Array
 
-LONGEST_TICK = 0.5
-"""Steps divide a tick, and ticks divide the intervals between outputs [ps]."""
+LONGEST_TICK = 0.5  # Steps divide a tick, and ticks divide the intervals between outputs [ps]
 
 
 @dataclasses.dataclass(frozen=True)
 class Step:
     """One time step."""
 
-    start: float
-    """[ps]"""
-    size: float
-    """[ps]; equal sizes are equal to the last bit."""
-    stage: int
-    """Which scattering acts (see StepPlan.switches)."""
+    start: float  # [ps]
+    size: float  # [ps]; equal sizes are equal to the last bit
+    stage: int  # Which scattering acts (see StepPlan.switches)
 
 
 @dataclasses.dataclass(frozen=True)
 class StepPlan:
     """All steps from 0 to the end."""
 
-    output_every: float
-    """Interval of the series output [ps]."""
-    end: float
-    """[ps]"""
-    phases: tuple[tuple[float, int], ...]
-    """(end [ps], steps per tick) of each phase; ends are rounded up to ticks."""
-    switches: tuple[float, ...] = ()
-    """Times at which scattering changes [ps]."""
-    stops: tuple[float, ...] = ()
-    """Further times at which a step must end [ps]: outputs beside those of the series."""
+    output_every: float  # Interval of the series output [ps]
+    end: float  # [ps]
+    phases: tuple[tuple[float, int], ...]  # (end [ps], steps per tick) of each phase; ends are rounded up to ticks
+    switches: tuple[float, ...] = ()  # Times at which scattering changes [ps]
+    stops: tuple[float, ...] = ()  # Further times at which a step must end [ps]: outputs beside those of the series
 
     @property
     def tick(self) -> float:

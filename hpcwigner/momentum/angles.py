@@ -1,14 +1,12 @@
 """Angle cells, and the matrices between them and angular harmonics."""
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from hpcwigner.runtime.arrays import Array
 
 
 @dataclasses.dataclass(frozen=True)

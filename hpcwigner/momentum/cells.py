@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 
 from hpcwigner.exciton.constants import HBAR2_OVER_M0
 from hpcwigner.exciton.phonons import ValleyState
-
-Array = NDArray[np.float64]
+from hpcwigner.runtime.arrays import Array
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,10 +24,8 @@ class EnergyCells:
     """Cells of equal width within each valley, from kinetic energy zero up to a top per valley."""
 
     valleys: tuple[ValleyState, ...]
-    counts: tuple[int, ...]
-    """Number of cells of each valley."""
-    tops: tuple[float, ...]
-    """Largest kinetic energy of each valley [meV]."""
+    counts: tuple[int, ...]  # Number of cells of each valley
+    tops: tuple[float, ...]  # Largest kinetic energy of each valley [meV]
 
     @classmethod
     def build(cls, valleys: Sequence[ValleyState], energy_step: float, energy_above: float) -> EnergyCells:

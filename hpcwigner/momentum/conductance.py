@@ -8,8 +8,6 @@ p(ε') the Boltzmann population per energy and R the spontaneous rate (exciton/p
 reverse absorption has the same conductance. The quadrature is independent of the cells.
 """
 
-from __future__ import annotations
-
 import dataclasses
 
 import numpy as np
@@ -18,8 +16,8 @@ from numpy.typing import NDArray
 from hpcwigner.exciton.constants import HBAR, HBAR2_OVER_M0, HBAR_OVER_M0
 from hpcwigner.exciton.phonons import AcousticPhonon, OpticalPhonon, bose
 from hpcwigner.momentum.equilibrium import Equilibrium
+from hpcwigner.runtime.arrays import Array
 
-Array = NDArray[np.float64]
 Phonon = AcousticPhonon | OpticalPhonon
 
 
@@ -27,10 +25,8 @@ Phonon = AcousticPhonon | OpticalPhonon
 class Quadrature:
     """Quadrature points; the defaults give rates to 1e-3 or better (tests/test_rates.py)."""
 
-    angles: int = 64
-    """Angles between 0 and π."""
-    points: int = 4
-    """Gauss points on each piece of an energy cell."""
+    angles: int = 64  # Angles between 0 and π
+    points: int = 4  # Gauss points on each piece of an energy cell
 
 
 def conductance(phonon: Phonon, equilibrium: Equilibrium, orders: int, rule: Quadrature) -> Array:

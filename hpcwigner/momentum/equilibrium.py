@@ -7,15 +7,12 @@ import functools
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hpcwigner.exciton.constants import BOLTZMANN, HBAR2_OVER_M0, HBAR_OVER_M0
 from hpcwigner.momentum.cells import EnergyCells
+from hpcwigner.runtime.arrays import Array
 
-Array = NDArray[np.float64]
-
-MAX_DISCARDED_WEIGHT = 1e-4
-"""Largest part of a valley's Boltzmann weight that may lie above its topmost cell."""
+MAX_DISCARDED_WEIGHT = 1e-4  # Largest part of a valley's Boltzmann weight that may lie above its topmost cell
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,8 +20,7 @@ class Equilibrium:
     """The Boltzmann distribution of all valleys together."""
 
     cells: EnergyCells
-    temperature: float
-    """[K]"""
+    temperature: float  # [K]
 
     def with_values(self, population: Array, velocity: Array, kinetic_energy: Array) -> Equilibrium:
         """With these values per cell, each of shape (cell,), instead of those of parabolic valleys."""

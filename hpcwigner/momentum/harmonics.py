@@ -5,8 +5,6 @@ or odd under both mirrors and needs only combinations of its parity. Both steps 
 kernel to rows of energy cells.
 """
 
-from __future__ import annotations
-
 import itertools
 
 import numpy as np
@@ -14,14 +12,12 @@ from numpy.typing import NDArray
 
 from hpcwigner.momentum.angles import Angles
 from hpcwigner.runtime import kernels
+from hpcwigner.runtime.arrays import Array
 
-Array = NDArray[np.float64]
 Points = NDArray[np.int64]
-Rows = tuple[NDArray[np.int64], NDArray[np.int64], Array]
-"""A sparse matrix: start of each row, columns, values."""
+Rows = tuple[NDArray[np.int64], NDArray[np.int64], Array]  # A sparse matrix: start of each row, columns, values
 
-CACHE = 2**18
-"""Bytes of a block of points, chosen to stay in the core's own cache."""
+CACHE = 2**18  # Bytes of a block of points, chosen to stay in the core's own cache
 
 
 class AngularTransform:

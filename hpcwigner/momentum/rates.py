@@ -12,18 +12,16 @@ import math
 
 import numpy as np
 from mpi4py import MPI
-from numpy.typing import NDArray
 
 from hpcwigner.exciton.constants import HBAR
 from hpcwigner.exciton.phonons import AcousticPhonon, Couplings, OpticalPhonon, bose
 from hpcwigner.momentum.cells import EnergyCells
 from hpcwigner.momentum.conductance import Phonon, Quadrature, conductance, sound_momentum
 from hpcwigner.momentum.equilibrium import Equilibrium
+from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.parallel import NodeShared
 
-Array = NDArray[np.float64]
-Groups = dict[tuple[bool, int, int], list[Phonon]]
-"""Emission processes by intervalley, final and initial valley."""
+Groups = dict[tuple[bool, int, int], list[Phonon]]  # Emission processes by intervalley, final and initial valley
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,8 +29,7 @@ class Rates:
     """In-scattering rates Γ_m[to, from] [1/ps] for harmonics m = 0…N/2, once per node of `comm`, and formation rates."""
 
     equilibrium: Equilibrium
-    shared: NodeShared
-    """Intravalley and intervalley rates, shape (2, m, cell, cell)."""
+    shared: NodeShared  # Intravalley and intervalley rates, shape (2, m, cell, cell)
     formation: Array
     """Γ_{Q,0} [1/ps] from coherent excitons into each cell: within the bright valley, to other valleys; shape (2, cell)."""
     comm: MPI.Intracomm

@@ -1,7 +1,5 @@
 """Scattering rates as a file: written by the verb `rates`, read by `rates: FILE` of an input. Format in README.md here."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,16 +10,13 @@ from numpy.typing import NDArray
 
 from hpcwigner.momentum.equilibrium import Equilibrium
 from hpcwigner.momentum.rates import Rates, generator
+from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.runtime.parallel import NodeShared
 from hpcwigner.storage.files import names_dataset
 
-Array = NDArray[np.float64]
-
-TOLERANCE = 1e-6
-"""Accepted relative error of detailed balance and particle number; errors below it are corrected exactly."""
-NEGLIGIBLE = 1e-12
-"""Detailed balance is not checked for rates below this fraction of the largest one."""
+TOLERANCE = 1e-6  # Accepted relative error of detailed balance and particle number; errors below it are corrected exactly
+NEGLIGIBLE = 1e-12  # Detailed balance is not checked for rates below this fraction of the largest one
 REMEDY = "take the material, energy_step and energy_max it was made with"
 _MATRIX = ("m", "cell_to", "cell_from")
 _COORDINATES = {

@@ -1,11 +1,10 @@
 """A tile: angular harmonics of a few points, the unit in which a step goes through the state."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from hpcwigner.runtime.arrays import Array
+
 Points = NDArray[np.int64]
 
 

@@ -10,15 +10,11 @@ import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hpcwigner.momentum.equilibrium import Equilibrium
+from hpcwigner.runtime.arrays import Array
 
-Array = NDArray[np.float64]
-
-
-PARTS = ("drift", "interv", "source", "radiative")
-"""Causes of D_v in every problem."""
+PARTS = ("drift", "interv", "source", "radiative")  # Causes of D_v in every problem
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,12 +30,9 @@ class SpatialMoments:
 class Entry:
     """What a term contributes to rates of change."""
 
-    number: Array
-    """∂t n_v [1/ps], shape (valley,)."""
-    second: Array
-    """∂t ∫r²N_v dr [nm²/ps], shape (valley,)."""
-    power: float
-    """∂t of the energy of all excitons, valley bottoms included [meV/ps]."""
+    number: Array  # ∂t n_v [1/ps], shape (valley,)
+    second: Array  # ∂t ∫r²N_v dr [nm²/ps], shape (valley,)
+    power: float  # ∂t of the energy of all excitons, valley bottoms included [meV/ps]
 
     def __add__(self, other: Entry) -> Entry:
         return Entry(self.number + other.number, self.second + other.second, self.power + other.power)
@@ -49,18 +42,12 @@ class Entry:
 class Budget:
     """All excitons at one time, and what changes them; arrays have shape (valley,)."""
 
-    population: Array
-    """n_v"""
-    width_squared: Array
-    """w_v² [nm²]"""
-    energy: float
-    """Of all excitons, valley bottoms included [meV]."""
-    entries: Mapping[str, Entry]
-    """By part: drift, interv, source, radiative, …"""
-    pl: float
-    """γ times the light-cone population [1/ps]."""
-    coherent: float
-    """|p0|²"""
+    population: Array  # n_v
+    width_squared: Array  # w_v² [nm²]
+    energy: float  # Of all excitons, valley bottoms included [meV]
+    entries: Mapping[str, Entry]  # By part: drift, interv, source, radiative, …
+    pl: float  # γ times the light-cone population [1/ps]
+    coherent: float  # |p0|²
 
     @property
     def parts(self) -> dict[str, Array]:

@@ -1,30 +1,23 @@
 """Numbers read off D_v(t): values at given times, peak, minimum, and the window in which it is negative."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from hpcwigner.runtime.arrays import Array
 
-PEAK_TOLERANCE = 1e-6
-"""An extremum counts as reached within this part of the largest |D|."""
-JUDGED_FROM = 1.0
-"""Time from which D_v(t) counts [ps]: before, valleys are still filling."""
+PEAK_TOLERANCE = 1e-6  # An extremum counts as reached within this part of the largest |D|
+JUDGED_FROM = 1.0  # Time from which D_v(t) counts [ps]: before, valleys are still filling
 
 
 @dataclasses.dataclass(frozen=True)
 class Curves:
     """D_v(t) of one input."""
 
-    time: Array
-    """[ps], shape (time,)"""
-    diffusion: Array
-    """[cm²/s], shape (time, valley); NaN where it is not defined"""
+    time: Array  # [ps], shape (time,)
+    diffusion: Array  # [cm²/s], shape (time, valley); NaN where it is not defined
 
     def at(self, times: Sequence[float]) -> Array:
         """Values at `times` [ps] by linear interpolation, shape (len(times), valley); NaN after the last output."""

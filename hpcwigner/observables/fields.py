@@ -1,21 +1,17 @@
 """Quantities of a state u[x, y, angle, cell] on a rank's block, and its spatial moments over all ranks."""
 
-from __future__ import annotations
-
 import functools
 
 import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from hpcwigner.exciton.constants import BOLTZMANN
 from hpcwigner.momentum.angles import Angles
 from hpcwigner.momentum.harmonics import AngularSums
 from hpcwigner.observables.budget import SpatialMoments
 from hpcwigner.observables.series import PointRates
+from hpcwigner.runtime.arrays import Array
 from hpcwigner.space.grid import Decomposition
-
-Array = NDArray[np.float64]
 
 FAINT = 1e-3
 """Ratios are undefined (NaN) where a density is below this part of its largest value: the stencil's undershoot is there."""
@@ -82,14 +78,14 @@ class LocalState:
         self.isotropic, self.directed = directions[0], directions[1:]
         self._moments = moments
 
-    def shaped(self, values: Array) -> Array:
+    def _shaped(self, values: Array) -> Array:
         """(point, valley) → (valley, x, y)"""
         return np.ascontiguousarray(values.T).reshape(-1, *self.decomposition.local_shape[:2])
 
     @functools.cached_property
     def density(self) -> Array:
         """N_v [1/nm²; slab 1/nm], shape (valley, x, y)."""
-        return self.shaped(self.rates.equilibrium.cells.valley_sum(self.isotropic))
+        return self._shaped(self.rates.equilibrium.cells.valley_sum(self.isotropic))
 
     @functools.cached_property
     def pl(self) -> Array:
@@ -103,7 +99,7 @@ class LocalState:
         population = self.rates.equilibrium.cells.valley_sum(zeroth)
         with np.errstate(divide="ignore", invalid="ignore"):
             growth = np.where(population > 0, transfer @ zeroth / population, 0.0)
-        return self.shaped(self.isotropic @ transfer.T) - growth[:, None, None] * self.density
+        return self._shaped(self.isotropic @ transfer.T) - growth[:, None, None] * self.density
 
     @functools.cached_property
     def faint(self) -> NDArray[np.bool_]:
@@ -112,67 +108,35 @@ class LocalState:
         self.decomposition.comm.Allreduce(MPI.IN_PLACE, largest, MPI.MAX)
         return self.density <= FAINT * largest[:, None, None]
 
-    def per_exciton(self, values: Array) -> Array:
-        """`values` (valley, x, y) over N_v, NaN where that is faint. Collective."""
-        return np.divide(values, self.density, out=np.full_like(values, np.nan), where=~self.faint)
-
     def at_centre(self, values: Array) -> Array:
         """Value at the origin of a field (..., x, y). Collective."""
-        weights = [centre_weights(self.decomposition, axis) for axis in (0, 1)]
-        value = np.einsum("...xy,x,y->...", values, *weights)
+        value = np.einsum("...xy,x,y->...", values, *(centre_weights(self.decomposition, axis) for axis in (0, 1)))
         return np.asarray(self.decomposition.comm.allreduce(value))
+
+    def relative_to_centre(self, values: Array, reference: Array) -> Array:
+        """`values` over `reference` (both ..., x, y) at the origin; NaN in the dark. Collective."""
+        centre = self.at_centre(reference)[..., None, None]
+        return np.divide(values, centre, out=np.full_like(values, np.nan), where=centre > 0)
+
+    def kinetic_energy(self) -> Array:
+        """Mean kinetic energy [meV] at each place, shape (valley, x, y). Collective."""
+        return self._mean(self.isotropic * self.rates.equilibrium.kinetic_energy)
+
+    def anisotropy(self, axis: int) -> Array:
+        """⟨cos θ⟩ (`axis` 0) or ⟨sin θ⟩ (1) at each place, shape (valley, x, y). Collective."""
+        return self._mean(self.directed[axis])
+
+    def _mean(self, values: Array) -> Array:
+        """Sum of `values` (point, cell) over each valley's cells by N_v, NaN where that is faint. Collective."""
+        sums = self._shaped(self.rates.equilibrium.cells.valley_sum(values))
+        return np.divide(sums, self.density, out=np.full_like(sums, np.nan), where=~self.faint)
 
 
 def centre_weights(decomposition: Decomposition, axis: int) -> Array:
     """Weights of a rank's cells along an axis for the value at 0 (a face when their number is even: order 6)."""
-    grid = decomposition.grid
-    n = grid.shape[axis]
-    if grid.copies[axis] == 2:
-        weights = np.zeros(n)
-        weights[:3] = 2 * CENTRAL_SIX[3:]  # the other three are their images
-    else:
-        weights = central_weights(n)
+    n, copies = decomposition.grid.shape[axis], decomposition.grid.copies[axis]
+    weights = central_weights(copies * n)[-n:] * copies  # folded: twice those of the half that is held
     return weights[(decomposition.x, decomposition.y)[axis]]
-
-
-def _relative_to_centre(state: LocalState, values: Array, reference: Array) -> Array:
-    centre = state.at_centre(reference)[..., None, None]
-    return np.divide(values, centre, out=np.full_like(values, np.nan), where=centre > 0)
-
-
-def pl_normalized(state: LocalState) -> Array:
-    """PL(r)/PL(0), shape (x, y); NaN in the dark. Collective."""
-    return _relative_to_centre(state, state.pl, state.pl)
-
-
-def shape_variation_normalized(state: LocalState) -> Array:
-    """η_v(r)/N_v(0) [1/ps], shape (valley, x, y). Collective."""
-    return _relative_to_centre(state, state.shape_variation, state.density)
-
-
-def kinetic_energy(state: LocalState) -> Array:
-    """Mean kinetic energy [meV] at each place, shape (valley, x, y). Collective."""
-    equilibrium = state.rates.equilibrium
-    return state.per_exciton(state.shaped(equilibrium.cells.valley_sum(state.isotropic * equilibrium.kinetic_energy)))
-
-
-def temperature(state: LocalState) -> Array:
-    """Mean kinetic energy over k_B [K] at each place, shape (valley, x, y). Collective."""
-    return kinetic_energy(state) / BOLTZMANN
-
-
-def anisotropy_x(state: LocalState) -> Array:
-    """⟨cos θ⟩ at each place, shape (valley, x, y). Collective."""
-    return _mean_direction(state, 0)
-
-
-def anisotropy_y(state: LocalState) -> Array:
-    """⟨sin θ⟩ at each place, shape (valley, x, y). Collective."""
-    return _mean_direction(state, 1)
-
-
-def _mean_direction(state: LocalState, axis: int) -> Array:
-    return state.per_exciton(state.shaped(state.rates.equilibrium.cells.valley_sum(state.directed[axis])))
 
 
 def undershoot(density: Array, comm: MPI.Intracomm) -> Array:

@@ -6,16 +6,12 @@ import dataclasses
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from hpcwigner.runtime.arrays import Array
 
-RISEN = 0.95
-"""Phase I ends when the D_v of every valley has reached this part of its largest value."""
-COMMON_WITHIN = 0.1
-"""Phase III begins when the D_v differ by less than this part of the mean |D_v| from then on."""
-THERMAL = 0.05
-"""A quantity is thermalised when it differs from equilibrium by less than this part from then on."""
+RISEN = 0.95  # Phase I ends when the D_v of every valley has reached this part of its largest value
+COMMON_WITHIN = 0.1  # Phase III begins when the D_v differ by less than this part of the mean |D_v| from then on
+THERMAL = 0.05  # A quantity is thermalised when it differs from equilibrium by less than this part from then on
 
 
 def settled(time: Array, distance: Array, tolerance: float = THERMAL) -> float:
@@ -30,10 +26,8 @@ def settled(time: Array, distance: Array, tolerance: float = THERMAL) -> float:
 class Phases:
     """Phases of the D_v as in Fig. 3 of Rosati et al., Nanoscale 12, 356 (2020); NaN: not reached."""
 
-    rise_end: float
-    """End of phase I, the increase of every D_v [ps]."""
-    alike_from: float
-    """End of phase II, in which the D_v approach each other: start of phase III, a common D [ps]."""
+    rise_end: float  # End of phase I, the increase of every D_v [ps]
+    alike_from: float  # End of phase II, in which the D_v approach each other: start of phase III, a common D [ps]
 
     @classmethod
     def from_diffusion(cls, time: Array, diffusion: Array) -> Phases:
@@ -58,12 +52,9 @@ class Thermalisation:
     }  # fmt: skip
     """Series variables that `from_series` reads."""
 
-    energy: float
-    """Energies: part of all excitons that would have to change energy for a Boltzmann distribution in each valley."""
-    momentum: float
-    """Directions: relative difference of the drift part of each D_v from its adiabatic value."""
-    valley: float
-    """Valleys: relative difference of each share of the excitons from its share in equilibrium."""
+    energy: float  # Energies: part of all excitons that would have to change energy for a Boltzmann distribution in each valley
+    momentum: float  # Directions: relative difference of the drift part of each D_v from its adiabatic value
+    valley: float  # Valleys: relative difference of each share of the excitons from its share in equilibrium
 
     @classmethod
     def from_series(cls, series: dict[str, Array]) -> Thermalisation:

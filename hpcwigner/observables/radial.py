@@ -12,9 +12,8 @@ from __future__ import annotations
 import functools
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from hpcwigner.runtime.arrays import Array
 
 _GAUSS = np.polynomial.legendre.leggauss(16)
 

@@ -1,18 +1,14 @@
 """Diffusion coefficients in equilibrium, from scattering alone: the long-time limits of D_v(t)."""
 
-from __future__ import annotations
-
 import dataclasses
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hpcwigner.exciton.constants import HBAR, HBAR2_OVER_M0
 from hpcwigner.exciton.phonons import AcousticPhonon
 from hpcwigner.momentum.equilibrium import Equilibrium
 from hpcwigner.momentum.rates import generator
-
-Array = NDArray[np.float64]
+from hpcwigner.runtime.arrays import Array
 
 
 def chapman_enskog(equilibrium: Equilibrium, momentum_relaxation: Array) -> float:
@@ -42,10 +38,8 @@ class IntrinsicDiffusion:
 
     relaxation_time: float
     """½⟨τ_Q v_Q²⟩, 1/τ_Q = Σ_Q' Γ_{Q'Q}^{vv} (Rosati et al.): exact if every scattering event randomised the direction."""
-    constant_time: float
-    """⟨τ_Q⟩ kT/M_v"""
-    exact: float
-    """Chapman–Enskog, −½⟨v·L_1⁻¹v⟩."""
+    constant_time: float  # ⟨τ_Q⟩ kT/M_v
+    exact: float  # Chapman–Enskog, −½⟨v·L_1⁻¹v⟩
 
 
 def intrinsic_diffusion(equilibrium: Equilibrium, intravalley: Array) -> tuple[IntrinsicDiffusion, ...]:
@@ -54,9 +48,8 @@ def intrinsic_diffusion(equilibrium: Equilibrium, intravalley: Array) -> tuple[I
     out = intravalley[0].sum(axis=0)
     results = []
     for cells, mean_square in zip(equilibrium.cells.slices, equilibrium.mean_square_speed, strict=True):
-        p, v = equilibrium.population[cells], equilibrium.velocity[cells]
+        p, v, time = equilibrium.population[cells], equilibrium.velocity[cells], 1 / out[cells]
         p = p / p.sum()
-        time = 1 / out[cells]
         exact = -0.5 * v @ np.linalg.solve(momentum_relaxation[cells, cells], v * p)
         results.append(IntrinsicDiffusion(float(0.5 * p @ (time * v**2)), float(p @ time * 0.5 * mean_square), float(exact)))
     return tuple(results)

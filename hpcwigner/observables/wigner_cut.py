@@ -1,17 +1,13 @@
 """The Wigner function on the line y = 0 with momentum along x, and of a slab in every direction of motion."""
 
-from __future__ import annotations
-
 import numpy as np
-from numpy.typing import NDArray
 
 from hpcwigner.exciton.constants import HBAR2_OVER_M0
 from hpcwigner.momentum.angles import Angles
 from hpcwigner.momentum.cells import EnergyCells
 from hpcwigner.observables.fields import centre_weights
+from hpcwigner.runtime.arrays import Array
 from hpcwigner.space.grid import Decomposition
-
-Array = NDArray[np.float64]
 
 
 class WignerCut:
@@ -21,8 +17,7 @@ class WignerCut:
 
     def __init__(self, decomposition: Decomposition, angles: Angles, cells: EnergyCells) -> None:
         self.decomposition = decomposition
-        mass = np.array([v.mass for v in cells.valleys])
-        tops = np.array(cells.tops)
+        mass, tops = np.array([v.mass for v in cells.valleys]), np.array(cells.tops)
         largest = float(np.sqrt(2 * mass * tops / HBAR2_OVER_M0).max())
         half = np.linspace(0.0, largest, self.POINTS // 2 + 1)
         self.k = np.concatenate((-half[:0:-1], half))  # symmetric to the last bit, so that ±k fall into the same cell
@@ -30,10 +25,13 @@ class WignerCut:
         kinetic = HBAR2_OVER_M0 * self.k**2 / (2 * mass[:, None])
         self._inside = kinetic <= tops[:, None]
         self._cells = np.stack([cells.cell_at(v, row) for v, row in enumerate(kinetic)])
-        self._angle = np.where(self.k >= 0, 0, angles.number // 2)
         self._states_per_angle, self._angles = cells.states / angles.number, angles
         self._row_weights = centre_weights(decomposition, 1)
-        self._column = decomposition.comm.Split(color=decomposition.position[0], key=decomposition.position[1])
+        self._column = decomposition.comm.Split(*decomposition.position)
+
+    def free(self) -> None:
+        """Frees the communicator. Collective."""
+        self._column.Free()
 
     @property
     def writes(self) -> bool:
@@ -47,17 +45,13 @@ class WignerCut:
         """
         nx, ny = self.decomposition.local_shape[:2]
         cut = np.tensordot(u.reshape(nx, ny, *u.shape[1:]), self._row_weights, axes=(1, 0))
-        occupation = np.ascontiguousarray(cut[:, [0, self._half_turn]] / self._states_per_angle)
+        occupation = np.ascontiguousarray(cut[:, [0, self._angles.number // 2]] / self._states_per_angle)
         total = np.empty_like(occupation)
         self._column.Reduce(occupation, total)
-        picked = total[:, (self._angle > 0).astype(int)[None, :], self._cells]  # (x, valley, k)
+        picked = total[:, (self.k < 0).astype(int)[None, :], self._cells]  # (x, valley, k)
         at_rest = self.POINTS // 2  # k = 0 belongs to both directions
         picked[:, :, at_rest] = total[:, :, self._cells[:, at_rest]].mean(axis=1)
         return np.ascontiguousarray(np.where(self._inside, picked, np.nan).transpose(1, 0, 2))
-
-    @property
-    def _half_turn(self) -> int:
-        return int(self._angle.max())
 
     def by_angle(self, u: Array) -> Array:
         """∫N_Q^v(x, y)dy of a slab in every direction: (valley, x, angle, q) of u (point, angle, cell), q = |Q|."""

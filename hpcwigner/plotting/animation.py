@@ -7,8 +7,9 @@ import numpy as np
 
 from hpcwigner.plotting import style
 from hpcwigner.plotting.maps import draw_map, normalised, visible_reach
+from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.errors import InputError
-from hpcwigner.storage.reading import Array, Variables, read
+from hpcwigner.storage.reading import Variables, read
 
 ANIMATED = ("pl", "density")
 MOST_FRAMES = 120

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 
 from hpcwigner.plotting import style
-from hpcwigner.storage.reading import Array, Variables, read
+from hpcwigner.runtime.arrays import Array
+from hpcwigner.storage.reading import Variables, read
 
-VISIBLE = 0.02
-"""Maps are cut where everything is below this part of its largest value."""
+VISIBLE = 0.02  # Maps are cut where everything is below this part of its largest value
 SCALES: dict[str, dict[str, Any]] = {
     "positive": {"cmap": "viridis", "vmin": 0, "vmax": 1},
     "signed": {"cmap": "RdBu_r", "vmin": -1, "vmax": 1},

@@ -13,8 +13,9 @@ from hpcwigner.observables.budget import PARTS
 from hpcwigner.observables.curves import JUDGED_FROM
 from hpcwigner.plotting import style
 from hpcwigner.plotting.maps import normalised, visible_reach, wigner_reach
+from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.errors import InputError
-from hpcwigner.storage.reading import Array, Variables
+from hpcwigner.storage.reading import Variables
 
 Plot = tuple[Any, str]
 

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from hpcwigner.observables.fields import central_weights
+from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.errors import InputError, WriteError
 from hpcwigner.storage.files import whole
-from hpcwigner.storage.reading import Array, Variables
+from hpcwigner.storage.reading import Variables
 
 COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito: distinct to colour-blind readers
 STYLES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)))

@@ -9,10 +9,10 @@ import numpy as np
 from hpcwigner.observables.budget import PARTS
 from hpcwigner.observables.curves import JUDGED_FROM, negative_windows
 from hpcwigner.plotting import maps, style
-from hpcwigner.storage.reading import Array, Variables, read
+from hpcwigner.runtime.arrays import Array
+from hpcwigner.storage.reading import Variables, read
 
-SYMLOG_FROM = 30.0
-"""A budget whose largest part is this many times the second largest is drawn on a logarithmic scale."""
+SYMLOG_FROM = 30.0  # A budget whose largest part is this many times the second largest is drawn on a logarithmic scale
 
 
 def widths(directory: Path) -> Any:

@@ -175,7 +175,7 @@ class Output:
     fields_every: Duration = 1.0
     """Interval of the outputs to fields.h5."""
     wigner_at: tuple[Duration, ...] = ()
-    """Times of the outputs to wigner.h5, not after the end."""
+    """Times of the outputs to wigner.h5; those after the end are left out with a warning."""
     observables: tuple[str, ...] = ("default",)
     """Names that the verb `observables` lists; `default` and `all` stand for groups."""
 
@@ -242,7 +242,7 @@ class Config(Document):
     """Temperature of the phonons."""
     rates: str = "auto"
     """`auto`: from the material; else the path of a file that the verb `rates` wrote, or one with the same layout."""
-    pump: Pump | None = Pump()
+    pump: Pump | Literal[False] = Pump()
     initial: str = "none"
     """State at t = 0: `none` (no excitons), `equilibrium`, or a checkpoint (the path of its folder or of its state.h5)."""
     momentum: Momentum = Momentum()
@@ -261,17 +261,24 @@ class Config(Document):
         every = self.output.series_every
         for key in ("intravalley", "intervalley"):
             time = getattr(self.scattering, key)
-            require(
-                math.isinf(time) or _is_multiple(time, every),
-                f"scattering.{key}.off_at", f"{time:g} ps", f"a multiple of output.series_every ({every:g} ps)",
-            )  # fmt: skip
-        excited = self.pump is not None or self.initial != "none"
-        require(excited, "pump", "off", "a pump, since initial is none: without either there are no excitons")
-        for i, time in enumerate(self.output.wigner_at):
-            require(time <= self.time.end, f"output.wigner_at.{i}", f"{time:g} ps", "a time not after time.end")
+            whole = math.isinf(time) or abs(time / every - round(time / every)) < 1e-9 * max(1.0, time / every)
+            require(whole, f"scattering.{key}.off_at", f"{time:g} ps", f"a multiple of output.series_every ({every:g} ps)")
+        excited = self.pump or self.initial != "none"
+        require(bool(excited), "pump", "off", "a pump, since initial is none: without either there are no excitons")
         for i, name in enumerate(self.output.observables):
             if problem := _observable_problem(name, self.space.dimensions):
                 require(False, f"output.observables.{i}", name, problem)
+
+    @property
+    def cuts(self) -> tuple[float, ...]:
+        """Those times of `output.wigner_at` that lie within the run [ps]."""
+        return tuple(time for time in self.output.wigner_at if time <= self.time.end)
+
+    @property
+    def left_out(self) -> str:
+        """A warning that names the other ones; empty if there are none."""
+        late = ", ".join(f"{time:g}" for time in self.output.wigner_at if time > self.time.end)
+        return f"output.wigner_at: left out {late} ps, after time.end" if late else ""
 
     def in_directory(self, directory: str) -> Config:
         """The same with its output elsewhere."""
@@ -288,8 +295,3 @@ def _observable_problem(name: str, dimensions: int) -> str:
     except ValueError:
         return f"what a sample of {dimensions} dimensions has"
     return ""
-
-
-def _is_multiple(time: float, unit: float) -> bool:
-    """Whether `time` is a whole number of `unit` up to rounding."""
-    return abs(time / unit - round(time / unit)) < 1e-9 * max(1.0, time / unit)

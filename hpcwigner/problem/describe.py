@@ -3,8 +3,6 @@
 `python -m hpcwigner.problem.describe` writes it anew.
 """
 
-from __future__ import annotations
-
 import ast
 import dataclasses
 import inspect
@@ -26,9 +24,7 @@ def markdown() -> str:
     """Tables of the keys at the top and in each block."""
     hints = typing.get_type_hints(Config, include_extras=True)
     blocks = {name: block for name, hint in hints.items() if (block := _block(hint))}
-    parts = [_table(Config)]
-    parts += [f"## `{name}`\n\n{block.__doc__}\n\n{_table(block)}" for name, block in blocks.items()]
-    return "\n".join(parts)
+    return "\n".join([_table(Config), *(f"## `{name}`\n\n{b.__doc__}\n\n{_table(b)}" for name, b in blocks.items())])
 
 
 def _table(block: type) -> str:

@@ -3,34 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
 
 from hpcwigner.momentum.angles import Angles
 from hpcwigner.momentum.equilibrium import Equilibrium
 from hpcwigner.observables.budget import SpatialMoments
+from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.space.grid import Decomposition, SpaceGrid
-
-Array = NDArray[np.float64]
 
 
 @dataclasses.dataclass(frozen=True)
 class InitialState:
     """Excitons that are there when a run starts."""
 
-    cell_populations: Array
-    """Population of each energy cell in the whole sample, shape (cell,)."""
-    angular_share: Array
-    """Share of an isotropic population in each angle cell, shape (angle,)."""
-    mirrors: frozenset[int]
-    """Axes under which it is its own mirror image, as far as that is known."""
-    file: Path | None = None
-    """A checkpoint's state; without it the sample is in equilibrium, with one exciton in all."""
+    cell_populations: Array  # Population of each energy cell in the whole sample, shape (cell,)
+    angular_share: Array  # Share of an isotropic population in each angle cell, shape (angle,)
+    mirrors: frozenset[int]  # Axes under which it is its own mirror image, as far as that is known
+    file: Path | None = None  # A checkpoint's state; without it the sample is in equilibrium, with one exciton in all
 
     @property
     def population(self) -> float:
@@ -48,39 +42,32 @@ class InitialState:
         share = angles.from_harmonics[:, 0]
         if initial == "equilibrium":
             return cls(equilibrium.population, share, frozenset((0, 1)))
-        path = Path(initial)
-        path = path / "state.h5" if path.is_dir() else path
+        path = Path(initial, "state.h5") if Path(initial).is_dir() else Path(initial)
         try:
             with h5py.File(path, "r") as file:
                 u = file["u"]
                 grid = whole.halved if whole.halved is not None and u.shape[:2] == whole.halved.shape else whole
                 expected = (*grid.shape, angles.count, equilibrium.cells.size)
                 if u.shape != expected:
+                    there, here = (" × ".join(map(str, shape)) for shape in (u.shape, expected))
                     raise InputError(
-                        f"initial: found '{path}' with {_product(u.shape)} cells, angles and energies, "
-                        f"expected {_product(expected)} as in this input"
+                        f"initial: found '{path}' with {there} cells, angles and energies, expected {here} as in this input"
                     )
                 populations = np.sum([plane.sum(axis=(0, 1)) for plane in u], axis=0) * grid.cell_measure
         except (OSError, KeyError) as error:
             raise InputError(f"initial: found '{path}', expected a checkpoint or its state.h5 ({error})") from None
         return cls(populations, share, frozenset((0, 1)) if grid.folded else frozenset(), path)
 
-    def moments(self, equilibrium: Equilibrium) -> SpatialMoments:
+    def moments(self) -> SpatialMoments:
         """All its excitons at one point and without a direction."""
-        zero = np.zeros(equilibrium.cells.size)
+        zero = np.zeros_like(self.cell_populations)
         return SpatialMoments(self.cell_populations, zero, zero)
 
     def fill(self, decomposition: Decomposition, u: Array) -> None:
         """Writes it into u (point, angle, cell) of this rank. Collective."""
-        grid = decomposition.grid
         if self.file is None:
-            measure = grid.cell_measure * grid.shape[0] * grid.shape[1]
+            measure = decomposition.grid.cell_measure * math.prod(decomposition.grid.shape)
             u[...] = self.angular_share[:, None] * self.cell_populations / measure
             return
         with h5py.File(self.file, "r", driver="mpio", comm=decomposition.comm) as file:
-            data: Any = file["u"]
-            u[...] = data[decomposition.x, decomposition.y].reshape(u.shape)
-
-
-def _product(shape: tuple[int, ...]) -> str:
-    return " × ".join(map(str, shape))
+            u[...] = file["u"][decomposition.x, decomposition.y].reshape(u.shape)

@@ -1,7 +1,5 @@
 """From the input to what happens at one point in space: material, momentum grid, rates. The first half of the builder."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from pathlib import Path
@@ -18,6 +16,7 @@ from hpcwigner.momentum.cells import EnergyCells
 from hpcwigner.momentum.equilibrium import MAX_DISCARDED_WEIGHT, Equilibrium, auto_energy_above, auto_energy_step
 from hpcwigner.momentum.rates import Rates
 from hpcwigner.problem.config import Config
+from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.runtime.parallel import on_first_rank
 
@@ -26,17 +25,48 @@ from hpcwigner.runtime.parallel import on_first_rank
 class Kinetics:
     """Rates of a material at a temperature on a momentum grid."""
 
-    config: Config
-    """With `auto` values of the momentum grid filled in."""
+    config: Config  # With `auto` values of the momentum grid filled in
     material: Material
     valleys: ExcitonValleys
-    equilibrium: Equilibrium
     light_cone: LightCone
     rates: Rates
 
+    @property
+    def equilibrium(self) -> Equilibrium:
+        """The energy cells with their Boltzmann state."""
+        return self.rates.equilibrium
+
+    @property
+    def cells(self) -> EnergyCells:
+        """The energy cells."""
+        return self.equilibrium.cells
+
+    @property
+    def radiative_rate(self) -> float:
+        """γ of the light cone [1/ps], 0 with radiation off."""
+        return self.light_cone.rate if self.config.radiation else 0.0
+
+    @property
+    def switches(self) -> tuple[float, ...]:
+        """Times at which processes of scattering end during the run [ps]."""
+        times = {self.config.scattering.intravalley, self.config.scattering.intervalley} - {0.0, math.inf}
+        return tuple(sorted(t for t in times if t < self.config.time.end))
+
+    @property
+    def formation(self) -> list[Array]:
+        """Γ_{Q,0} from coherent excitons into each cell [1/ps], shape (cell,), by stage of the scattering."""
+        switch, (intravalley, intervalley) = self.config.scattering, self.rates.formation
+        starts = (0.0, *self.switches)
+        return [(switch.intravalley > t) * intravalley + (switch.intervalley > t) * intervalley for t in starts]
+
+    @property
+    def formation_rate(self) -> float:
+        """Γ_0 = Σ Γ_{Q,0}, from coherent excitons [1/ps]."""
+        return math.fsum(self.formation[0])
+
 
 def load(config: Config, comm: MPI.Intracomm) -> Kinetics:
-    """Kinetics of an input. Raises schema.InputError. Collective."""
+    """Kinetics of an input. Raises InputError. Collective."""
 
     def solve() -> tuple[Material, ExcitonValleys]:
         material = materials.load(config.material)
@@ -46,7 +76,7 @@ def load(config: Config, comm: MPI.Intracomm) -> Kinetics:
 
 
 def exciton_valleys(material: Material) -> ExcitonValleys:
-    """Valleys with their 1s states. Raises schema.InputError when the material's potential binds no exciton."""
+    """Valleys with their 1s states. Raises InputError when the material's potential binds no exciton."""
     try:
         return ExcitonValleys.from_material(material)
     except ArithmeticError as error:
@@ -54,7 +84,7 @@ def exciton_valleys(material: Material) -> ExcitonValleys:
 
 
 def for_material(config: Config, material: Material, valleys: ExcitonValleys, comm: MPI.Intracomm) -> Kinetics:
-    """Kinetics of a material that is at hand. Raises schema.InputError. Collective."""
+    """Kinetics of a material that is at hand. Raises InputError. Collective."""
     couplings = Couplings.from_material(material, valleys)
     equilibrium, config = momentum_grid(config, couplings)
     light_cone = LightCone.from_material(material)
@@ -63,11 +93,11 @@ def for_material(config: Config, material: Material, valleys: ExcitonValleys, co
         rates = rates_file.read(Path(config.rates), equilibrium, orders, comm)
     else:
         rates = Rates.build(couplings, equilibrium, orders, light_cone.bright_valley, comm=comm)
-    return Kinetics(config, material, valleys, rates.equilibrium, light_cone, rates)
+    return Kinetics(config, material, valleys, light_cone, rates)
 
 
 def momentum_grid(config: Config, couplings: Couplings) -> tuple[Equilibrium, Config]:
-    """Energy cells at the temperature, and the input with its `auto` filled in. Raises schema.InputError."""
+    """Energy cells at the temperature, and the input with its `auto` filled in. Raises InputError."""
     temperature = config.temperature
     step, above = config.momentum.energy_step, config.momentum.energy_max
     step = auto_energy_step(temperature) if isinstance(step, str) else step

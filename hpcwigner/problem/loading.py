@@ -1,7 +1,5 @@
 """Reads an input file into a Config and writes it back; overrides, paths, and the points of a sweep are resolved here."""
 
-from __future__ import annotations
-
 import copy
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -38,8 +36,7 @@ def from_data(data: Mapping[str, Any], overrides: Sequence[str], origin: str, fo
         vary = {key: [_located(key, value, folder) for value in values] for key, values in sweep.vary.items()}
         sweep = dataclasses.replace(sweep, vary=vary)
     plain = {key: _located(key, value, folder) for key, value in plain.items()}
-    config = _validated(plain, sweep, sweep.choices()[0] if sweep else {}, origin)
-    config = dataclasses.replace(config, sweep=sweep)
+    config = dataclasses.replace(_validated(plain, sweep, sweep.choices()[0] if sweep else {}, origin), sweep=sweep)
     points(config, origin)
     return config
 
@@ -48,7 +45,7 @@ def to_yaml(config: Config) -> str:
     """The complete input as YAML text: it loads back to an equal Config."""
     import yaml
 
-    return str(yaml.safe_dump(_plain(config), sort_keys=False, default_flow_style=None, width=120, allow_unicode=True))
+    return str(yaml.safe_dump(schema.dump(config), sort_keys=False, default_flow_style=None, width=120, allow_unicode=True))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,10 +53,8 @@ class Point:
     """One run of a sweep."""
 
     number: int
-    values: Mapping[str, Any]
-    """As the input gives them, by dotted key."""
-    config: Config
-    """Complete, without the sweep, in a directory of its own."""
+    values: Mapping[str, Any]  # As the input gives them, by dotted key
+    config: Config  # Complete, without the sweep, in a directory of its own
 
     @property
     def name(self) -> str:
@@ -68,19 +63,14 @@ class Point:
         return f"{Path(self.config.output.directory).name} ({values})"
 
 
-def _plain(config: Config) -> dict[str, Any]:
-    data: dict[str, Any] = schema.dump(config)
-    return data if config.pump is not None else {**data, "pump": False}
-
-
 def points(config: Config, origin: str = "sweep") -> list[Point]:
     """The runs of a sweep; none without one. Raises InputError, naming the value of a point that does not fit."""
     sweep = config.sweep
     if sweep is None:
         return []
-    data, runs = _plain(dataclasses.replace(config, sweep=None)), []
+    data, runs = schema.dump(dataclasses.replace(config, sweep=None)), []
     for number, choice in enumerate(sweep.choices()):
-        run = _validated(data, sweep, choice, origin).in_directory(f"{Path(config.output.directory) / f'point_{number:03d}'}")
+        run = _validated(data, sweep, choice, origin).in_directory(str(Path(config.output.directory, f"point_{number:03d}")))
         runs.append(Point(number, {key: sweep.vary[key][index] for key, index in choice.items()}, run))
     return runs
 
@@ -101,9 +91,8 @@ def _validated(data: Mapping[str, Any], sweep: Sweep | None, choice: Mapping[str
     for key, index in choice.items():
         assert sweep is not None
         _substitute(plain, key, sweep.vary[key][index], f"{origin}: sweep.vary.{key}")
-    unnamed = "pump" not in plain and plain.get("initial", "none") != "none"
-    if unnamed or plain.get("pump") is False:
-        plain["pump"] = None
+    if plain.get("initial", "none") != "none":
+        plain.setdefault("pump", False)
     try:
         return schema.validate(Config, plain, origin)
     except KeyInputError as error:

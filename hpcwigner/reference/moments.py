@@ -6,24 +6,19 @@ with the m = 0 and m = 1 blocks of the local generator. The same system serves t
 steps it has exactly the time error of the full run; propagated with exact exponentials it is the reference of both.
 """
 
-from __future__ import annotations
-
-import dataclasses
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hpcwigner.integrators.semilinear import Points
 from hpcwigner.momentum.tile import Tile
 from hpcwigner.observables.budget import SpatialMoments
+from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.parallel import readable
 from hpcwigner.terms.generator import LocalGenerator
 from hpcwigner.terms.term import Source, State
-
-Array = NDArray[np.float64]
 
 
 class MomentSystem:
@@ -53,11 +48,11 @@ class MomentSystem:
         return State(readable(vector).reshape(self.shape), np.zeros((1, 0)))
 
     def to_harmonics(self, u: Array, slots: Array, index: int) -> None:
-        """Rows are harmonics."""
+        """Rows are harmonics already."""
         slots[:, 0, index] = u[0]
 
     def from_harmonics(self, harmonics: Array, out: Array, add: bool = False) -> None:
-        """Rows are harmonics."""
+        """Harmonics are rows already."""
         out[0] = harmonics[:, 0] + out[0] if add else harmonics[:, 0]
 
     def explicit(self, time: float, state: State, out: State) -> None:
@@ -88,92 +83,53 @@ class MomentSystem:
         harmonics[2, 0] += self.sources[number].width_squared * per_cell
 
     def moments(self, vector: Any) -> SpatialMoments:
-        """The state as moments."""
+        """A copy of the state."""
         return SpatialMoments(*self.read(vector).u[0].copy())
 
 
-@dataclasses.dataclass(frozen=True)
-class DecayingSources:
-    """Sources after their windows: strengths that decay exponentially, each with its spectrum and width."""
-
-    spectra: Array
-    """[1/ps], shape (cell, source)"""
-    widths_squared: Array
-    """w0² [nm²], shape (source,)"""
-    decays: Array
-    """[1/ps], shape (source,)"""
-
-    @classmethod
-    def after_windows(cls, sources: Sequence[Source], stage: int, cells: int) -> DecayingSources:
-        """The sources that go on after their windows, in the order of the list."""
-        going_on = [source for source in sources if math.isfinite(source.decay)]
-        spectra = np.array([source.spectrum(stage) for source in going_on]).reshape(len(going_on), cells).T
-        return cls(spectra, np.array([s.width_squared for s in going_on]), np.array([s.decay for s in going_on]))
+Blocks = dict[tuple[int, int], Array]  # Blocks [i, j] of a block-triangular matrix, j ≤ i
 
 
 class ExactMoments:
-    """exp(ΔG) of the moment equations' generator G, with sources that decay exponentially.
+    """exp(ΔG) of the moment equations' generator G, with sources that decay exponentially after their windows.
 
-    G = [[L_0], [v, L_1], [0, 2v, L_0]] is block-triangular; its exponential is made by Taylor series and squaring block
-    by block, where every block is dominated by nonnegative ones (no eigenvectors: integrators/propagators.py).
+    For (strengths, M0, M1, M2) the generator G = [[−d], [f, L_0], [0, v, L_1], [w0² f, 0, 2v, L_0]] is block-triangular; its
+    exponential is made by Taylor series and squaring block by block, where every block is dominated by nonnegative ones (no
+    eigenvectors: integrators/propagators.py).
     """
 
-    def __init__(self, generator: LocalGenerator, step: float, sources: DecayingSources) -> None:
-        self.step = step
-        l0, l1 = generator.block(0), generator.block(1)
-        n, v = len(l0), generator.equilibrium.velocity[:, None]
-        fastest = max(generator.fastest_rate, sources.decays.max(initial=0.0))
+    def __init__(self, generator: LocalGenerator, step: float, sources: Sequence[Source], stage: int) -> None:
+        """`step` [ps]; `stage` of the scattering, for the sources' spectra."""
+        self._sources = [source for source in sources if math.isfinite(source.decay)]
+        l0, l1, velocity = generator.block(0), generator.block(1), np.diag(generator.equilibrium.velocity)
+        decays, widths = (np.array([getattr(s, key) for s in self._sources]) for key in ("decay", "width_squared"))
+        f = np.array([source.spectrum(stage) for source in self._sources]).reshape(-1, len(l0)).T
+        g = {
+            (0, 0): np.diag(-decays), (1, 0): f, (1, 1): l0, (2, 1): velocity, (2, 2): l1,
+            (3, 0): widths * f, (3, 2): 2 * velocity, (3, 3): l0,
+        }  # fmt: skip
+        fastest = max(generator.fastest_rate, decays.max(initial=0.0))
         squarings = max(0, math.ceil(math.log2(step * fastest / 0.25))) if fastest > 0 else 0
-        h = step / 2**squarings
-        f, widths = sources.spectra, sources.widths_squared
-        # Columns: M0, M1 as they act on later rows, and the sources; X_ij maps M_j to M_i.
-        eye, zero, none = np.eye(n), np.zeros((n, n)), np.zeros(f.shape)
-        term: dict[str, Array] = {"00": eye, "11": eye, "10": zero, "21": zero, "20": zero}
-        source = {"0": none, "1": none, "2": none, "s": np.ones(f.shape[1])}
-        total, total_source = dict(term), dict(source)
+        g = {key: step / 2**squarings * block for key, block in g.items()}
+        term: Blocks = {(i, i): np.eye(len(g[i, i])) for i in range(4)}
+        total = term
         for j in range(1, 14):
-            source = {
-                "0": h / j * (l0 @ source["0"] + f * source["s"]),
-                "1": h / j * (v * source["0"] + l1 @ source["1"]),
-                "2": h / j * (2 * v * source["1"] + l0 @ source["2"] + widths * f * source["s"]),
-                "s": h / j * (-sources.decays * source["s"]),
-            }
-            term = {
-                "00": h / j * (l0 @ term["00"]),
-                "11": h / j * (l1 @ term["11"]),
-                "10": h / j * (v * term["00"] + l1 @ term["10"]),
-                "21": h / j * (2 * v * term["11"] + l0 @ term["21"]),
-                "20": h / j * (2 * v * term["10"] + l0 @ term["20"]),
-            }
-            total = {key: total[key] + term[key] for key in total}
-            total_source = {key: total_source[key] + source[key] for key in total_source}
+            term = {key: block / j for key, block in _product(g, term).items()}
+            total = {key: total.get(key, 0.0) + block for key, block in term.items()}
         for _ in range(squarings):
-            total, total_source = _square(total, total_source)
-        self._blocks, self._source = total, total_source
+            total = _product(total, total)
+        self._blocks = total
 
-    def advance(self, moments: SpatialMoments, strengths: Array) -> SpatialMoments:
-        """Moments one step later; `strengths` (source,) are those of the decaying sources at the step's start."""
-        x, s = self._blocks, self._source
-        m0, m1, m2 = moments.zeroth, moments.first, moments.second
-        return SpatialMoments(
-            x["00"] @ m0 + s["0"] @ strengths,
-            x["10"] @ m0 + x["11"] @ m1 + s["1"] @ strengths,
-            x["20"] @ m0 + x["21"] @ m1 + x["00"] @ m2 + s["2"] @ strengths,
-        )
+    def advance(self, moments: SpatialMoments, time: float) -> SpatialMoments:
+        """Moments one step after `time` [ps]."""
+        now = [np.array([s.strength(time) for s in self._sources]), moments.zeroth, moments.first, moments.second]
+        return SpatialMoments(*(sum(self._blocks[i, j] @ now[j] for j in range(i + 1)) for i in (1, 2, 3)))
 
 
-def _square(x: dict[str, Array], s: dict[str, Array]) -> tuple[dict[str, Array], dict[str, Array]]:
-    source = {
-        "0": x["00"] @ s["0"] + s["0"] * s["s"],
-        "1": x["10"] @ s["0"] + x["11"] @ s["1"] + s["1"] * s["s"],
-        "2": x["20"] @ s["0"] + x["21"] @ s["1"] + x["00"] @ s["2"] + s["2"] * s["s"],
-        "s": s["s"] ** 2,
-    }
-    blocks = {
-        "00": x["00"] @ x["00"],
-        "11": x["11"] @ x["11"],
-        "10": x["10"] @ x["00"] + x["11"] @ x["10"],
-        "21": x["21"] @ x["11"] + x["00"] @ x["21"],
-        "20": x["20"] @ x["00"] + x["21"] @ x["10"] + x["00"] @ x["20"],
-    }
-    return blocks, source
+def _product(a: Blocks, b: Blocks) -> Blocks:
+    product: Blocks = {}
+    for (i, k), left in a.items():
+        for j in range(k + 1):
+            if (k, j) in b:
+                product[i, j] = product.get((i, j), 0.0) + left @ b[k, j]
+    return product

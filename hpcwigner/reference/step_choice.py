@@ -4,8 +4,6 @@ Under the linear stencil the discrete spatial moments close, so the time error o
 of the same integrator on the moment system: it is measured there, against the exact solution, to the tolerance asked for.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import itertools
 import math
@@ -13,22 +11,17 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from mpi4py import MPI
-from numpy.typing import NDArray
 
 from hpcwigner.integrators.exponential import SCHEMES
 from hpcwigner.integrators.operators import OperatorCache
 from hpcwigner.integrators.steps import StepPlan
-from hpcwigner.observables.budget import Budget
+from hpcwigner.observables.budget import Budget, SpatialMoments
 from hpcwigner.reference.moment_problem import MomentProblem, relative_deviation
 
-Array = NDArray[np.float64]
-
-LONGEST_PULSE_STEP = 0.01
-"""Steps while a source varies fast [ps]; at most a tenth of the pulse's FWHM."""
+LONGEST_PULSE_STEP = 0.01  # Steps while a source varies fast [ps]; at most a tenth of the pulse's FWHM
 PHASES = (2.0, 3.0, 5.0)
 """Steps may change this long after the start, a source or a switch [ps], and after ten, a hundred, … times that."""
-SHARES = (1.0, 0.5, 0.25)
-"""Parts of the tolerance that early phases may use up: what they spare allows longer steps later."""
+SHARES = (1.0, 0.5, 0.25)  # Parts of the tolerance that early phases may use up: what they spare allows longer steps later
 
 
 class NoStepsError(ValueError):
@@ -44,13 +37,12 @@ class Choice:
 
     @property
     def cost(self) -> float:
-        """Work of the whole run, in dense matrix products with all harmonics."""
-        return len(self.plan.steps()) * cost_per_step(self.integrator)
+        """Work of the whole run in dense matrix products with all harmonics.
 
-
-def cost_per_step(name: str) -> float:
-    """Dense products in a step; an implicit stage takes two (residual and resolvent), of ARK3(2)4L[2]SA and ARS(4,4,3)."""
-    return SCHEMES[name].cost() if name in SCHEMES else 8.0
+        An implicit stage of ARK3(2)4L[2]SA and ARS(4,4,3) takes two: residual and resolvent.
+        """
+        per_step = SCHEMES[self.integrator].cost() if self.integrator in SCHEMES else 8.0
+        return len(self.plan.steps()) * per_step
 
 
 def choose(problem: MomentProblem, largest_steps: Mapping[str, float], tolerance: float, reference: Sequence[Budget]) -> Choice:
@@ -88,8 +80,7 @@ class _Trial:
         best = None
         try:
             for share in SHARES:
-                choice = self._forward(share * self.tolerance, bound)
-                if choice is not None:
+                if choice := self._forward(share * self.tolerance, bound):
                     best, bound = choice, choice.cost
         finally:
             if self._cache is not None:
@@ -116,12 +107,13 @@ class _Trial:
             else:
                 return None
             phases = tried
-        return Choice(self.name, self._until(self.problem.end, _merged(phases)))
+        merged = [list(same)[-1] for _, same in itertools.groupby(phases, key=lambda phase: phase[1])]
+        return Choice(self.name, self._until(self.problem.end, merged))
 
     def _until(self, end: float, phases: Sequence[tuple[float, int]]) -> StepPlan:
         return dataclasses.replace(self.problem.plan(*phases), end=end)
 
-    def _continued(self, plan: StepPlan, done: int, state: Array | None) -> tuple[float, Array]:
+    def _continued(self, plan: StepPlan, done: int, state: SpatialMoments | None) -> tuple[float, SpatialMoments]:
         """Largest error of D_v in the steps of a plan that are not done yet, and the state after them."""
         moments, after = self.problem.advanced(self.name, plan, self._cache, done, state)
         values = self.reference.copy()
@@ -135,8 +127,7 @@ class PulseWindow:
     """A stretch of time with short steps, because sources vary fast there."""
 
     begin: float
-    end: float
-    """[ps], multiples of a tick."""
+    end: float  # [ps], multiples of a tick
     steps_per_tick: int
 
 
@@ -156,21 +147,14 @@ def pulse_windows(problem: MomentProblem, tick: float, largest: float) -> list[P
 def _ends_of_phases(problem: MomentProblem, windows: Sequence[PulseWindow]) -> list[float]:
     """Times at which steps may change: 2, 5, 20, 50, … ps after the start, each source and each switch, and the end."""
     every = problem.output_every
-    begins = sorted({0.0, *problem.switches, *(window.begin for window in windows if window.begin < problem.end)})
+    begins = sorted({0.0, *problem.switches, *(window.begin for window in windows)})
     ends = {problem.end}
     for begin, stop in itertools.pairwise((*begins, problem.end)):
-        ends.add(stop)
         offsets = (scale * offset for scale in 10.0 ** np.arange(6) for offset in PHASES)
-        ends |= {t for t in (_round_up(begin + offset, every) for offset in offsets) if t < stop}
+        ends |= {stop, *(t for t in (_round_up(begin + offset, every) for offset in offsets) if t < stop)}
     ends = {t for t in ends if not any(window.begin < t <= window.end + 1e-9 for window in windows)}
     ends |= {min(window.end, problem.end) for window in windows} | {window.begin for window in windows}
     return sorted(t for t in ends | {problem.end} if t > 1e-9)
-
-
-def _merged(phases: Sequence[tuple[float, int]]) -> list[tuple[float, int]]:
-    """Phases with equal steps made one."""
-    follows = [*(count for _, count in phases[1:]), None]
-    return [phase for phase, after in zip(phases, follows, strict=True) if phase[1] != after]
 
 
 def _counts(tick: float, largest: float) -> list[int]:

@@ -1,7 +1,5 @@
 """Load the compiled kernels before a run steps, so that a cold cache is filled by one rank instead of by all at once."""
 
-from __future__ import annotations
-
 from mpi4py import MPI
 from numba import boolean, float64, int64
 from numba.types import Tuple, UniTuple

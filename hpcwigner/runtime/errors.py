@@ -1,7 +1,5 @@
 """The errors that end a command with one line instead of a traceback."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path

@@ -5,13 +5,10 @@ contains, has changed. A state is u[x, y, angle, cell]; whole arrays are indexed
 pass over it (views are counted).
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numba import njit
 
-HALO = 3
-"""Cells that the stencil reaches to either side."""
+HALO = 3  # Cells that the stencil reaches to either side
 UPWIND5 = (-2 / 60, 15 / 60, -60 / 60, 20 / 60, 30 / 60, -3 / 60)
 """Weights of u at i−3 … i+2 in Δx ∂u/∂x for motion towards larger i; order 5."""
 
@@ -151,9 +148,7 @@ def transform(sources, targets, first, second, x, source, work, y, target, add):
 
 
 @njit(cache=True, fastmath={"contract"})
-def upwind_transformed(
-    points, numbers, u, ghosts, rates, speed, drift, fold, second, work, slots, target
-):
+def upwind_transformed(points, numbers, u, ghosts, rates, speed, drift, fold, second, work, slots, target):
     """Harmonics of `upwind` and of u itself, a few points at a time: what drift brings is never written to memory.
 
     `drift` (point, angle, cell) holds it for these few. Point p of the list goes to rows p·a + k·b + c of `slots` with

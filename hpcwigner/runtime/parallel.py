@@ -1,7 +1,5 @@
 """Helpers around MPI: arrays shared by a node, results of one rank for all, and what an exception ends."""
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import math

@@ -5,8 +5,6 @@ converts to it. PyYAML reads the syntax, pydantic validates, pint converts. All 
 which one rank does; the dataclasses are plain Python and are sent to the other ranks.
 """
 
-from __future__ import annotations
-
 import abc
 import dataclasses
 import difflib
@@ -233,7 +231,7 @@ def _expected(error: Any) -> str:
     if error["type"] == "value_error":
         return str(error["ctx"]["error"])
     if (expected := _EXPECTED.get(error["type"].split("_")[0])) is None:
-        return str(error["msg"]).removeprefix("Input should be ")
+        return str(error["msg"]).removeprefix("Input should be ").replace("False", "off")
     return expected.format(**error.get("ctx", {}))
 
 

@@ -1,7 +1,5 @@
 """Flush subnormal numbers, below 2e-308, to zero while stepping: they slow down processors tenfold (README.md)."""
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import platform

@@ -1,24 +1,19 @@
 """Balances of number and energy over a run, for problems whose moment equations do not close."""
 
-from __future__ import annotations
-
-import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hpcwigner.integrators.steps import StepPlan
 from hpcwigner.observables.budget import SpatialMoments
 from hpcwigner.problem.builder import Problem
+from hpcwigner.runtime.arrays import Array
 from hpcwigner.space.grid import Decomposition
 from hpcwigner.terms.term import LocalLinearTerm
 
-Array = NDArray[np.float64]
 
-
-@dataclasses.dataclass(frozen=True)
-class Account:
+class Account(NamedTuple):
     """Number [excitons] and energy [meV] that a cause has brought since the start."""
 
     cause: str
@@ -37,12 +32,10 @@ class Balance:
     ) -> None:
         """`resumed` are the accumulators of the checkpoint resumed from; none at the start."""
         self.active = bool(problem.not_closed)
-        self._problem, self._comm = problem, decomposition.comm
-        self._measure = problem.space.cell_measure
-        cells, stages = problem.cells.size, len(problem.generators)
+        self._problem, self._comm, self._measure = problem, decomposition.comm, problem.space.cell_measure
         self._steps = plan.steps() if self.active else []
-        self._sums = np.zeros((stages, cells))
-        self._initial = np.zeros(cells)
+        self._sums = np.zeros((len(problem.generators), problem.cells.size))
+        self._initial = np.zeros(problem.cells.size)
         self._last: Array | None = None
         self._done = -1
         if self.active and resumed and self._comm.rank == 0:  # the others hold nothing of what was before
@@ -76,11 +69,10 @@ class Balance:
         energies = problem.equilibrium.total_energy
         sums, initial = self._comm.allreduce(self._sums), self._comm.allreduce(self._initial)
         last = self._comm.allreduce(zero if self._last is None else self._last)
-        end = problem.config.time.end
-        times = [0.0, *problem.scattering.switches]
+        times = [0.0, *problem.switches]
         accounts = [Account("initial state", float(initial.sum()), float(energies @ initial))]
         for source in problem.sources:
-            spectrum, generated = source.spectrum(0), source.generated(end)
+            spectrum, generated = source.spectrum(0), source.generated(problem.config.time.end)
             accounts.append(Account(source.name, generated, generated * float(energies @ spectrum / spectrum.sum())))
         for term in problem.terms:
             if isinstance(term, LocalLinearTerm):
@@ -89,7 +81,6 @@ class Balance:
                 ]
                 number = 0.0 if term is problem.scattering else float(sum(entry.number.sum() for entry in entries))
                 accounts.append(Account(term.name, number, sum(entry.power for entry in entries)))
-        accounted = Account("", sum(a.number for a in accounts), sum(a.energy for a in accounts))
         present = Account("present", float(last.sum()), float(energies @ last))
-        difference = Account("not accounted for", present.number - accounted.number, present.energy - accounted.energy)
-        return [*accounts, present, difference]
+        number, energy = sum(a.number for a in accounts), sum(a.energy for a in accounts)
+        return [*accounts, present, Account("not accounted for", present.number - number, present.energy - energy)]

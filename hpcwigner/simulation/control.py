@@ -1,7 +1,5 @@
 """Requests to a running job: write a checkpoint, or stop with one. They never influence the steps."""
 
-from __future__ import annotations
-
 import dataclasses
 import enum
 import os
@@ -18,18 +16,14 @@ from hpcwigner.simulation.progress import LOG
 
 SIGNALS = (signal.SIGUSR1, signal.SIGTERM)
 STOP_FILE, SAVE_FILE = "STOP", "SAVE"
-POLL_EVERY = 0.25
-"""Seconds between two agreements of all ranks, where steps are shorter than that."""
-SLURM_MARGIN = 90.0
-"""A job stops this long [s] before Slurm's limit, in addition to the time of a checkpoint."""
+POLL_EVERY = 0.25  # Seconds between two agreements of all ranks, where steps are shorter than that
+SLURM_MARGIN = 90.0  # A job stops this long [s] before Slurm's limit, in addition to the time of a checkpoint
 
 
 class Request(enum.IntEnum):
     """Requests in the order of their priority."""
 
-    NONE = 0
-    SAVE = 1
-    STOP = 2
+    NONE, SAVE, STOP = range(3)
 
 
 _received: list[str] = []
@@ -68,9 +62,8 @@ class Control:
         """`every` and `walltime` [s]; `watch_signals` is called elsewhere, as early as possible."""
         self.comm, self.every = comm, every
         self.directories = (directory, *([job.directory] if job else []))
-        self.reason = ""
-        self.save_takes = 0.0
-        """Seconds the last checkpoint took."""
+        self.reason, self.save_takes = "", 0.0
+        """Why a request was made; seconds the last checkpoint took."""
         self._saved = self._polled = time.monotonic()
         self._started = job.started if job else self._saved
         self._file: Path | None = None
@@ -81,9 +74,8 @@ class Control:
             slurm = self._saved + left - SLURM_MARGIN
             self._deadline = slurm if self._deadline is None else min(self._deadline, slurm)
             if left < 2 * SLURM_MARGIN:
-                LOG.warning(
-                    "Slurm ends this job in %.0f s: it will stop with a checkpoint %.0f s before that", left, SLURM_MARGIN
-                )
+                text = "Slurm ends this job in %.0f s: it will stop with a checkpoint %.0f s before that"
+                LOG.warning(text, left, SLURM_MARGIN)
 
     def poll(self, at_once: bool = False) -> Request:
         """What to do after this step, the same on every rank; `reason` says why. Collective.
@@ -131,7 +123,7 @@ class Control:
         self._saved = time.monotonic()
         if self._file is not None:  # only the file that was obeyed: another one may have appeared meanwhile
             self._file.unlink(missing_ok=True)
-            self._file = None
+        self._file = None
 
 
 def slurm_time_left() -> float | None:
@@ -139,18 +131,13 @@ def slurm_time_left() -> float | None:
     job = os.environ.get("SLURM_JOB_ID")
     if not job:
         return None
-    if end := os.environ.get("SLURM_JOB_END_TIME"):
-        try:
-            return float(end) - time.time()
-        except ValueError:
-            return None
     try:
-        text = subprocess.run(
-            ["squeue", "-h", "-j", job, "-o", "%L"], capture_output=True, text=True, timeout=20, check=True
-        ).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
+        if end := os.environ.get("SLURM_JOB_END_TIME"):
+            return float(end) - time.time()
+        command = ["squeue", "-h", "-j", job, "-o", "%L"]
+        return parse_slurm_duration(subprocess.check_output(command, stderr=subprocess.DEVNULL, text=True, timeout=20).strip())
+    except (OSError, ValueError, subprocess.SubprocessError):
         return None
-    return parse_slurm_duration(text)
 
 
 def parse_slurm_duration(text: str) -> float | None:

@@ -1,7 +1,5 @@
 """Reuse, resume or start a run."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Literal
 
@@ -12,9 +10,8 @@ from hpcwigner.problem.config import Config
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.runtime.parallel import on_first_rank
 from hpcwigner.simulation import restart
-from hpcwigner.simulation.checkpoints import CHECKPOINTS
 from hpcwigner.simulation.control import Job
-from hpcwigner.simulation.run import RUN_FILES, lock_directory, run
+from hpcwigner.simulation.run import CHECKPOINTS, RUN_FILES, lock_directory, run
 from hpcwigner.storage.reading import last_time
 
 SERIES, MOMENTS = "series.h5", "moments.h5"
@@ -28,26 +25,20 @@ def ensure(config: Config, comm: MPI.Intracomm, quiet: bool = False, job: Job | 
 
     Returns whether the end was reached. Raises InputError when the directory holds a run of another input. Collective.
     """
-    held = on_first_rank(comm, lambda: state(config))
-    if held == "finished":
-        return True
-    if held == "partial":
-        on_first_rank(comm, lambda: put_aside(Path(config.output.directory)))
-    return run(config, comm, quiet, "latest" if held == "resumable" else None, job)[1]
 
+    def prepare() -> Literal["finished", "resumable", "startable"]:
+        directory = Path(config.output.directory)
+        require_same_input(config)
+        if finished(config):
+            return "finished"
+        if (directory / "input.yaml").exists() and any((directory / CHECKPOINTS).glob("*/complete.json")):
+            return "resumable"
+        if any((directory / name).exists() for name in RUN_FILES):
+            put_aside(directory)
+        return "startable"
 
-def state(config: Config) -> Literal["finished", "resumable", "partial", "empty"]:
-    """How far the run in the run directory has come; `partial` has no checkpoint. On one rank.
-
-    Raises InputError when it is a run of another input.
-    """
-    directory = Path(config.output.directory)
-    require_same_input(config)
-    if finished(config):
-        return "finished"
-    if (directory / "input.yaml").exists() and any((directory / CHECKPOINTS).glob("*/complete.json")):
-        return "resumable"
-    return "partial" if any((directory / name).exists() for name in RUN_FILES) else "empty"
+    held = on_first_rank(comm, prepare)
+    return held == "finished" or run(config, comm, quiet, "latest" if held == "resumable" else None, job)[1]
 
 
 def require_same_input(config: Config) -> None:
@@ -68,7 +59,7 @@ def require_same_input(config: Config) -> None:
 def finished(config: Config, by_moments: bool = False) -> bool:
     """Whether every output file in the run directory reaches its last time; `by_moments`: that of the moment equations."""
     directory, end = Path(config.output.directory), config.time.end
-    optional = {} if by_moments else {"fields.h5": end, "wigner.h5": max(config.output.wigner_at, default=0.0)}
+    optional = {} if by_moments else {"fields.h5": end, "wigner.h5": max(config.cuts, default=0.0)}
     due = {MOMENTS if by_moments else SERIES: end} | {name: t for name, t in optional.items() if (directory / name).exists()}
     return all(last_time(directory / name) >= time * (1 - 1e-9) for name, time in due.items())
 

@@ -1,7 +1,5 @@
 """What a run will need, before it starts: unknowns, steps, memory per rank, output size."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 
@@ -13,10 +11,9 @@ from hpcwigner.observables import registry
 from hpcwigner.observables.budget import Budget
 from hpcwigner.observables.registry import Observable
 from hpcwigner.observables.wigner_cut import WignerCut
-from hpcwigner.problem import builder
+from hpcwigner.problem import builder, loading
 from hpcwigner.problem.builder import Problem
 from hpcwigner.problem.config import Config
-from hpcwigner.problem.loading import points as points_of
 from hpcwigner.reference.step_choice import Choice
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.runtime.parallel import on_first_rank
@@ -26,7 +23,7 @@ from hpcwigner.space.grid import process_grid
 
 
 def estimate(config: Config, comm: MPI.Intracomm) -> str:
-    """Report of the verb `check`. Raises schema.InputError, also when the run does not fit into memory. Collective."""
+    """Report of the verb `check`. Raises InputError, also when the run does not fit into memory. Collective."""
     problem, reference, choice, memory = _needs(config, comm)
     text = on_first_rank(comm, lambda: _report(problem, choice, memory, comm.size, reference))
     require_room(memory, comm)
@@ -42,9 +39,9 @@ def _needs(config: Config, comm: MPI.Intracomm) -> tuple[Problem, list[Budget], 
 
 
 def estimate_sweep(config: Config, comm: MPI.Intracomm) -> str:
-    """A line for each point of a sweep. Raises schema.InputError for the first one that cannot run. Collective."""
+    """A line for each point of a sweep. Raises InputError for the first one that cannot run. Collective."""
     assert config.sweep is not None
-    points = on_first_rank(comm, lambda: points_of(config))
+    points = on_first_rank(comm, lambda: loading.points(config))
     width, total, lines = max(len(point.name) for point in points), 0.0, []
     for point in points:
         try:
@@ -83,7 +80,7 @@ def _unknowns(problem: Problem) -> int:
 
 
 def _report(problem: Problem, choice: Choice, memory: Memory, ranks: int, reference: list[Budget]) -> str:
-    plan = choice.plan
+    plan, folded = choice.plan, ", folded at the axes" if problem.space.folded else ""
     px, py = process_grid(problem.space.shape, problem.space.dimensions, ranks)
     per_valley = ", ".join(f"{v.name} {n}" for v, n in zip(problem.cells.valleys, problem.cells.counts, strict=True))
     lines = [
@@ -93,26 +90,23 @@ def _report(problem: Problem, choice: Choice, memory: Memory, ranks: int, refere
         f"offsets       {_offsets(problem)}",
         f"coherent      ħΓ_0 = {HBAR * problem.formation_rate:.4g} meV, light cone below {problem.light_cone.energy:.3g} meV",
         f"terms         {', '.join(term.name for term in problem.terms)}",
-        f"unknowns      {_unknowns(problem):.4g} on {ranks} ranks ({px}×{py})"
-        + (", folded at the axes" if problem.space.folded else ""),
+        f"unknowns      {_unknowns(problem):.4g} on {ranks} ranks ({px}×{py}){folded}",
         f"steps         {len(plan.steps())} of {choice.integrator}: " + plan.describe(),
         f"resolution    {resolution.describe(problem.peak_loss(reference))}",
         f"memory        {memory.describe()}",
         f"output        {output_bytes(problem, plan) / MIB:.1f} MiB in {problem.config.output.directory}",
     ]
-    return "\n".join(lines)
+    return "\n".join([*lines, *filter(None, [problem.config.left_out])])
 
 
 def _offsets(problem: Problem) -> str:
     """Valley bottoms used, and beside a given one what the material's splitting and binding energies say."""
     texts = []
     for exciton in problem.valleys.valleys:
-        text = f"{exciton.name} {exciton.energy:.4g} meV"
-        if exciton.given is None:
-            text += " (computed)"
-        elif exciton.computed is not None and exciton.name != problem.bright:
-            text += f" (given; computed {exciton.computed:.4g})"
-        texts.append(text)
+        origin = " (computed)" if exciton.given is None else ""
+        if exciton.given is not None and exciton.computed is not None and exciton.name != problem.bright:
+            origin = f" (given; computed {exciton.computed:.4g})"
+        texts.append(f"{exciton.name} {exciton.energy:.4g} meV{origin}")
     return ", ".join(texts)
 
 
@@ -120,16 +114,11 @@ def output_bytes(problem: Problem, plan: StepPlan) -> float:
     """Bytes of all output files at the end."""
     output = problem.config.output
     chosen = registry.select(output.observables, problem.space.dimensions)
-    sizes = dict(zip("xy", problem.space.whole.shape, strict=True))
-    sizes |= {
-        "valley": len(problem.cells.valleys),
-        "k": WignerCut.POINTS,
-        "q": WignerCut.POINTS // 2 + 1,
-        "angle": problem.angles.count,
-    }
+    sizes = dict(zip("xy", problem.space.whole.shape, strict=True)) | {"k": WignerCut.POINTS, "q": WignerCut.POINTS // 2 + 1}
+    sizes |= {"valley": len(problem.cells.valleys), "angle": problem.angles.count}
 
     def row(observables: Sequence[Observable]) -> int:
         return sum(math.prod(sizes[d] for d in o.dimensions[1:]) for o in observables)
 
     fields = row(chosen.fields) * len(multiples(output.fields_every, plan.end))
-    return 8.0 * (row(chosen.series) * len(plan.output_times) + fields + row(chosen.wigner) * len(output.wigner_at))
+    return 8.0 * (row(chosen.series) * len(plan.output_times) + fields + row(chosen.wigner) * len(problem.config.cuts))

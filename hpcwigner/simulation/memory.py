@@ -1,7 +1,5 @@
 """What a run needs in memory, predicted before it starts, and whether the machine has it."""
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import dataclasses
@@ -22,41 +20,31 @@ from hpcwigner.space.grid import process_grid
 from hpcwigner.storage.state import LARGEST_WRITE
 
 MIB = 2**20
-IMEX_ARRAYS = 22
-"""State-sized arrays of PETSc's ARKIMEX: stages, right-hand sides, residuals, and ours (measured)."""
-LATER = 16 * MIB
-"""What MPI, HDF5 and compiled kernels take while they run (measured: 6 to 29 MiB)."""
+IMEX_ARRAYS = 22  # State-sized arrays of PETSc's ARKIMEX: stages, right-hand sides, residuals, and ours (measured)
+LATER = 16 * MIB  # What MPI, HDF5 and compiled kernels take while they run (measured: 6 to 29 MiB)
 
 
 @dataclasses.dataclass(frozen=True)
 class Memory:
-    """Bytes. State, halo and observation are the largest rank's."""
+    """Bytes. State and buffers are the largest rank's."""
 
-    program: float
-    """Python, libraries and what is made before the state: resident in this process."""
-    program_share: float
-    """The same with what ranks share divided among them."""
-    state: float
-    """State-sized arrays: the vector, two that PETSc's TSPYTHON keeps, and the integrator's stages."""
-    halo: float
-    observation: float
-    """The state's sums over angles, while output is made."""
-    checkpoint: float
-    """What parallel HDF5 holds of the state while it writes."""
-    operators: float
-    """Step operators, once per node."""
+    program: float  # Python, libraries and what is made before the state: resident in this process
+    program_share: float  # The same with what ranks share divided among them
+    state: float  # State-sized arrays: the vector, two that PETSc's TSPYTHON keeps, and the integrator's stages
+    buffers: float
+    """Ghost cells, the state's sums over angles while output is made, what parallel HDF5 holds of the state while it writes."""
+    operators: float  # Step operators, once per node
     ranks_on_node: int
 
     @property
     def resident(self) -> float:
         """Peak of one rank, shared memory that it uses included."""
-        return self.program + self.state + self.halo + self.observation + self.checkpoint + self.operators
+        return self.program + self.state + self.buffers + self.operators
 
     @property
     def node(self) -> float:
         """All ranks of this node together."""
-        private = self.program_share + self.state + self.halo + self.observation + self.checkpoint
-        return self.ranks_on_node * private + self.operators
+        return self.ranks_on_node * (self.program_share + self.state + self.buffers) + self.operators
 
     def describe(self) -> str:
         """For people."""
@@ -73,8 +61,10 @@ def predict(problem: Problem, choice: Choice, comm: MPI.Intracomm) -> Memory:
     cells, angles = problem.cells.size, problem.angles.count
     per_point = 8 * angles * cells
     sizes = {(step.stage, step.size) for step in choice.plan.steps()}
-    block = 8 * cells**2
-    harmonics = max(problem.angles.orders) + 1
+    halo = 4 * HALO * (ny + (nx if problem.space.dimensions == 2 else 0)) * per_point
+    observation = (1 + problem.space.dimensions) * nx * ny * per_point / angles
+    checkpoint = 2 * min(LARGEST_WRITE, nx * ny * per_point) if problem.config.checkpoint.keep else 0
+    block, harmonics = 8 * cells**2, max(problem.angles.orders) + 1
     if choice.integrator in etd.SCHEMES:
         scheme = etd.SCHEMES[choice.integrator]
         products = sum(len(formula.weights) for formula in scheme.formulas(1.0, UNCOUPLED))
@@ -83,7 +73,8 @@ def predict(problem: Problem, choice: Choice, comm: MPI.Intracomm) -> Memory:
         stages = {stage for stage, _ in sizes}  # (σ − L)⁻¹ of each step size, and L itself
         arrays, operators = IMEX_ARRAYS, (len(sizes) + len(stages)) * harmonics * block
     warm_up(comm)  # the kernels take memory that belongs to the program
-    give_back()
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
+        trim(0)  # glibc would keep 7 MB per rank that start-up has freed
     resident, share = (size + LATER for size in footprint())
     node = comm.Split_type(MPI.COMM_TYPE_SHARED)
     ranks_on_node = node.size
@@ -92,16 +83,14 @@ def predict(problem: Problem, choice: Choice, comm: MPI.Intracomm) -> Memory:
         program=comm.allreduce(resident, MPI.MAX),
         program_share=comm.allreduce(share, MPI.SUM) / comm.size,
         state=float(arrays * nx * ny * per_point),
-        halo=4.0 * HALO * (ny + (nx if problem.space.dimensions == 2 else 0)) * per_point,
-        observation=float((1 + problem.space.dimensions) * nx * ny * per_point / angles),
-        checkpoint=2.0 * min(LARGEST_WRITE, nx * ny * per_point) if problem.config.checkpoint.keep else 0.0,
+        buffers=float(halo + observation + checkpoint),
         operators=float(operators),
         ranks_on_node=ranks_on_node,
     )
 
 
 def require_room(memory: Memory, comm: MPI.Intracomm) -> None:
-    """Refuses a run that does not fit into its nodes. Raises schema.InputError on all ranks. Collective."""
+    """Refuses a run that does not fit into its nodes. Raises InputError on all ranks. Collective."""
     missing = comm.allreduce(memory.node - memory.ranks_on_node * memory.program_share - available(), MPI.MAX)
     if missing > 0:
         raise InputError(
@@ -111,13 +100,6 @@ def require_room(memory: Memory, comm: MPI.Intracomm) -> None:
         )
 
 
-def give_back() -> None:
-    """Returns what start-up has freed to the system, where the C library can (glibc would keep 7 MB per rank)."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
-
-
 def footprint() -> tuple[float, float]:
     """Resident bytes of this process, and its proportional share of them."""
     try:
@@ -125,8 +107,7 @@ def footprint() -> tuple[float, float]:
         values = {line.split(":")[0]: 1024.0 * int(line.split()[1]) for line in lines[1:] if ":" in line}
         return values["Rss"], values["Pss"]
     except (OSError, KeyError, ValueError, IndexError):
-        peak_now = peak()
-        return peak_now, peak_now
+        return peak(), peak()
 
 
 def peak() -> float:
@@ -143,19 +124,15 @@ def peak() -> float:
 
 def available() -> float:
     """Memory [bytes] that this node, or the job's cgroup on it, still has; infinite where nobody says."""
-    limits = []
-    try:
+    limits = [math.inf]
+    with contextlib.suppress(OSError, KeyError, ValueError):
         fields = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
         limits.append(1024.0 * int(fields["MemAvailable"].split()[0]))
-    except (OSError, KeyError, ValueError):
-        pass
     for folder in _cgroups():
-        try:
+        with contextlib.suppress(OSError, ValueError):  # "max" is no limit
             used = int((folder / "memory.current").read_text())
             limits.append(float(int((folder / "memory.max").read_text()) - used))
-        except (OSError, ValueError):  # "max" is no limit
-            continue
-    return min(limits, default=math.inf)
+    return min(limits)
 
 
 def _cgroups() -> list[Path]:

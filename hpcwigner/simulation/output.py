@@ -1,12 +1,9 @@
 """The output of a run: observes the state when something is due and writes it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hpcwigner.exciton.constants import UM
 from hpcwigner.exciton.phonons import Couplings, absorption_threshold
@@ -17,28 +14,21 @@ from hpcwigner.observables.registry import Observable
 from hpcwigner.observables.series import Snapshot
 from hpcwigner.observables.wigner_cut import WignerCut
 from hpcwigner.problem.builder import Problem
+from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.errors import RunError
 from hpcwigner.simulation.balance import Balance
 from hpcwigner.simulation.restart import Resumption
 from hpcwigner.storage.files import Constant, OutputFile
 from hpcwigner.terms.equation import WignerEquation
 
-Array = NDArray[np.float64]
-
 
 class RunOutput:
     """Observes the state whenever an output is due and writes it."""
 
     def __init__(
-        self,
-        problem: Problem,
-        equation: WignerEquation,
-        plan: StepPlan,
-        directory: Path,
-        attributes: Mapping[str, str | int],
-        final: Array,
-        resume: Resumption | None = None,
-    ) -> None:
+        self, problem: Problem, equation: WignerEquation, plan: StepPlan, directory: Path, attributes: Mapping[str, str | int],
+        final: Array, resume: Resumption | None = None,
+    ) -> None:  # fmt: skip
         """`final` are populations (valley,): below a small part of them w_v² and D_v are undefined.
 
         `attributes` are those of the files. With `resume` the files keep the rows that this checkpoint knows.
@@ -52,10 +42,9 @@ class RunOutput:
         self.balance = Balance(problem, decomposition, plan, resume.header.accumulators if resume else {})
         output = problem.config.output
         self.chosen = registry.select(output.observables, problem.space.dimensions)
-        wigner_at = output.wigner_at if self.chosen.wigner else ()
         self._series_due = _due(plan, plan.output_times)
         self._fields_due = _due(plan, multiples(output.fields_every, plan.end))
-        self._wigner_due = _due(plan, wigner_at)
+        self._wigner_due = _due(plan, problem.config.cuts if self.chosen.wigner else ())
         self._open(directory, attributes, resume)
 
     def _open(self, directory: Path, attributes: Mapping[str, str | int], resume: Resumption | None) -> None:
@@ -64,12 +53,10 @@ class RunOutput:
         places = {axis: self.problem.space.whole.centers(i) * UM for i, axis in enumerate(axes)}
         rows, sources = (resume.header.outputs.rows, resume.sources) if resume else ({}, {})
 
-        def file(
-            name: str, observables: Sequence[Observable], coordinates: Mapping[str, Array], *constants: Constant
-        ) -> OutputFile:
+        def file(name: str, observables: Sequence[Observable], coordinates: Mapping[str, Array], *more: Constant) -> OutputFile:
             used = {d for o in observables for d in o.dimensions}
             shown = {"valley": valleys} | {d: values for d, values in coordinates.items() if d in used}
-            content = (observables, shown, attributes, constants)
+            content = (observables, shown, attributes, more)
             if name in rows:
                 return OutputFile.restored(sources.get(name), directory / name, self.comm, *content)
             return OutputFile(directory / name, self.comm, *content)
@@ -107,7 +94,7 @@ class RunOutput:
         due = [times[done] for times in (self._series_due, self._fields_due, self._wigner_due) if done in times]
         if not due:
             return
-        now, generator = due[0], self.problem.generator_at(due[0])
+        now, generator = due[0], self.problem.generators[self.problem.scattering.stage_at(due[0])]
         directions = self._directions(u)
         moments = self._sums(directions)
         if not np.isfinite(moments.zeroth).all():
@@ -152,9 +139,11 @@ class RunOutput:
                 file.write(row, observable.name, seen, tuple(place.get(d, slice(None)) for d in dimensions))
 
     def close(self) -> None:
-        """Closes the files. Collective."""
+        """Closes the files and frees what the cuts took. Collective."""
         for file in self._files:
             file.close()
+        if self.cut is not None:
+            self.cut.free()
 
 
 def _due(plan: StepPlan, times: Sequence[float] | Array) -> dict[int, float]:

@@ -1,7 +1,5 @@
 """Messages of a run: terminal, log file, progress, and the warnings that its closing summary keeps."""
 
-from __future__ import annotations
-
 import logging
 import sys
 import time
@@ -60,7 +58,7 @@ class Progress:
 
     def __init__(self, comm: MPI.Intracomm, steps: int, end: float, quiet: bool, first: int = 0) -> None:
         """`first` steps were done before this process started."""
-        self.steps, self.end, self.done, self._first = steps, end, first, first
+        self.steps, self.end, self.done, self.first = steps, end, first, first
         self.active = comm.rank == 0 and not quiet
         self.started = self._last = time.perf_counter()
         self._bar = None
@@ -71,19 +69,14 @@ class Progress:
 
     def update(self, done: int, simulated: float) -> None:
         """`done` steps are finished, the state is at `simulated` [ps]."""
-        if not self.active:
-            self.done = done
-            return
+        now, new, self.done = time.perf_counter(), done - self.done, done
         if self._bar is not None:
             self._bar.set_description(f"{simulated:.4g} of {self.end:g} ps", refresh=False)
-            self._bar.update(done - self.done)
-        now = time.perf_counter()
-        if self._bar is None and done > self._first and now - self._last >= self.SECONDS_BETWEEN_LINES:
-            rate = (done - self._first) / (now - self.started)
-            left = (self.steps - done) / rate
-            LOG.info("%8.4g of %g ps   %.3g steps/s   %s to go", simulated, self.end, rate, _duration(left))
+            self._bar.update(new)
+        elif self.active and done > self.first and now - self._last >= self.SECONDS_BETWEEN_LINES:
+            rate = (done - self.first) / (now - self.started)
+            LOG.info("%8.4g of %g ps   %.3g steps/s   %s to go", simulated, self.end, rate, _duration((self.steps - done) / rate))
             self._last = now
-        self.done = done
 
     def close(self) -> None:
         """Removes the bar."""
@@ -94,5 +87,4 @@ class Progress:
 def _duration(seconds: float) -> str:
     if seconds < 100:
         return f"{seconds:.0f} s"
-    minutes, hours = seconds / 60, seconds / 3600
-    return f"{minutes:.0f} min" if minutes < 100 else f"{hours:.1f} h"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

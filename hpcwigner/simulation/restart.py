@@ -1,21 +1,17 @@
 """Restart from a checkpoint: which one, with which input, and with which rows of the output files."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from mpi4py import MPI
-from numpy.typing import NDArray
 
 from hpcwigner.problem import loading
 from hpcwigner.problem.config import Config
 from hpcwigner.runtime import schema
+from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.simulation.progress import LOG
 from hpcwigner.storage import provenance
@@ -24,21 +20,11 @@ from hpcwigner.storage.checkpoint import CheckpointStore, candidates, numbers, r
 from hpcwigner.storage.files import Source, set_aside
 from hpcwigner.storage.state import CheckpointError, Extent, Header
 
-Array = NDArray[np.float64]
-
-MAY_CHANGE = (
-    "time.end",
-    "time.walltime",
-    "output.fields_every",
-    "output.wigner_at",
-    "output.directory",
-    "checkpoint",
-)
+MAY_CHANGE = ("time.end", "time.walltime", "output.fields_every", "output.wigner_at", "output.directory", "checkpoint")
 """Keys, or sections, that a restart may give another value."""
-
-
-OUTPUT_FILES = ("series.h5", "fields.h5", "wigner.h5")
-"""Files of a run that grow with time."""
+AUTO = {"momentum": ("energy_step", "energy_max"), "time": ("steps", "integrator"), "space": ("symmetry",)}
+"""Keys that `builder.completed` fills in, by section."""
+OUTPUT_FILES = ("series.h5", "fields.h5", "wigner.h5")  # Files of a run that grow with time
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,28 +33,23 @@ class Resumption:
 
     path: Path
     header: Header
-    sources: Mapping[str, Source]
-    """Where the rows of each output file are read from; on rank 0 only."""
-    extent: Extent | None
-    """Archived rows, if the archive is continued."""
+    sources: Mapping[str, Source]  # Where the rows of each output file are read from; on rank 0 only
+    extent: Extent | None  # Archived rows, if the archive is continued
 
 
 def stored_input(header: Header) -> Config:
     """The complete input in a checkpoint. Raises InputError."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "input.yaml"
-        path.write_text(header.input, encoding="utf-8")
-        return loading.load(path)
+    import yaml
+
+    return loading.from_data(yaml.safe_load(header.input), (), "the checkpoint's input", Path())
 
 
-def resumed_config(config: Config, which: str) -> Config:
-    """The input to continue with from a checkpoint of the run directory, on one rank. Raises InputError."""
-    header = peek(Path(config.output.directory), which)
-    return effective_config(config, header)
+def resumed_config(asked: Config, which: str) -> Config:
+    """The input to continue with from a checkpoint of the run directory: `auto` is what the first start has chosen.
 
-
-def effective_config(asked: Config, header: Header) -> Config:
-    """The input of the restart: what was `auto` is what the first start has chosen. Raises InputError by key."""
+    On one rank. Raises InputError by key.
+    """
+    header = peek(Path(asked.output.directory), which)
     stored = stored_input(header)
     filled = filled_from(asked, stored)
     if change := first_change(filled, stored, MAY_CHANGE):
@@ -88,21 +69,11 @@ def effective_config(asked: Config, header: Header) -> Config:
 
 def filled_from(asked: Config, stored: Config) -> Config:
     """`asked` with every `auto` as the run of the complete input `stored` took it."""
-    momentum = {
-        key: getattr(stored.momentum, key) for key in ("energy_step", "energy_max") if getattr(asked.momentum, key) == "auto"
-    }
-    time: dict[str, Any] = {}
-    if asked.time.steps == "auto":
-        time["steps"] = stored.time.steps
-    if asked.time.integrator == "auto":
-        time["integrator"] = stored.time.integrator
-    space: dict[str, Any] = {"symmetry": stored.space.symmetry} if asked.space.symmetry == "auto" else {}
-    return dataclasses.replace(
-        asked,
-        momentum=dataclasses.replace(asked.momentum, **momentum),
-        space=dataclasses.replace(asked.space, **space),
-        time=dataclasses.replace(asked.time, **time),
-    )
+    for section, keys in AUTO.items():
+        new, old = getattr(asked, section), getattr(stored, section)
+        taken = {key: getattr(old, key) for key in keys if getattr(new, key) == "auto"}
+        asked = dataclasses.replace(asked, **{section: dataclasses.replace(new, **taken)})
+    return asked
 
 
 def changes(asked: Config, stored: Config) -> dict[str, tuple[Any, Any]]:

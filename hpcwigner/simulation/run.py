@@ -1,9 +1,9 @@
 """One run from input to output files, from the start or from a checkpoint."""
 
-from __future__ import annotations
-
 import fcntl
+import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,30 +20,29 @@ from hpcwigner.reference.step_choice import Choice
 from hpcwigner.runtime.errors import InputError, RunError
 from hpcwigner.runtime.parallel import CollectiveStack, on_first_rank
 from hpcwigner.simulation import memory, restart
-from hpcwigner.simulation.checkpoints import CHECKPOINTS, Checkpoints
 from hpcwigner.simulation.control import Control, Job, Request
 from hpcwigner.simulation.output import RunOutput
 from hpcwigner.simulation.progress import LOG, Progress, start_logging
-from hpcwigner.simulation.summary import Work, announce, checks, performance
+from hpcwigner.simulation.summary import announce, checks, performance
 from hpcwigner.storage import xdmf
 from hpcwigner.storage.checkpoint import CheckpointStore
 from hpcwigner.storage.files import write_whole
-from hpcwigner.storage.state import CheckpointError
+from hpcwigner.storage.state import CheckpointError, Header, Layout
 from hpcwigner.storage.summary import write_summary
 from hpcwigner.terms.equation import WignerEquation
 
+CHECKPOINTS = "checkpoints"  # Their folder in the run directory
 RUN_FILES = ("series.h5", "fields.h5", "input.yaml", CHECKPOINTS)
 
 
-def prepare_directory(config: Config, restarted: bool) -> tuple[Path, IO[str]]:
-    """The run directory and the open file that locks it (rank 0 only). Raises InputError when it is not free."""
-    directory = Path(config.output.directory)
-    if not restarted and any((directory / name).exists() for name in RUN_FILES):
+def new_directory(directory: Path) -> IO[str]:
+    """As `lock_directory`, for a run from the start. Raises InputError also when a run is in the directory."""
+    if any((directory / name).exists() for name in RUN_FILES):
         raise InputError(
             f"output.directory: found '{directory}', which holds a run already, expected a new one: "
             f"choose another with --output DIR, go on with it with --restart, or move it away"
         )
-    return directory, lock_directory(directory)
+    return lock_directory(directory)
 
 
 def lock_directory(directory: Path) -> IO[str]:
@@ -66,29 +65,22 @@ class _Stepper:
     """What happens around each step: outputs, progress, checkpoints, requests to stop."""
 
     def __init__(
-        self,
-        output: RunOutput,
-        checkpoints: Checkpoints,
-        control: Control,
-        schedule: Schedule,
-        progress: Progress,
-        resumed_at: int | None,
-    ) -> None:
-        """`resumed_at`: step resumed from; its outputs are already written."""
-        self.output, self.checkpoints, self.control, self.schedule = output, checkpoints, control, schedule
-        self.progress = progress
+        self, config: Config, equation: WignerEquation, output: RunOutput, control: Control, schedule: Schedule,
+        progress: Progress, attributes: Mapping[str, Any], resumed: restart.Resumption | None,
+    ) -> None:  # fmt: skip
+        """`attributes` are those of the output files; what was due at the step resumed from is already written."""
+        self.equation, self.output, self.control, self.schedule, self.progress = equation, output, control, schedule, progress
+        options = config.checkpoint
+        layout = Layout(options.writes == "collective", options.compression == "gzip", int(options.alignment), options.hints)
+        directory, extent = Path(config.output.directory) / CHECKPOINTS, resumed.extent if resumed else None
+        self.store = CheckpointStore(directory, equation.decomposition, options.keep, layout, extent)
+        self.input_text, self.history = str(attributes["input"]), tuple(json.loads(attributes["history"]))
         self.stopped = False
-        self._observed = resumed_at
-        self._first = resumed_at or 0
-
-    @property
-    def steps_done(self) -> int:
-        """Steps done by this process."""
-        return self.progress.done - self._first
+        self._observed = resumed.header.step if resumed else None
 
     def monitor(self, done: int, vector: Any) -> None:
         """Before the first and after every step."""
-        u = self.output.equation.read(vector).u
+        u = self.equation.read(vector).u
         if done == self._observed:
             self.output.balance.update(done, u)
         else:
@@ -104,12 +96,12 @@ class _Stepper:
             return False
         self.monitor(done, vector)  # outputs of this step belong to its checkpoint
         stop = request is Request.STOP and not last
-        if self.checkpoints.store.keep == 0:
+        if self.store.keep == 0:
             if stop:
                 raise RunError(f"stopped by {self.control.reason} without a checkpoint, as checkpoint.keep is 0")
             return False
         try:
-            self.control.done(self.checkpoints.write(done, vector))
+            self.control.done(self._checkpoint(done, vector))
         except CheckpointError as error:
             if stop:
                 raise RunError(f"stopped by {self.control.reason}, but without a new checkpoint: {error}") from None
@@ -117,6 +109,25 @@ class _Stepper:
             self.control.done(0.0)
         self.stopped = stop
         return stop
+
+    def _checkpoint(self, done: int, vector: Any) -> float:
+        """Checkpoint after `done` steps; returns the seconds it took. Raises CheckpointError. Collective."""
+        started = time.perf_counter()
+        files, decomposition = self.output.flushed(), self.equation.decomposition
+        header = Header(
+            step=done,
+            time=self.schedule.time_after(done - 1),
+            accumulators=self.output.accumulators(),
+            input=self.input_text,
+            shape=(*decomposition.grid.shape, *decomposition.per_point),
+            history=self.history,
+            auxiliary=tuple(f"{term.name}.{i}" for term in self.equation.terms for i in range(term.field_count)),
+        )
+        state, (nx, ny) = self.equation.read(vector), decomposition.local_shape[:2]
+        path = self.store.write(state.u.reshape(decomposition.local_shape), header, files, state.fields.reshape(nx, ny, -1))
+        took = time.perf_counter() - started
+        LOG.info("checkpoint %s at %g ps in %.2g s", path.name, header.time, took)
+        return took
 
 
 def run(
@@ -137,24 +148,25 @@ def run(
         needed = memory.predict(problem, choice, comm)
         memory.require_room(needed, comm)
         complete = builder.completed(problem.config, choice, problem.space.folded)
-        directory = _lock(complete, bool(restart_from), comm, stack)
+        directory = Path(complete.output.directory)
+        lock = lock_directory if restart_from else new_directory
+        on_first_rank(comm, lambda: stack.enter_context(lock(directory)).name)
         warnings = start_logging(comm, directory / "run.log", quiet)
         control = Control(comm, directory, complete.checkpoint.every, complete.time.walltime, job)
         equation = problem.equation(comm)
         stack.callback(equation.free)
         announce(problem, equation, choice, directory, reference)
-        schedule = on_first_rank(comm, lambda: Schedule(choice.plan, problem.sources))
-        stepper = _advance(problem, equation, choice, schedule, reference, directory, complete, control, restart_from, quiet)
+        stepper = _advance(problem, equation, choice, reference, complete, control, restart_from, quiet)
         if comm.rank == 0 and (directory / "fields.h5").exists():
             xdmf.write(directory / "fields.h5")
         if stepper.stopped:
-            at = schedule.time_after(stepper.progress.done - 1)
+            at = stepper.schedule.time_after(stepper.progress.done - 1)
             LOG.warning("stopped by %s with a checkpoint at %g ps: go on with --restart", control.reason, at)
         largest = comm.allreduce(memory.peak(), MPI.MAX)
         accounts = stepper.output.balance.accounts() if problem.not_closed and not stepper.stopped else []
         if comm.rank == 0:
-            work = Work(started, stepper.progress.started, stepper.steps_done, largest, needed.resident)
-            summary, series = {"performance": performance(equation, work)}, directory / "series.h5"
+            summary = {"performance": performance(equation, started, stepper.progress, largest, needed.resident)}
+            series = directory / "series.h5"
             if not stepper.stopped:
                 summary["checks"] = checks(problem, stepper.output.worst_undershoot, accounts, series, reference)
             write_summary(series, summary | {"warnings": warnings})
@@ -172,31 +184,13 @@ def plan(problem: Problem) -> tuple[list[Budget], Choice]:
     return reference, problem.choose_steps(reference)
 
 
-def _lock(config: Config, restarted: bool, comm: MPI.Intracomm, stack: CollectiveStack) -> Path:
-    """The run directory, locked until the stack unwinds on all ranks. Raises InputError. Collective."""
-
-    def prepare() -> Path:
-        path, lock = prepare_directory(config, restarted)
-        stack.callback(lock.close)
-        return path
-
-    return on_first_rank(comm, prepare)
-
-
 def _advance(
-    problem: Problem,
-    equation: WignerEquation,
-    choice: Choice,
-    schedule: Schedule,
-    reference: list[Budget],
-    directory: Path,
-    complete: Config,
-    control: Control,
-    restart_from: str | None,
-    quiet: bool,
-) -> _Stepper:
+    problem: Problem, equation: WignerEquation, choice: Choice, reference: list[Budget], complete: Config, control: Control,
+    restart_from: str | None, quiet: bool,
+) -> _Stepper:  # fmt: skip
     """Steps from the start or a checkpoint to the end or a stop; output files are closed in any case. Collective."""
-    comm = equation.decomposition.comm
+    comm, directory = equation.decomposition.comm, Path(complete.output.directory)
+    schedule = on_first_rank(comm, lambda: Schedule(choice.plan, problem.sources))
     with CollectiveStack() as stack:
         vector = equation.create_vector()
         stack.callback(vector.destroy)
@@ -209,14 +203,12 @@ def _advance(
         attributes = on_first_rank(comm, lambda: restart.attributes(complete, comm.size, header))
         if comm.rank == 0:
             write_whole(directory / "input.yaml", str(attributes["input"]))
-        output = RunOutput(problem, equation, choice.plan, directory, attributes, undefined_scale(problem, reference), resumed)
+        output = RunOutput(problem, equation, choice.plan, directory, attributes, problem.final_scale(reference), resumed)
         stack.callback(output.close)
         first = header.step if header else 0
         progress = Progress(comm, len(schedule.steps), choice.plan.end, quiet, first)
         stack.callback(progress.close)
-        extent = resumed.extent if resumed else None
-        checkpoints = Checkpoints(complete, directory, equation, output, attributes, schedule, extent)
-        stepper = _Stepper(output, checkpoints, control, schedule, progress, header.step if header else None)
+        stepper = _Stepper(complete, equation, output, control, schedule, progress, attributes, resumed)
         if first < len(schedule.steps):
             generators = [[generator] for generator in problem.generators]
             integrate(
@@ -224,16 +216,6 @@ def _advance(
                 after_step=stepper.after_step,
             )  # fmt: skip
     return stepper
-
-
-def undefined_scale(problem: Problem, reference: list[Budget]) -> Any:
-    """Populations (valley,) at the end, a small part of which makes w_v² and D_v undefined.
-
-    From the moment equations, or where they do not hold, the equilibrium shares of all excitons.
-    """
-    if not problem.not_closed:
-        return reference[-1].population
-    return problem.total * problem.cells.valley_sum(problem.equilibrium.population)
 
 
 def _load(equation: WignerEquation, vector: Any, directory: Path, which: str, schedule: Schedule) -> restart.Resumption:

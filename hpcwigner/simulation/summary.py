@@ -1,47 +1,28 @@
 """Opening and closing lines of a run: what it is, what it cost, and how exact it was."""
 
-from __future__ import annotations
-
-import dataclasses
 import time
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hpcwigner.observables import registry
 from hpcwigner.observables.budget import Budget
 from hpcwigner.problem.builder import Problem
 from hpcwigner.reference.moment_problem import relative_deviation
 from hpcwigner.reference.step_choice import Choice
+from hpcwigner.runtime.arrays import Array
 from hpcwigner.simulation.balance import Account
-from hpcwigner.simulation.progress import LOG
+from hpcwigner.simulation.memory import MIB
+from hpcwigner.simulation.progress import LOG, Progress
 from hpcwigner.space import resolution
 from hpcwigner.storage.reading import Variables, read
 from hpcwigner.storage.summary import Entry
 from hpcwigner.terms.equation import WignerEquation
 
-Array = NDArray[np.float64]
 Entries = dict[str, Entry]
 
 UNDERSHOOT_WARNING = -1e-2
 LEAK_WARNING = 1e-3
-MIB = 2**20
-
-
-@dataclasses.dataclass(frozen=True)
-class Work:
-    """What this process did; times by time.perf_counter()."""
-
-    started: float
-    stepping: float
-    """When the first step began."""
-    steps: int
-    """Steps done by this process."""
-    memory: float
-    """Largest resident memory of a rank [bytes]."""
-    predicted: float
-    """The same as predicted [bytes]."""
 
 
 def announce(problem: Problem, equation: WignerEquation, choice: Choice, directory: Path, reference: list[Budget]) -> None:
@@ -56,6 +37,8 @@ def announce(problem: Problem, equation: WignerEquation, choice: Choice, directo
         ", ".join(f"{v.name} {n}" for v, n in zip(cells.valleys, cells.counts, strict=True)),
         equation.unknowns, decomposition.comm.size, *decomposition.processes,
     )  # fmt: skip
+    if problem.config.left_out:
+        LOG.warning("%s", problem.config.left_out)
     LOG.info("%s, %d steps: %s", choice.integrator, len(choice.plan.steps()), choice.plan.describe())
     if problem.not_closed:
         LOG.info("moment equations: not closed, since %s; they chose the steps for a homogeneous sample", problem.not_closed)
@@ -65,32 +48,34 @@ def announce(problem: Problem, equation: WignerEquation, choice: Choice, directo
         LOG.warning("%s: use more space.cells, or a shorter space.length", resolution.describe(loss))
 
 
-def performance(equation: WignerEquation, work: Work) -> Entries:
-    """Cost of this start, logged and returned."""
-    now, ranks = time.perf_counter(), equation.decomposition.comm.size
-    wall, stepping = now - work.started, now - work.stepping
-    rate = work.steps * equation.unknowns / stepping
-    LOG.info("memory: at most %.0f MiB in a rank, predicted %.0f", work.memory / MIB, work.predicted / MIB)
+def performance(equation: WignerEquation, started: float, progress: Progress, memory: float, predicted: float) -> Entries:
+    """Cost of this start, logged and returned.
+
+    `started` by time.perf_counter(); `memory` and `predicted` are the largest resident memory of a rank and what was foretold
+    [bytes].
+    """
+    now, ranks, steps = time.perf_counter(), equation.decomposition.comm.size, progress.done - progress.first
+    wall, stepping = now - started, now - progress.started
+    rate = steps * equation.unknowns / stepping
+    LOG.info("memory: at most %.0f MiB in a rank, predicted %.0f", memory / MIB, predicted / MIB)
     LOG.info(
         "done in %.1f s (%.1f s of it stepping): %.3g steps/s, %.3g unknowns·steps/s, %.3g per rank, %.3g core-hours",
-        wall, stepping, work.steps / stepping, rate, rate / ranks, ranks * wall / 3600,
+        wall, stepping, steps / stepping, rate, rate / ranks, ranks * wall / 3600,
     )  # fmt: skip
     return {
         "wall_time": Entry(wall, "s", "wall time"),
         "stepping_time": Entry(stepping, "s", "wall time of the steps, output included"),
-        "steps": Entry(work.steps, "1", "steps of this start"),
+        "steps": Entry(steps, "1", "steps of this start"),
         "unknowns": Entry(equation.unknowns, "1", "unknowns"),
         "ranks": Entry(ranks, "1", "ranks"),
         "rate": Entry(rate, "s-1", "unknowns times steps per second"),
         "core_hours": Entry(ranks * wall / 3600, "h", "core-hours"),
-        "memory": Entry(work.memory / MIB, "MiB", "largest memory of a rank"),
-        "memory_predicted": Entry(work.predicted / MIB, "MiB", "largest memory of a rank as predicted"),
+        "memory": Entry(memory / MIB, "MiB", "largest memory of a rank"),
+        "memory_predicted": Entry(predicted / MIB, "MiB", "largest memory of a rank as predicted"),
     }
 
 
-def checks(
-    problem: Problem, undershoot: Array, accounts: list[Account], series: Path, reference: list[Budget]
-) -> Entries:  # fmt: skip
+def checks(problem: Problem, undershoot: Array, accounts: list[Account], series: Path, reference: list[Budget]) -> Entries:
     """Exactness of a run that reached its end, logged and returned; `series` is its file, read on one rank."""
     worst = ", ".join(f"{v.name} {value:.1e}" for v, value in zip(problem.cells.valleys, undershoot, strict=True))
     if undershoot.min() < UNDERSHOOT_WARNING:
@@ -112,30 +97,33 @@ def _not_compared(why: str) -> Entries:
 def _balances(accounts: list[Account]) -> Entries:
     """Number and energy by cause; energies count from the bright valley's bottom."""
     entries = {}
-    for account in accounts:
-        LOG.info("balance: %-18s %+.9g excitons, %+.6g meV", account.cause, account.number, account.energy)
-        name = account.cause.replace(" ", "_")
-        entries[f"number_{name}"] = Entry(account.number, "1", f"balance of excitons: {account.cause}")
-        entries[f"energy_{name}"] = Entry(account.energy, "meV", f"balance of energy: {account.cause}")
+    for cause, number, energy in accounts:
+        LOG.info("balance: %-18s %+.9g excitons, %+.6g meV", cause, number, energy)
+        name = cause.replace(" ", "_")
+        entries[f"number_{name}"] = Entry(number, "1", f"balance of excitons: {cause}")
+        entries[f"energy_{name}"] = Entry(energy, "meV", f"balance of energy: {cause}")
     return entries
 
 
 def _balance(problem: Problem, written: Variables, reference: list[Budget]) -> Entries:
     generated = sum(source.generated(problem.config.time.end) for source in problem.sources)
-    expected = float(reference[-1].population.sum())
+    entries = {"generated": Entry(generated, "1", "excitons generated")}
     if "population_total" not in written.data:
         LOG.info("excitons: %.12g generated; no balance, since output.observables leaves out population_total", generated)
-        return {"generated": Entry(generated, "1", "excitons generated")}
-    present = float(written.data["population_total"][-1])
+        return entries
+    expected, present = float(reference[-1].population.sum()), float(written.data["population_total"][-1])
+    lost, error = generated - expected, (present - expected) / generated
     LOG.info(
         "excitons: %.12g generated, %.6g lost, %.12g present, balance off by %.1e of the generated",
-        generated, generated - expected, present, (present - expected) / generated,
-    )  # fmt: skip
-    return {
-        "generated": Entry(generated, "1", "excitons generated"),
-        "lost": Entry(generated - expected, "1", "excitons lost"),
+        generated,
+        lost,
+        present,
+        error,
+    )
+    return entries | {
+        "lost": Entry(lost, "1", "excitons lost"),
         "present": Entry(present, "1", "excitons present"),
-        "balance_error": Entry((present - expected) / generated, "1", "error of the balance, relative to the generated"),
+        "balance_error": Entry(error, "1", "error of the balance, relative to the generated"),
     }
 
 

@@ -7,11 +7,9 @@ import math
 
 import numpy as np
 from mpi4py import MPI
-from numpy.typing import NDArray
 
+from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.kernels import HALO
-
-Array = NDArray[np.float64]
 
 
 class DecompositionError(ValueError):
@@ -27,12 +25,9 @@ class SpaceGrid:
     """
 
     dimensions: int
-    length: float
-    """Edge length of the whole sample [nm], the same in both directions."""
-    shape: tuple[int, int]
-    """Cells held along x and y."""
-    boundary: str
-    """periodic, open or reflecting"""
+    length: float  # Edge length of the whole sample [nm], the same in both directions
+    shape: tuple[int, int]  # Cells held along x and y
+    boundary: str  # periodic, open or reflecting
     folded: bool = False
 
     @property

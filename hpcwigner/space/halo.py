@@ -1,15 +1,12 @@
 """Halo exchange: three layers of ghost cells from each neighbour, or ghost cells from the boundary condition."""
 
-from __future__ import annotations
-
 import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
+from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.kernels import HALO
 from hpcwigner.space.grid import Decomposition
-
-Array = NDArray[np.float64]
 
 
 class Halo:

@@ -1,18 +1,13 @@
 """How well the cells resolve a cloud: the stencil keeps n_v, w_v² and D_v exact, but lowers the peak of the profile."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
+from hpcwigner.runtime.arrays import Array
 from hpcwigner.space.stencil import symbol
 
-Array = NDArray[np.float64]
-
-NOTICEABLE = 0.02
-"""Relative peak loss above which a run warns."""
+NOTICEABLE = 0.02  # Relative peak loss above which a run warns
 
 
 def flattening(mean_square_speed: Array, width_squared: Array, spacing: float, interval: float) -> Array:

@@ -1,17 +1,13 @@
 """The upwind stencil of order 5: its symbol and the largest stable Courant number."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hpcwigner.runtime import kernels
+from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.kernels import HALO, UPWIND5
-
-Array = NDArray[np.float64]
 
 
 def symbol(phase: Array) -> Array:

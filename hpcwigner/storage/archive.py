@@ -3,8 +3,6 @@
 A part is a sequence of blocks: a line of JSON (file, variable, first row, shape), then the numbers (float64, little-endian).
 """
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import json

@@ -3,8 +3,6 @@
 The mark (complete.json, written last) holds sizes and checksums, so that damage is detected before HDF5 reads a file.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import math
@@ -16,15 +14,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.parallel import on_first_rank
 from hpcwigner.space.grid import Decomposition
 from hpcwigner.storage.archive import FOLDER, RowArchive, sync
 from hpcwigner.storage.files import OutputFile
 from hpcwigner.storage.state import CheckpointError, Extent, Header, Layout, agree, read_state, write_state
 
-Array = NDArray[np.float64]
 T = TypeVar("T")
 
 STATE, MARK, LATEST = "state.h5", "complete.json", "latest"

@@ -14,12 +14,11 @@ from typing import Any, Protocol
 import h5py
 import numpy as np
 from mpi4py import MPI
-from numpy.typing import NDArray
 
+from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.errors import WriteError, writing
 from hpcwigner.storage.summary import copy_summary
 
-Array = NDArray[np.float64]
 Block = tuple[str, int, Array]  # Consecutive rows of a variable: its name, the first row's number, the values
 
 _BLOCK_BYTES = 2**24

@@ -1,7 +1,5 @@
 """Where a file comes from: program, libraries, machine, input."""
 
-from __future__ import annotations
-
 import platform
 import subprocess
 import time

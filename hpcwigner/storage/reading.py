@@ -1,17 +1,13 @@
 """Reads what a run has written, on one rank, without MPI."""
 
-from __future__ import annotations
-
 import dataclasses
 from pathlib import Path
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
 
+from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.errors import InputError
-
-Array = NDArray[np.float64]
 
 
 @dataclasses.dataclass(frozen=True)

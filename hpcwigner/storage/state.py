@@ -17,10 +17,9 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
+from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.errors import RunError
 from hpcwigner.space.grid import Decomposition
-
-Array = NDArray[np.float64]
 
 FORMAT = 2  # Format 1 had no auxiliary fields and no history, and kept copies of the output files beside state.h5
 LARGEST_WRITE = 2**26

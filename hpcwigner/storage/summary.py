@@ -1,7 +1,5 @@
 """Closing summaries of a run: group `summary` of series.h5, with a subgroup for each start of the run."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence

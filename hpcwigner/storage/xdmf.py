@@ -4,20 +4,16 @@ The file's arrays run over x and then y, y fastest. A rectangular grid of XDMF h
 structured mesh of quadrilaterals, whose corners lie in a small file of their own; values belong to cells.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from pathlib import Path
 from xml.etree import ElementTree
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
 
+from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.errors import writing
 from hpcwigner.storage.files import whole
-
-Array = NDArray[np.float64]
 
 SHOWN = ("time", "x", "y"), ("time", "valley", "x", "y")  # Dimensions of the fields that a viewer gets
 

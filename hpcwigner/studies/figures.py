@@ -17,8 +17,7 @@ from hpcwigner.studies.paper import drawings
 from hpcwigner.studies.paper.data import PaperData, PaperRun
 from hpcwigner.studies.paper.statements import Statement, statements
 
-SWITCHED_AT = 10.0
-"""End of intervalley scattering in the run of Figure 4 [ps]."""
+SWITCHED_AT = 10.0  # End of intervalley scattering in the run of Figure 4 [ps]
 SERIES = ("energy_distance", "relative_population", "diffusion_adiabatic", "pl_width_squared")
 """Series that the statements need besides the default ones."""
 
@@ -28,8 +27,7 @@ ANGLE_ERRORS = "a slab is 5 % off with 16, 0.4 % with 24, 0.1 % with 32 of them,
 """Errors of the PL on y = 0, measured with ws2_hbn at 20 K and 8 ps."""
 JOBS = {"300K": (300, 20, 6), "77K": (77, 40, 6), "20K": (20, 120, 12), "300K_off": (300, 20, 6)}
 """Temperature [K], end [ps] and length of the sample [µm] of the four runs."""
-TEMPERATURES = ("300 K", "77 K", "20 K")
-"""Runs with all scattering."""
+TEMPERATURES = ("300 K", "77 K", "20 K")  # Runs with all scattering
 FIGURES = (drawings.figure2, drawings.figure3, drawings.figure4, drawings.figure5, drawings.figure_s1)
 IN_PRINT = {"font.size": 9, "axes.linewidth": 0.7, "lines.linewidth": 1.4, "pdf.fonttype": 42}
 """Small type, thin frames, embedded fonts."""

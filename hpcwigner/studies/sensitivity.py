@@ -12,20 +12,18 @@ from mpi4py import MPI
 from hpcwigner.exciton import materials
 from hpcwigner.exciton.constants import CM2_PER_S
 from hpcwigner.exciton.materials import Material
-from hpcwigner.observables.curves import JUDGED_FROM, Array, Curves
+from hpcwigner.observables.curves import JUDGED_FROM, Curves
 from hpcwigner.plotting import style
 from hpcwigner.problem import builder, kinetics
 from hpcwigner.problem.config import Config
+from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.runtime.parallel import on_first_rank
 from hpcwigner.space.grid import SpaceGrid
 
-CHANGE = 0.1
-"""Relative change of each parameter, up and down."""
-TIMES = (1.0, 2.0, 3.0, 5.0, 8.0, 10.0, 20.0, 30.0, 50.0, 80.0, 100.0)
-"""Times [ps] of the table unless others are asked for."""
-MOST_DRAWN = 15
-"""Parameters in the picture."""
+CHANGE = 0.1  # Relative change of each parameter, up and down
+TIMES = (1.0, 2.0, 3.0, 5.0, 8.0, 10.0, 20.0, 30.0, 50.0, 80.0, 100.0)  # Times [ps] of the table unless others are asked for
+MOST_DRAWN = 15  # Parameters in the picture
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,20 +17,17 @@ from hpcwigner.problem.config import Config
 from hpcwigner.problem.loading import Point, to_yaml
 from hpcwigner.runtime.errors import InputError, RunError
 from hpcwigner.runtime.parallel import on_first_rank
-from hpcwigner.simulation.checkpoints import CHECKPOINTS
 from hpcwigner.simulation.control import Control, Job, Request
 from hpcwigner.simulation.ensure import MOMENTS, SERIES, ensure, finished, put_aside, require_same_input
 from hpcwigner.simulation.progress import LOG, start_logging
-from hpcwigner.simulation.run import lock_directory
+from hpcwigner.simulation.run import CHECKPOINTS, lock_directory
 from hpcwigner.storage import provenance
 from hpcwigner.storage.files import write_whole
 from hpcwigner.studies import sweep_summary
 from hpcwigner.studies.moments import moments_run
 
-INPUT = "sweep.yaml"
-"""The sweep's complete input, in its directory."""
-Solved = dict[str, tuple[Material, ExcitonValleys]]
-"""Materials with their 1s states, by `material` of the input."""
+INPUT = "sweep.yaml"  # The sweep's complete input, in its directory
+Solved = dict[str, tuple[Material, ExcitonValleys]]  # Materials with their 1s states, by `material` of the input
 
 
 def sweep(config: Config, comm: MPI.Intracomm, quiet: bool = False, number: int | None = None) -> str | None:

@@ -10,11 +10,12 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcwigner.observables.curves import Array, Curves
+from hpcwigner.observables.curves import Curves
 from hpcwigner.plotting import style
 from hpcwigner.problem.config import Sweep
 from hpcwigner.problem.loading import Point
 from hpcwigner.runtime import schema
+from hpcwigner.runtime.arrays import Array
 from hpcwigner.simulation.ensure import MOMENTS, SERIES, finished
 from hpcwigner.storage.files import whole
 from hpcwigner.storage.reading import read
@@ -34,12 +35,9 @@ VARIABLES = {
     **{name: (("point", "valley"), *meaning) for name, meaning in FEATURES.items()},
 }
 """Dimensions, unit and meaning of all results."""
-MOST_ROWS = 6
-"""Combinations of the other parameters that are drawn."""
-LOGARITHMIC_FROM = 8.0
-"""Ratio of the largest to the smallest value of a parameter from which its axis is logarithmic."""
-LINEAR_BELOW = 1.0
-"""D_v is drawn on a linear scale up to this magnitude [cm²/s], on a logarithmic one beyond."""
+MOST_ROWS = 6  # Combinations of the other parameters that are drawn
+LOGARITHMIC_FROM = 8.0  # Ratio of the largest to the smallest value of a parameter from which its axis is logarithmic
+LINEAR_BELOW = 1.0  # D_v is drawn on a linear scale up to this magnitude [cm²/s], on a logarithmic one beyond
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,14 +67,10 @@ class SweepSummary:
     """Numbers of D_v(t), NaN for points that are not finished."""
 
     parameters: list[Parameter]
-    directories: list[str]
-    """Names of the points' directories."""
-    valleys: list[str]
-    """Of all points: a varied material may have others."""
-    times: list[float]
-    """[ps]"""
-    values: dict[str, Array]
-    """Results by name as in VARIABLES."""
+    directories: list[str]  # Names of the points' directories
+    valleys: list[str]  # Of all points: a varied material may have others
+    times: list[float]  # [ps]
+    values: dict[str, Array]  # Results by name as in VARIABLES
 
     @classmethod
     def of(cls, points: Sequence[Point], sweep: Sweep) -> "SweepSummary":

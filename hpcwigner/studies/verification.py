@@ -19,8 +19,7 @@ from hpcwigner.observables.transport import chapman_enskog, elastic_acoustic
 from hpcwigner.problem.kinetics import exciton_valleys
 
 TEMPERATURES = (300.0, 77.0, 20.0)
-SLOPE_BETWEEN = (20.0, 100.0)
-"""Temperatures [K] between which the slope of the acoustic linewidth is taken."""
+SLOPE_BETWEEN = (20.0, 100.0)  # Temperatures [K] between which the slope of the acoustic linewidth is taken
 
 
 def report(material: Material) -> str:

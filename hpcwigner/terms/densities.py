@@ -1,16 +1,12 @@
 """Valley densities with ghost cells, for terms that need the densities around a point."""
 
-from __future__ import annotations
-
 import numpy as np
-from numpy.typing import NDArray
 
 from hpcwigner.momentum.cells import EnergyCells
+from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.kernels import HALO
 from hpcwigner.space.grid import Decomposition
 from hpcwigner.space.halo import Halo
-
-Array = NDArray[np.float64]
 
 
 class GhostedDensities:

@@ -1,7 +1,5 @@
 """Drift: −v·∇u by linear upwind differences of order 5 on uniform cells."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,15 +11,13 @@ from hpcwigner.momentum.equilibrium import Equilibrium
 from hpcwigner.momentum.harmonics import AngularTransform, flat
 from hpcwigner.observables.budget import Entry, SpatialMoments
 from hpcwigner.runtime import kernels
+from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.kernels import HALO
 from hpcwigner.space.grid import Decomposition, SpaceGrid
 from hpcwigner.space.halo import Halo
 from hpcwigner.terms.term import State, Term
 
-Array = NDArray[np.float64]
-
-STRIP = 8
-"""Points along y that are processed together along x, so that a point's neighbours stay in the shared cache."""
+STRIP = 8  # Points along y that are processed together along x, so that a point's neighbours stay in the shared cache
 
 
 class Drift(Term):

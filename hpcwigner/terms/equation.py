@@ -1,7 +1,5 @@
 """The Wigner equation on a decomposed grid: a list of terms, as the integrators see it."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -12,13 +10,13 @@ from numpy.typing import NDArray
 from hpcwigner.momentum.angles import Angles
 from hpcwigner.momentum.harmonics import AngularTransform
 from hpcwigner.momentum.tile import Tile
+from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.parallel import huge_zeros, readable
 from hpcwigner.space.grid import Decomposition
 from hpcwigner.terms.densities import GhostedDensities
 from hpcwigner.terms.drift import Drift
 from hpcwigner.terms.term import DensityTerm, LocalLinearTerm, Source, State, Term
 
-Array = NDArray[np.float64]
 Points = NDArray[np.int64]
 
 

@@ -9,13 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcwigner.momentum.equilibrium import Equilibrium
+from hpcwigner.runtime.arrays import Array
 from hpcwigner.terms.scattering import ScatteringStage
 
-Array = NDArray[np.float64]
-
-
-NEGLIGIBLE = 1e-8
-"""In-scattering below this part of the rates out of both cells is left out of the sparse blocks of m ≥ 1."""
+NEGLIGIBLE = 1e-8  # In-scattering below this part of the rates out of both cells is left out of the sparse blocks of m ≥ 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,10 +56,8 @@ class LocalGenerator:
     """
 
     scattering: ScatteringStage
-    loss: Array
-    """ℓ, all losses together [1/ps], shape (cell,)."""
-    light: Array
-    """The radiative part of `loss` [1/ps], shape (cell,)."""
+    loss: Array  # ℓ, all losses together [1/ps], shape (cell,)
+    light: Array  # The radiative part of `loss` [1/ps], shape (cell,)
 
     @property
     def equilibrium(self) -> Equilibrium:

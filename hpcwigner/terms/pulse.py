@@ -5,8 +5,6 @@ p0(t) = σ√(π/2) [exp(κ²σ²/2 − κ(t − t_c)) erfc(−x)]_0^t, x(t) = (
 and erfc underflows; there exp(−(t − t_c)²/2σ²) erfcx(−x) is the same number (erfcx(z) = exp(z²) erfc(z)).
 """
 
-from __future__ import annotations
-
 import abc
 import dataclasses
 import functools
@@ -15,12 +13,10 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from hpcwigner.runtime.arrays import Array
 
-SOURCE_DEGREE = 2
-"""A source enters each step as the polynomial of this degree with its exact moments."""
+SOURCE_DEGREE = 2  # A source enters each step as the polynomial of this degree with its exact moments
 REACH = math.sqrt(16 * math.log(10) / (4 * math.log(2)))
 """The field A(t) is below 1e-16 of its peak this many FWHM away from its centre."""
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(16)
@@ -31,10 +27,8 @@ _HILBERT_INVERSE = np.linalg.inv([[1 / (i + k + 1) for i in range(SOURCE_DEGREE 
 class Pulse(abc.ABC):
     """A Gaussian field A(t), and a course in time that follows from it."""
 
-    center: float
-    """t_c [ps]"""
-    duration_fwhm: float
-    """FWHM of the field A(t) [ps]."""
+    center: float  # t_c [ps]
+    duration_fwhm: float  # FWHM of the field A(t) [ps]
 
     @property
     def sigma(self) -> float:
@@ -77,10 +71,8 @@ class Pulse(abc.ABC):
 class CoherentPopulation(Pulse):
     """|p0(t)|² of a resonant pulse, normalised so that ∫Γ_0|p0|² dt = 1 over all t ≥ 0."""
 
-    dephasing: float
-    """κ = ½(γ + Γ_0) [1/ps]"""
-    formation_rate: float
-    """Γ_0 = Σ Γ_{Q,0} [1/ps]"""
+    dephasing: float  # κ = ½(γ + Γ_0) [1/ps]
+    formation_rate: float  # Γ_0 = Σ Γ_{Q,0} [1/ps]
 
     @property
     def decay(self) -> float:

@@ -1,18 +1,14 @@
 """Local losses: light from the light cone, and non-radiative recombination."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hpcwigner.exciton.radiation import LightCone
 from hpcwigner.momentum.equilibrium import Equilibrium
 from hpcwigner.observables.budget import Entry, SpatialMoments
+from hpcwigner.runtime.arrays import Array
 from hpcwigner.terms.term import LocalLinearTerm, State
-
-Array = NDArray[np.float64]
 
 
 class Loss(LocalLinearTerm):

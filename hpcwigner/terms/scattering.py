@@ -10,20 +10,17 @@ import functools
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hpcwigner.momentum.angles import Angles
 from hpcwigner.momentum.cells import EnergyCells
 from hpcwigner.momentum.equilibrium import Equilibrium
 from hpcwigner.momentum.rates import Rates
 from hpcwigner.observables.budget import Entry, SpatialMoments
+from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.parallel import NodeShared
 from hpcwigner.terms.term import LocalLinearTerm, State
 
-Array = NDArray[np.float64]
-
-NEGLIGIBLE = 1e-4
-"""Intervalley in-scattering below this part of the total rate is left out of angular orders m ≥ 2."""
+NEGLIGIBLE = 1e-4  # Intervalley in-scattering below this part of the total rate is left out of angular orders m ≥ 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,14 +28,11 @@ class ScatteringStage:
     """The generator of scattering while the same processes act."""
 
     equilibrium: Equilibrium
-    blocks: Array
-    """L_m [1/ps], shape (m, cell, cell)."""
-    valley_transfer: Array
-    """Intervalley gain minus loss of each valley per population of each cell [1/ps], shape (valley, cell)."""
+    blocks: Array  # L_m [1/ps], shape (m, cell, cell)
+    valley_transfer: Array  # Intervalley gain minus loss of each valley per population of each cell [1/ps], shape (valley, cell)
     parts: tuple[tuple[slice, ...], ...]
     """Ranges of cells that do not couple to each other, per m: the valleys where intervalley in-scattering is negligible."""
-    shared: NodeShared
-    """Holds the memory of `blocks`, once per node."""
+    shared: NodeShared  # Holds the memory of `blocks`, once per node
 
     @property
     def cells(self) -> EnergyCells:

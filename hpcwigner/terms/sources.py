@@ -1,21 +1,17 @@
 """Sources: excitons formed from coherent ones after a resonant pulse, and incoherent injection above resonance."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hpcwigner.momentum.equilibrium import Equilibrium
 from hpcwigner.observables.budget import Entry, SpatialMoments
+from hpcwigner.runtime.arrays import Array
 from hpcwigner.space.grid import Decomposition, SpaceGrid
 from hpcwigner.terms.pulse import CoherentPopulation, Intensity, Pulse
 from hpcwigner.terms.term import Source, State
-
-Array = NDArray[np.float64]
 
 
 @dataclasses.dataclass(eq=False)
@@ -24,16 +20,12 @@ class PulseSource(Source):
 
     equilibrium: Equilibrium
     grid: SpaceGrid
-    angular_share: Array
-    """Share of an isotropic population in each angle cell, shape (angle,)."""
+    angular_share: Array  # Share of an isotropic population in each angle cell, shape (angle,)
     pulse: Pulse
-    spectra: Sequence[Array]
-    """By stage of the scattering, each of shape (cell,) [1/ps per unit of strength]."""
-    width_squared: float
-    """w0² of the density |A(r)|² ∝ exp(−r²/w0²) [nm²]."""
+    spectra: Sequence[Array]  # By stage of the scattering, each of shape (cell,) [1/ps per unit of strength]
+    width_squared: float  # w0² of the density |A(r)|² ∝ exp(−r²/w0²) [nm²]
     amplitude: float = 1.0
-    switches: tuple[float, ...] = ()
-    """Times [ps] at which the next stage begins."""
+    switches: tuple[float, ...] = ()  # Times [ps] at which the next stage begins
 
     name = "source"
     part = "source"

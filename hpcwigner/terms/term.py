@@ -1,29 +1,21 @@
 """What a term of the equation is: its right-hand side, its limits on the step, its symmetries and its place in the budgets."""
 
-from __future__ import annotations
-
 import abc
 import dataclasses
 from typing import ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from hpcwigner.momentum.cells import EnergyCells
 from hpcwigner.observables.budget import Entry, SpatialMoments
+from hpcwigner.runtime.arrays import Array
 from hpcwigner.space.grid import Decomposition
-
-Array = NDArray[np.float64]
 
 
 @dataclasses.dataclass(frozen=True)
 class State:
     """Views of the state on one rank; terms never keep them."""
 
-    u: Array
-    """Excitons per area (slab: per length) in each momentum cell, shape (point, angle, cell)."""
-    fields: Array
-    """Auxiliary local fields of the terms that own some, shape (point, field)."""
+    u: Array  # Excitons per area (slab: per length) in each momentum cell, shape (point, angle, cell)
+    fields: Array  # Auxiliary local fields of the terms that own some, shape (point, field)
     densities: Array | None = None
     """N_v with ghost cells, shape (x, y, valley), three more cells on each side of a distributed axis; only for a DensityTerm."""
 
@@ -35,18 +27,14 @@ class Term(abc.ABC):
     distributed equation at a time.
     """
 
-    name: str
-    """Of the term, for messages."""
-    part: str
-    """Of its contribution to the budgets: D_v = Σ diffusion_<part>."""
+    name: str  # Of the term, for messages
+    part: str  # Of its contribution to the budgets: D_v = Σ diffusion_<part>
     keeps_moments_closed: ClassVar[bool] = True
     """Whether the moments M0, M1, M2 of each momentum cell obey closed equations in its presence."""
     mirrors: frozenset[int] = frozenset((0, 1))
     """Axes whose mirror images (x → −x with θ → π − θ, y → −y with θ → −θ) map solutions to solutions."""
-    field_count: int = 0
-    """Number of auxiliary local fields that it owns."""
-    first_field: int = 0
-    """Column of its first auxiliary field in `State.fields`; set by the equation that lists it."""
+    field_count: int = 0  # Number of auxiliary local fields that it owns
+    first_field: int = 0  # Column of its first auxiliary field in `State.fields`; set by the equation that lists it
 
     @abc.abstractmethod
     def add(self, time: float, state: State, out: State) -> None:
@@ -76,8 +64,7 @@ class LocalLinearTerm(Term):
 class DensityTerm(Term):
     """An explicit term that depends on the densities N_v around a point: `State.densities` is there when it is evaluated."""
 
-    cells: EnergyCells
-    """Whose valleys the densities are of."""
+    cells: EnergyCells  # Whose valleys the densities are of
 
 
 class Source(Term):
@@ -86,16 +73,11 @@ class Source(Term):
     Integrators take it as a polynomial of each step with its exact moments.
     """
 
-    amplitude: float
-    """Population that it generates in all, if nothing switches it off."""
-    width_squared: float
-    """⟨r²⟩ of its profile [nm²]."""
-    window: tuple[float, float]
-    """Times [ps] between which it varies fast; steps are short there."""
-    shortest_time: float
-    """Time scale on which it varies within the window [ps]."""
-    decay: float
-    """Rate [1/ps] at which the strength decays after the window; infinite: it is zero there."""
+    amplitude: float  # Population that it generates in all, if nothing switches it off
+    width_squared: float  # ⟨r²⟩ of its profile [nm²]
+    window: tuple[float, float]  # Times [ps] between which it varies fast; steps are short there
+    shortest_time: float  # Time scale on which it varies within the window [ps]
+    decay: float  # Rate [1/ps] at which the strength decays after the window; infinite: it is zero there
 
     @abc.abstractmethod
     def spectrum(self, stage: int) -> Array:

@@ -85,7 +85,7 @@ class Case:
     def error(self, budgets: list[Budget]) -> float:
         """Error of D_v(t), worst valley."""
         judged = self.times >= self.problem.moments.judged_from - 1e-9
-        return float(np.nanmax(deviation(budgets, self.reference, judged)[0]))
+        return float(np.nanmax(deviation(budgets, self.reference, judged)))
 
     def budgets(self, states: Array) -> list[Budget]:
         """Budgets of moment states (time, 3·cell) at the outputs."""

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from hpcwigner.observables.curves import Array, Curves
+from hpcwigner.observables.curves import Curves
 from hpcwigner.observables.fields import central_weights
 from hpcwigner.observables.radial import RadialInversion
 from hpcwigner.observables.transport import IntrinsicDiffusion
 from hpcwigner.plotting import style
+from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.storage.reading import Variables, read
 
@@ -95,20 +96,13 @@ class PaperRun:
 class PaperData:
     """Everything that the figures and statements need."""
 
-    by_temperature: dict[str, PaperRun]
-    """The runs with all scattering: 300 K, 77 K, 20 K."""
-    switched: PaperRun
-    """300 K, intervalley scattering off after `switched_at`."""
-    switched_at: float
-    """[ps]"""
-    intrinsic: tuple[IntrinsicDiffusion, ...]
-    """Of each valley alone at 300 K."""
-    coherent_lifetime: dict[str, float]
-    """1/(γ + Γ_0) of |p0|² [ps] by temperature."""
-    flattening: dict[str, float]
-    """Predicted relative loss of the profiles' peak by numerical dissipation, by temperature."""
-    angles: int
-    """Number of directions of motion of the runs."""
+    by_temperature: dict[str, PaperRun]  # The runs with all scattering: 300 K, 77 K, 20 K
+    switched: PaperRun  # 300 K, intervalley scattering off after `switched_at`
+    switched_at: float  # [ps]
+    intrinsic: tuple[IntrinsicDiffusion, ...]  # Of each valley alone at 300 K
+    coherent_lifetime: dict[str, float]  # 1/(γ + Γ_0) of |p0|² [ps] by temperature
+    flattening: dict[str, float]  # Predicted relative loss of the profiles' peak by numerical dissipation, by temperature
+    angles: int  # Number of directions of motion of the runs
 
     @property
     def cold(self) -> PaperRun:

@@ -13,14 +13,10 @@ from hpcwigner.studies.paper.data import PaperData, PaperRun
 
 PHASE_COLOURS = ("#d9ead3", "#f4cccc", "#cfe2f3")
 """Green, red, blue: as in Fig. 3 of the paper."""
-START = 0.5
-"""First time shown [ps]: until then the pump forms excitons."""
-WIGNER_TIMES = (5.0, 50.0)
-"""Times of the Wigner maps [ps]."""
-SHAPE_TIMES = (2.0, 20.0, 50.0, 120.0)
-"""Times of the shape variation [ps]."""
-NEGATIVE_FROM = 30.0
-"""Start of the inset with the negative D_v [ps]."""
+START = 0.5  # First time shown [ps]: until then the pump forms excitons
+WIGNER_TIMES = (5.0, 50.0)  # Times of the Wigner maps [ps]
+SHAPE_TIMES = (2.0, 20.0, 50.0, 120.0)  # Times of the shape variation [ps]
+NEGATIVE_FROM = 30.0  # Start of the inset with the negative D_v [ps]
 
 
 def figure2(data: PaperData) -> Any:
