@@ -23,11 +23,11 @@ from hpcwigner.terms.term import State
 Polynomials = Sequence[Array | None]  # Coefficients of each source's strength in a step; None: nothing is formed
 N, U = 0, 1
 """Slots of a tile that hold N(u) and u."""
-EVALUATION, IN_SCATTERING, DIAGONAL = 0.6, 0.35, 0.12
+EVALUATION, IN_SCATTERING, DIAGONAL = 0.8, 0.5, 0.2
 """Work of evaluating drift and angles, of Γ_m u, and of a product whose m ≥ 1 are diagonal, for all harmonics, relative to a
-dense product of all (measured at 287 cells on Zen 5)."""
-TILE = 256  # Rows (harmonics of points) of a tile: it stays in the core's own cache, and matrices are read once per tile
-DENSE_TILE = 2048  # The same where each harmonic has a matrix of its own
+dense product of all (measured at 287 cells on Zen 4)."""
+TILE = 512
+DENSE_TILE = 2048
 
 
 class ExponentialIntegrator(abc.ABC):

@@ -85,10 +85,9 @@ class Stage:
         """The tile's result = the formula of its slots, with the sources' `polynomials` in this step, plus slot `onto`."""
         operators, points, reach = self.classes[tile.class_number], tile.points, self.formula.source
         result, fields = tile.result[:, : len(points)], tile.result_fields[: len(points)]
-        operators.multiply(self.number, self.formula.slots, system.orders, tile)
+        operators.multiply(self.number, self.formula.slots, system.orders, tile, onto)
         fields[...] = sum(weight * tile.fields[slot, : len(points)] for slot, weight in self.formula.weights.items())
         if onto is not None:
-            result += tile.slot(onto)
             fields += tile.fields[onto, : len(points)]
         for k, polynomial in enumerate(polynomials if reach else ()):
             if polynomial is not None:
@@ -154,13 +153,16 @@ class _ClassOperators:
         formulas = () if scheme.dense else scheme.formulas(size, diagonal_phi(-size * generator.out_rates))
         self.diagonals = [np.stack(list(formula.weights.values()), axis=1) for formula in formulas]
 
-    def multiply(self, stage: int, slots: slice, orders: Sequence[int], tile: Tile) -> None:
-        """The tile's result = Σ matrix · slot."""
+    def multiply(self, stage: int, slots: slice, orders: Sequence[int], tile: Tile, onto: int | None) -> None:
+        """The tile's result = Σ matrix · slot, plus slot `onto`."""
         count, (room, all_slots) = len(tile.points), tile.slots.shape[1:3]
         apply_blocks(self.blocks[stage], orders, tile.slots[:, :count, slots], tile.result[:, :count], self.parts)
         if self.diagonals:
+            more = -1 if onto is None else onto
             every, weights = np.array(orders), self.diagonals[stage]
-            kernels.combine(count, room, all_slots, slots.start, every, weights, flat(tile.slots), flat(tile.result))
+            kernels.combine(count, room, all_slots, slots.start, every, weights, more, flat(tile.slots), flat(tile.result))
+        elif onto is not None:
+            tile.result[:, :count] += tile.slot(onto)
 
 
 def _source_vectors(phi: PhiFunctions, size: float, spectrum: Array) -> Array:

@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from hpcwigner.runtime import kernels
 from hpcwigner.runtime.arrays import Array
 
 Points = NDArray[np.int64]
@@ -36,7 +37,7 @@ class Tile:
 
     def save(self, number: int, u: Array, fields: Array) -> None:
         """Stores a slot in `u` (point, harmonic, cell) and `fields` (point, field)."""
-        u[self.points] = self.slot(number).swapaxes(0, 1)
+        kernels.save(self.points, self.slots, number, u)
         fields[self.points] = self.fields[number, : len(self.points)]
 
     def load(self, number: int, u: Array, fields: Array) -> None:
@@ -46,5 +47,5 @@ class Tile:
 
     def subtract(self, number: int, u: Array, fields: Array) -> None:
         """Slot −= what `save` has stored."""
-        self.slot(number)[...] -= u[self.points].swapaxes(0, 1)
+        kernels.subtract(self.points, self.slots, number, u)
         self.fields[number, : len(self.points)] -= fields[self.points]

@@ -218,23 +218,44 @@ def _add_transposed(y, column, rows, first, step, points):
 
 
 @njit(cache=True, fastmath={"contract"})
-def combine(points, stride, slots, first, orders, weights, rows, out):
+def combine(points, stride, slots, first, orders, weights, onto, rows, out):
     """out[h, p] = Σ_s weights[m, s] · slots[h, p, first + s] for the harmonics h of order m ≥ 1 of a tile's points.
 
-    Arrays are rows of cells: `rows` of the slots (harmonic, point, slot, cell), `out` of (harmonic, point, cell).
+    Arrays are rows of cells: `rows` of the slots (harmonic, point, slot, cell), `out` of (harmonic, point, cell). With onto ≥ 0
+    slot `onto` is added, also to out[h] of order 0, which must hold the sum already.
     """
     cells = rows.shape[1]
     for h in range(orders.size):
         m = orders[h]
-        if m == 0:
-            continue
         for p in range(points):
-            to, row = h * stride + p, (h * stride + p) * slots + first
-            for n in range(cells):
-                out[to, n] = weights[m, 0, n] * rows[row, n]
-            for s in range(1, weights.shape[1]):
+            to, row = h * stride + p, (h * stride + p) * slots
+            if m > 0:
                 for n in range(cells):
-                    out[to, n] += weights[m, s, n] * rows[row + s, n]
+                    out[to, n] = weights[m, 0, n] * rows[row + first, n]
+                for s in range(1, weights.shape[1]):
+                    for n in range(cells):
+                        out[to, n] += weights[m, s, n] * rows[row + first + s, n]
+            if onto >= 0:
+                for n in range(cells):
+                    out[to, n] += rows[row + onto, n]
+
+
+@njit(cache=True)
+def save(points, slots, number, stored):
+    """stored[points[p], h] = slots[h, p, number], rows of cells."""
+    for p in range(points.size):
+        for h in range(slots.shape[0]):
+            for n in range(slots.shape[3]):
+                stored[points[p], h, n] = slots[h, p, number, n]
+
+
+@njit(cache=True)
+def subtract(points, slots, number, stored):
+    """slots[h, p, number] −= stored[points[p], h], rows of cells."""
+    for p in range(points.size):
+        for h in range(slots.shape[0]):
+            for n in range(slots.shape[3]):
+                slots[h, p, number, n] -= stored[points[p], h, n]
 
 
 @njit(cache=True)
