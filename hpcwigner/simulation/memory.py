@@ -17,7 +17,7 @@ from hpcwigner.runtime.compile import warm_up
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.runtime.kernels import HALO
 from hpcwigner.space.grid import process_grid
-from hpcwigner.storage.state import LARGEST_WRITE
+from hpcwigner.storage.checkpoint import LARGEST_WRITE
 
 MIB = 2**20
 IMEX_ARRAYS = 22  # State-sized arrays of PETSc's ARKIMEX: stages, right-hand sides, residuals, and ours (measured)

@@ -25,10 +25,10 @@ from hpcwigner.simulation.output import RunOutput
 from hpcwigner.simulation.progress import LOG, Progress, start_logging
 from hpcwigner.simulation.summary import announce, checks, performance
 from hpcwigner.storage import xdmf
-from hpcwigner.storage.checkpoint import CheckpointStore
+from hpcwigner.storage.archive import CheckpointError
+from hpcwigner.storage.checkpoint import CheckpointStore, Header, Layout
 from hpcwigner.storage.files import write_whole
-from hpcwigner.storage.state import CheckpointError, Header, Layout
-from hpcwigner.storage.summary import write_summary
+from hpcwigner.storage.reading import write_summary
 from hpcwigner.terms.equation import WignerEquation
 
 CHECKPOINTS = "checkpoints"  # Their folder in the run directory

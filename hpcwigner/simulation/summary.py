@@ -15,8 +15,7 @@ from hpcwigner.simulation.balance import Account
 from hpcwigner.simulation.memory import MIB
 from hpcwigner.simulation.progress import LOG, Progress
 from hpcwigner.space import resolution
-from hpcwigner.storage.reading import Variables, read
-from hpcwigner.storage.summary import Entry
+from hpcwigner.storage.reading import Entry, Variables, read
 from hpcwigner.terms.equation import WignerEquation
 
 Entries = dict[str, Entry]
