@@ -205,8 +205,7 @@ def _terms(kinetics: Kinetics, scattering: Scattering, space: SpaceGrid) -> tupl
     """The equation of an input. Raises InputError."""
     config, equilibrium = kinetics.config, kinetics.equilibrium
     terms: list[Term] = [Drift(equilibrium, scattering.angles, space), scattering]
-    if config.pump:
-        terms.append(_source(kinetics, config.pump, scattering, space))
+    terms += [_source(kinetics, pulse, scattering, space) for pulse in config.pulses]
     if config.radiation:
         terms.append(Radiation(equilibrium, kinetics.light_cone))
     if config.recombination is not None:
