@@ -12,11 +12,9 @@ from mpi4py import MPI
 from hpcwigner.integrators.exponential import SCHEMES
 from hpcwigner.integrators.steps import plan
 from hpcwigner.momentum.angles import Angles
-from hpcwigner.momentum.equilibrium import Equilibrium
 from hpcwigner.observables.budget import Budget, Entry, SpatialMoments, budget
+from hpcwigner.problem import pulses
 from hpcwigner.problem.config import Config, StepPhase
-from hpcwigner.problem.config import Injection as InjectionInput
-from hpcwigner.problem.config import Pump as PumpInput
 from hpcwigner.problem.initial import InitialState
 from hpcwigner.problem.kinetics import Kinetics, load
 from hpcwigner.reference.moment_problem import MomentProblem
@@ -24,17 +22,14 @@ from hpcwigner.reference.step_choice import Choice, NoStepsError, choose
 from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.runtime.parallel import on_first_rank
-from hpcwigner.runtime.schema import did_you_mean
 from hpcwigner.space import resolution
 from hpcwigner.space.grid import Decomposition, DecompositionError, SpaceGrid, process_grid
 from hpcwigner.space.stencil import runge_kutta, stable_step
 from hpcwigner.terms.drift import Drift
 from hpcwigner.terms.equation import WignerEquation
 from hpcwigner.terms.generator import LocalGenerator
-from hpcwigner.terms.pulse import CoherentPopulation, Intensity
 from hpcwigner.terms.radiation import Loss, Radiation, Recombination
 from hpcwigner.terms.scattering import Scattering, ScatteringStage
-from hpcwigner.terms.sources import CoherentSource, Injection, injection_spectrum
 from hpcwigner.terms.term import Source, Term
 
 AUTO_INTEGRATORS = ("etd2", "etd3", "etd2_dense", "etd3_dense")
@@ -205,51 +200,15 @@ def _terms(kinetics: Kinetics, scattering: Scattering, space: SpaceGrid) -> tupl
     """The equation of an input. Raises InputError."""
     config, equilibrium = kinetics.config, kinetics.equilibrium
     terms: list[Term] = [Drift(equilibrium, scattering.angles, space), scattering]
-    terms += [_source(kinetics, pulse, scattering, space) for pulse in config.pulses]
+    terms += [pulses.source(kinetics, pulse, scattering, space) for pulse in config.pulses]
     if config.radiation:
         terms.append(Radiation(equilibrium, kinetics.light_cone))
     if config.recombination is not None:
         try:
             terms.append(Recombination(equilibrium, config.recombination.lifetime))
         except KeyError as error:
-            raise _unknown_valley("recombination.lifetime", error.args[0], equilibrium) from None
+            raise pulses.unknown_valley("recombination.lifetime", error.args[0], equilibrium) from None
     return tuple(terms)
-
-
-def _source(kinetics: Kinetics, pump: PumpInput, scattering: Scattering, space: SpaceGrid) -> Source:
-    """A pulse of the input as a source. Raises InputError."""
-    width_squared = pump.spot_fwhm**2 / (8 * math.log(2))
-    amplitude = 1.0 if pump.density is None else pump.density * math.pi * width_squared
-    share = scattering.angles.from_harmonics[:, 0]
-    shared = kinetics.equilibrium, space, share
-    options: dict[str, Any] = {"width_squared": width_squared, "amplitude": amplitude, "switches": kinetics.switches}
-    if isinstance(pump.energy, InjectionInput):
-        spectrum = _injection_spectrum(kinetics.equilibrium, pump.energy)
-        pulse = Intensity(pump.center, pump.duration_fwhm)
-        return Injection(*shared, pulse, [spectrum] * len(scattering.stages), **options)
-    formed = kinetics.formation_rate
-    if formed == 0:
-        raise InputError("scattering: found intravalley and intervalley off, expected one of them on: nothing forms excitons")
-    coherent = CoherentPopulation(pump.center, pump.duration_fwhm, 0.5 * (kinetics.radiative_rate + formed), formed)
-    return CoherentSource(*shared, coherent, kinetics.formation, **options)
-
-
-def _injection_spectrum(equilibrium: Equilibrium, energy: InjectionInput) -> Array:
-    names = [valley.name for valley in equilibrium.cells.valleys]
-    if energy.valley not in names:
-        raise _unknown_valley("pump.energy.valley", energy.valley, equilibrium)
-    try:
-        return injection_spectrum(equilibrium, names.index(energy.valley), energy.above, energy.spread)
-    except ValueError as error:
-        raise InputError(f"pump.energy.above: found {energy.above:g} meV, expected {error}") from None
-
-
-def _unknown_valley(key: str, name: str, equilibrium: Equilibrium) -> InputError:
-    names = [valley.name for valley in equilibrium.cells.valleys]
-    hint = did_you_mean(name, names, cutoff=0.3)
-    return InputError(
-        f"{key}: found '{name}', expected a valley of the material; {hint}{' ' * bool(hint)}(known here: {', '.join(names)})"
-    )
 
 
 def _check_size(kinetics: Kinetics, space: SpaceGrid, angles: Angles) -> None:

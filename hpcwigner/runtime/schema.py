@@ -204,14 +204,15 @@ def _explain(cls: type, errors: list[Any], data: object) -> tuple[list[str], str
     located = [(_keys_of(error, data), error) for error in errors]
     deepest = max(len(keys) for keys, _ in located)
     located = [(keys, error) for keys, error in located if len(keys) == deepest]
-    keys, error = next((item for item in located if item[1]["type"] in _UNKNOWN), located[0])
+    refusals = [item for item in located if isinstance(item[1].get("ctx", {}).get("error"), _RefusedError)]
+    keys, error = next((item for item in located if item[1]["type"] in _UNKNOWN), [*refusals, located[0]][0])
     if error["type"] in _UNKNOWN:
         return keys, unknown_key(keys[-1], _fields_at(cls, keys[:-1]))
     if error["type"] == "missing":
         return keys, "missing, and it has no default"
     refused = error.get("ctx", {}).get("error")
     if isinstance(refused, _RefusedError):
-        return [*keys, *refused.key.split(".")], refused.problem
+        return [*keys, *filter(None, refused.key.split("."))], refused.problem
     alternatives = dict.fromkeys(_expected(e) for k, e in located if k == keys)
     return keys, f"found {_shorten(error['input'])}, expected {' or '.join(alternatives)}"
 

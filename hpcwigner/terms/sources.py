@@ -9,9 +9,12 @@ import numpy as np
 from hpcwigner.momentum.equilibrium import Equilibrium
 from hpcwigner.observables.budget import Entry, SpatialMoments
 from hpcwigner.runtime.arrays import Array
+from hpcwigner.space import shapes
 from hpcwigner.space.grid import Decomposition, SpaceGrid
 from hpcwigner.terms.pulse import CoherentPopulation, Intensity, Pulse
 from hpcwigner.terms.term import Source, State
+
+EDGE = 1e-6  # Density at the sample's edges relative to its peak from which spatial moments mean nothing
 
 
 @dataclasses.dataclass(eq=False)
@@ -23,8 +26,9 @@ class PulseSource(Source):
     angular_share: Array  # Share of an isotropic population in each angle cell, shape (angle,)
     pulse: Pulse
     spectra: Sequence[Array]  # By stage of the scattering, each of shape (cell,) [1/ps per unit of strength]
-    width_squared: float  # w0² of the density |A(r)|² ∝ exp(−r²/w0²) [nm²]
+    width_squared: float  # ⟨r²⟩ of the density [nm²], in a slab 2⟨x²⟩: w0² of exp(−r²/w0²)
     amplitude: float = 1.0
+    shape: Array | None = None  # Of the density on the held grid, shape (x, y); a Gaussian without it
     switches: tuple[float, ...] = ()  # Times [ps] at which the next stage begins
 
     name = "source"
@@ -35,6 +39,9 @@ class PulseSource(Source):
         self.shortest_time = self.pulse.duration_fwhm
         self.decay = self.pulse.decay
         self._local_profile: Array | None = None
+        if self.shape is not None:
+            self.mirrors = shapes.mirrors(self.shape, self.grid.dimensions) if not self.grid.folded else self.mirrors
+            self.keeps_moments_closed = shapes.at_edges(self.shape, self.grid) < EDGE * self.shape.max()
 
     def spectrum(self, stage: int) -> Array:
         return self.spectra[stage]
@@ -49,7 +56,9 @@ class PulseSource(Source):
         return self.amplitude * float(self.spectra[0].sum()) * self.pulse.integral(time)
 
     def profile(self) -> Array:
-        return self.grid.gaussian(self.width_squared)
+        if self.shape is None:
+            return self.grid.gaussian(self.width_squared)
+        return np.asarray(self.shape / (math.fsum(self.shape.ravel()) * self.grid.cell_measure))
 
     def distribute(self, decomposition: Decomposition) -> None:
         self._local_profile = np.ascontiguousarray(decomposition.local(self.profile())).reshape(-1)

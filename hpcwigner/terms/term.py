@@ -2,7 +2,6 @@
 
 import abc
 import dataclasses
-from typing import ClassVar
 
 from hpcwigner.momentum.cells import EnergyCells
 from hpcwigner.observables.budget import Entry, SpatialMoments
@@ -29,7 +28,7 @@ class Term(abc.ABC):
 
     name: str  # Of the term, for messages
     part: str  # Of its contribution to the budgets: D_v = Σ diffusion_<part>
-    keeps_moments_closed: ClassVar[bool] = True
+    keeps_moments_closed: bool = True
     """Whether the moments M0, M1, M2 of each momentum cell obey closed equations in its presence."""
     mirrors: frozenset[int] = frozenset((0, 1))
     """Axes whose mirror images (x → −x with θ → π − θ, y → −y with θ → −θ) map solutions to solutions."""

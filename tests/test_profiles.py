@@ -1,0 +1,100 @@
+"""Pulses with other profiles than the spot, and sums of shapes."""
+
+import numpy as np
+import pytest
+import scipy.integrate
+import scipy.linalg
+import xarray
+from helpers import hpcwigner, small_input
+from mpi4py import MPI
+
+from hpcwigner.problem import builder, loading
+from hpcwigner.runtime.errors import InputError
+
+STEPS = "time.steps=[{size: 10 fs}]"
+
+
+def files_of(folder, name, *settings):
+    done = hpcwigner(small_input(folder, name), *(word for setting in settings for word in ("--set", setting)))
+    assert done.returncode == 0, done.stderr
+    opened = [xarray.open_dataset(folder / name / f, engine="h5netcdf").load() for f in ("series.h5", "fields.h5")]
+    return *opened, done.stdout
+
+
+def test_a_spot_as_a_profile_is_the_spot(tmp_path):
+    """The density's FWHM is the field's over √2."""
+    spot, dense, _ = files_of(tmp_path, "spot", "pump.spot_fwhm=0.6 um", STEPS)
+    shape = f"pump.profile={{gaussian: {{fwhm: {0.6 / np.sqrt(2)!r} um}}}}"
+    same, density, printed = files_of(tmp_path, "shape", shape, STEPS)
+    for name in ("population", "width_squared"):
+        assert same[name].values == pytest.approx(spot[name].values, rel=1e-9, nan_ok=True), name
+    assert density.density.values == pytest.approx(dense.density.values, rel=1e-9, abs=1e-15)
+    assert "largest deviation of D_v" in printed
+    assert "(folded)" in printed
+
+
+def test_a_grating_decays_as_the_exact_wave(tmp_path):
+    """n_q(t) of each valley against dN/dt = (L − iq v cos θ)N + s(t) without a grid; L, v and the source are the problem's."""
+    period = 0.25  # [µm]: six in the sample
+    space = "space={dimensions: 1, length: 1.5 um, cells: 144, boundary: periodic}"
+    profile = f"pump.profile=[0.5, {{cosine: {{amplitude: 0.5, period: {period} um}}}}]"
+    injected = "pump.energy={valley: KK, above: 20 meV, spread: 5 meV}"
+    settings = (space, profile, injected, STEPS, "output.fields_every=0.5 ps", "time.end=2 ps")
+    series, fields, printed = files_of(tmp_path, "grating", *settings)
+    assert "moment equations" in printed
+    assert "largest deviation" not in printed
+
+    problem = builder.build(loading.load(tmp_path / "grating.yaml", settings), MPI.COMM_SELF)
+    generator, cells, orders = problem.generators[0], problem.cells, problem.angles.orders
+    q, size = 2 * np.pi / (1000 * period), cells.size
+    matrix = scipy.linalg.block_diag(*(generator.block(m) for m in orders)).astype(complex)
+    for m in orders[:-1]:  # û_m = Σ u cos mθ: cos θ cos mθ = ½ [cos (m − 1)θ + cos (m + 1)θ], twice at the ends
+        here, above = slice(m * size, (m + 1) * size), slice((m + 1) * size, (m + 2) * size)
+        coupling = np.diag(-0.5j * q * problem.equilibrium.velocity)
+        matrix[here, above] += coupling * (2 if m == 0 else 1)
+        matrix[above, here] += coupling * (2 if m == orders[-2] else 1)
+    source = problem.sources[0]
+    start = np.concatenate([0.5 * source.spectrum(0), np.zeros(size * (len(orders) - 1))])
+
+    def change(t, state):
+        return matrix @ state + source.strength(t) * start
+
+    times = fields.time.values
+    solved = scipy.integrate.solve_ivp(
+        change, (0, times[-1]), 0 * start + 0j, "DOP853", times, rtol=1e-8, atol=1e-12, max_step=0.02
+    )
+    exact = cells.valley_sum(solved.y.T[:, :size]).real
+    x = fields.x.values
+    wave = (fields.density * np.cos(2 * np.pi * x / period)).sum("x").values / len(x) * 1.5  # per excitons in all
+    unit = fields.density.sum("x").values.sum(axis=1)[-1] / len(x) * 1.5 / float(series.population_total[-1])
+    assert wave / unit == pytest.approx(exact, rel=2e-3, abs=2e-4 * exact.max())
+    assert exact[-1].sum() < 0.75 * 0.5  # the grating has lost a quarter of its contrast
+    problem.free()
+
+
+def test_shapes_that_are_not_symmetric_run_unfolded(tmp_path):
+    shifted = "pump.profile=[{gaussian: {fwhm: 0.6 um, center: [0.4 um, 0 um]}}]"
+    _, fields, printed = files_of(tmp_path, "shifted", shifted, STEPS, "time.end=1 ps")
+    assert "(folded)" not in printed
+    density = fields.density.isel(time=-1).sum("valley")
+    assert float((density.x * density).sum() / density.sum()) == pytest.approx(0.4, abs=1e-3)
+    with pytest.raises(InputError, match="not symmetric"):
+        builder.build(loading.load(small_input(tmp_path), [shifted, "space.symmetry=folded"]), MPI.COMM_SELF)
+
+
+@pytest.mark.parametrize(
+    ("shape", "peak"),
+    [("{ring: {radius: 0.5 um, fwhm: 0.2 um}}", (0.5, 0)), ("{gaussian: {fwhm: 0.3 um, center: [0.5 um, 0.5 um]}}", (0.5, 0.5))],
+)
+def test_density_is_that_of_the_peak(tmp_path, shape, peak):
+    """In the plane: generated population × profile is `density` at the profile's maximum."""
+    plane = "space={dimensions: 2, length: 3 um, cells: 60}"
+    settings = [plane, f"pump.profile={shape}", "pump.density=1e11 cm^-2"]
+    problem = builder.build(loading.load(small_input(tmp_path), settings), MPI.COMM_SELF)
+    source = problem.sources[0]
+    density = source.amplitude * source.profile()
+    assert density.max() == pytest.approx(1e-3, rel=1e-12)
+    x, y = (problem.space.centers(axis) / 1000 for axis in (0, 1))
+    at = np.unravel_index(density.argmax(), density.shape)
+    assert np.hypot(x[at[0]], y[at[1]]) == pytest.approx(np.hypot(*peak), abs=0.05)
+    problem.free()
