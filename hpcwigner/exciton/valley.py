@@ -7,8 +7,7 @@ import math
 from collections.abc import Mapping
 
 from hpcwigner.exciton.materials import Material
-from hpcwigner.exciton.potentials import Film, Potential, RytovaKeldysh
-from hpcwigner.exciton.wannier import BoundState, Wavefunction, bound_states, tabulate
+from hpcwigner.exciton.wannier import BoundState, Film, Potential, RytovaKeldysh, Wavefunction, bound_states, tabulate
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,9 +8,8 @@ from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
 from hpcwigner.exciton.constants import BOLTZMANN, CM2_PER_S, UM
-from hpcwigner.observables.fields import LocalState
+from hpcwigner.observables.fields import LocalState, WignerCut
 from hpcwigner.observables.series import Snapshot
-from hpcwigner.observables.wigner_cut import WignerCut
 
 PAPER = "Rosati et al., Nanoscale 12, 356 (2020)"
 

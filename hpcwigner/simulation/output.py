@@ -9,10 +9,9 @@ from hpcwigner.exciton.constants import UM
 from hpcwigner.exciton.phonons import Couplings, absorption_threshold
 from hpcwigner.integrators.steps import StepPlan, multiples
 from hpcwigner.observables import registry
-from hpcwigner.observables.fields import Directions, LocalState, SpatialMomentSums, undershoot
+from hpcwigner.observables.fields import Directions, LocalState, SpatialMomentSums, WignerCut, undershoot
 from hpcwigner.observables.registry import Observable
 from hpcwigner.observables.series import Snapshot
-from hpcwigner.observables.wigner_cut import WignerCut
 from hpcwigner.problem.builder import Problem
 from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.errors import RunError

@@ -5,8 +5,7 @@ from typing import Any
 import numpy as np
 
 from hpcwigner.exciton.constants import CM2_PER_S
-from hpcwigner.observables.curves import JUDGED_FROM
-from hpcwigner.observables.phases import Phases
+from hpcwigner.observables.curves import JUDGED_FROM, Phases
 from hpcwigner.plotting import style, views
 from hpcwigner.plotting.maps import threshold_lines
 from hpcwigner.studies.paper.data import PaperData, PaperRun
