@@ -65,8 +65,7 @@ def potential_of(material: Material) -> Potential:
 
 def film_potential(material: Material) -> Film | None:
     """The attraction in the dielectric film; None if the material has no film."""
-    film = material.film
-    if film is None:
+    if (film := material.film) is None:
         return None
     inside, above, below = ((part.in_plane.value, part.out_of_plane.value) for part in (film, film.above, film.below))
     return Film(inside, film.thickness.value, above, below)

@@ -29,10 +29,7 @@ REACH = 8.0  # Largest κa/2 of the tables, where the form factor is 2e-3; beyon
 
 @dataclasses.dataclass(frozen=True)
 class RytovaKeldysh:
-    """A polarisable sheet: V(q) = −2πe²/[q(κ + r0 q)].
-
-    In space V(r) = −(πe²/2r0)[H0(κr/r0) − Y0(κr/r0)], H0 the Struve function (Rytova 1967, Keldysh 1979; Goryca 2019).
-    """
+    """A polarisable sheet: V(r) = −(πe²/2r0)[H0(κr/r0) − Y0(κr/r0)], H0 the Struve function (README.md)."""
 
     screening_length: float  # r0 [nm]; 0 is the unscreened potential −e²/κr
     surroundings: float  # κ, mean dielectric constant of the two half spaces
@@ -64,8 +61,7 @@ class Film:
         """Charges c_k of the images at the distances kαd, shape (k,)."""
         inside, above, below = (math.sqrt(math.prod(part)) for part in (self.film, self.above, self.below))
         p1, p2 = ((inside - side) / (inside + side) for side in (above, below))
-        largest = max(abs(p1 * p2), 1e-300)
-        pairs = max(1, math.ceil(math.log(SMALLEST_IMAGE) / math.log(largest)))
+        pairs = max(1, math.ceil(math.log(SMALLEST_IMAGE) / math.log(max(abs(p1 * p2), 1e-300))))
         powers = (p1 * p2) ** np.arange(pairs)
         charges = np.stack([2 * powers, (p1 + p2) * powers], axis=1).ravel()
         charges[0] = 1.0
