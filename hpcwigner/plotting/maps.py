@@ -157,10 +157,9 @@ def wigner_reach(file: Variables) -> tuple[float, list[float]]:
 
 
 def animate(directory: Path, quantity: str, output: Path | None = None) -> Path:
-    """Writes a GIF to `output`, by default RUN/<quantity>.gif, with at most MOST_FRAMES of the stored times.
+    """Writes a GIF of one of ANIMATED to `output`, by default RUN/<quantity>.gif. Raises InputError.
 
-    `quantity` is one of ANIMATED. A frame shows the maps of a plane or the profiles of a slab at one time, divided by the
-    largest value at that time. Raises InputError.
+    Each of at most MOST_FRAMES shows a plane's maps or a slab's profiles over the largest value at that time.
     """
     path = output or directory / f"{quantity}.gif"
     style.check_suffix(path, (".gif",))
@@ -177,7 +176,6 @@ def animate(directory: Path, quantity: str, output: Path | None = None) -> Path:
     style.pyplot()
     figure, updates = (_maps if "y" in file.data else _profiles)(file, panels, titles)
     clock = figure.suptitle("0 ps")
-
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # else the layout is computed for every frame
 

@@ -32,11 +32,10 @@ Solved = dict[str, tuple[Material, ExcitonValleys]]  # Materials with their 1s s
 
 
 def sweep(config: Config, comm: MPI.Intracomm, quiet: bool = False, number: int | None = None) -> str | None:
-    """Reuse, resume or start the points of a sweep, or point `number` alone, and write the summary.
+    """Reuse, resume or start the points of a sweep, or point `number` alone, and write the summary. Collective.
 
-    Every point and its directory are checked before the first one starts. A point that fails does not stop the others.
-    Returns the table of the whole sweep, '' for one point, None when stopped on request. Raises InputError, and RunError when
-    points have failed, on all ranks. Collective.
+    Returns the table of the whole sweep, '' for one point, None when stopped on request. Raises InputError before the first
+    point starts, and RunError at the end when points have failed, on all ranks.
     """
     points, chosen, todo, solved = on_first_rank(comm, lambda: _prepare(config, number, comm.size))
     directory, moments = Path(config.output.directory), _by_moments(config)
@@ -117,10 +116,7 @@ def _by_moments(config: Config) -> bool:
 
 
 def _prepare(config: Config, number: int | None, ranks: int) -> tuple[int, int, list[Point], Solved]:
-    """Check all points and write the sweep's input (rank 0).
-
-    Returns how many points there are and how many are chosen, the chosen ones to do, and the materials. Raises InputError.
-    """
+    """Checks points, writes the sweep's input; numbers of all and of chosen points, those to do, materials. Raises InputError."""
     points, moments = loading.points(config), _by_moments(config)
     chosen = points if number is None else [loading.point(config, number)]
     known, text = Path(config.output.directory) / INPUT, to_yaml(config)
