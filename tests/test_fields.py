@@ -5,8 +5,7 @@ import pytest
 from mpi4py import MPI
 
 from hpcwigner.momentum.angles import Angles
-from hpcwigner.observables.fields import Directions, LocalState, SpatialMomentSums, undershoot
-from hpcwigner.observables.wigner_cut import WignerCut
+from hpcwigner.observables.fields import Directions, LocalState, SpatialMomentSums, WignerCut, undershoot
 from hpcwigner.space.grid import Decomposition, SpaceGrid
 
 

@@ -9,7 +9,7 @@ import pytest
 from helpers import hpcwigner, small_input
 from mpi4py import MPI
 
-from hpcwigner.observables.phases import Phases, Thermalisation, settled
+from hpcwigner.observables.curves import Phases, Thermalisation, settled
 from hpcwigner.observables.transport import intrinsic_diffusion
 from hpcwigner.problem import loading
 from hpcwigner.runtime.errors import InputError

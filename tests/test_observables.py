@@ -13,9 +13,8 @@ from hpcwigner.exciton.phonons import absorption_threshold
 from hpcwigner.momentum.angles import Angles
 from hpcwigner.observables import registry
 from hpcwigner.observables.budget import SpatialMoments
-from hpcwigner.observables.fields import Directions, LocalState, SpatialMomentSums
+from hpcwigner.observables.fields import Directions, LocalState, SpatialMomentSums, WignerCut
 from hpcwigner.observables.series import Snapshot
-from hpcwigner.observables.wigner_cut import WignerCut
 from hpcwigner.problem import builder, loading
 from hpcwigner.space.grid import Decomposition, SpaceGrid
 

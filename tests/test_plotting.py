@@ -12,7 +12,7 @@ import pytest
 from helpers import ROOT, clean_environment, hpcwigner, small_input
 from PIL import Image
 
-from hpcwigner.plotting import animation, maps, style
+from hpcwigner.plotting import maps, style
 from hpcwigner.plotting.report import write_report
 from hpcwigner.plotting.views import VIEWS, plot, sum_error
 from hpcwigner.runtime.errors import InputError
@@ -149,9 +149,9 @@ def test_units_as_printed():
     assert texts == ["cm²/s", "µm⁻² ps⁻¹", "nm⁻¹", "µm", ""]
 
 
-@pytest.mark.parametrize("quantity", animation.ANIMATED)
+@pytest.mark.parametrize("quantity", maps.ANIMATED)
 def test_animation_has_a_frame_for_every_time(run, tmp_path, quantity):
-    with Image.open(animation.animate(run, quantity, tmp_path / "film.gif")) as film:
+    with Image.open(maps.animate(run, quantity, tmp_path / "film.gif")) as film:
         assert film.n_frames == 3  # 1, 2, 3 ps: before the pulse there is nothing
         frames = []
         for i in range(film.n_frames):
@@ -161,8 +161,8 @@ def test_animation_has_a_frame_for_every_time(run, tmp_path, quantity):
 
 
 def test_animation_thins_out_long_runs(slab, tmp_path, monkeypatch):
-    monkeypatch.setattr(animation, "MOST_FRAMES", 2)
-    with Image.open(animation.animate(slab, "pl", tmp_path / "film.gif")) as film:
+    monkeypatch.setattr(maps, "MOST_FRAMES", 2)
+    with Image.open(maps.animate(slab, "pl", tmp_path / "film.gif")) as film:
         assert film.n_frames == 2
 
 
@@ -209,7 +209,7 @@ def test_a_young_run_has_a_report_but_no_film(changed):
     assert (process.returncode, process.stderr) == (0, "")
     assert "not finished: 0 of 3 ps" in (changed / "report.html").read_text(encoding="utf-8")
     with pytest.raises(InputError, match="pl = 0 at every time"):
-        animation.animate(changed, "pl")
+        maps.animate(changed, "pl")
 
 
 def test_a_run_without_output_yet_is_refused(changed):
@@ -218,7 +218,7 @@ def test_a_run_without_output_yet_is_refused(changed):
         with pytest.raises(InputError, match="holds no times yet"):
             VIEWS[view](changed)
     with pytest.raises(InputError, match="holds no times yet"):
-        animation.animate(changed, "pl")
+        maps.animate(changed, "pl")
     with pytest.raises(InputError, match="holds no times yet"):
         write_report(changed)
     (changed / "wigner.h5").unlink()

@@ -9,9 +9,8 @@ from helpers import ExponentialState
 
 from hpcwigner.exciton import materials
 from hpcwigner.exciton.constants import COULOMB, HBAR2_OVER_M0
-from hpcwigner.exciton.potentials import Film, RytovaKeldysh
 from hpcwigner.exciton.valley import ExcitonValleys, film_potential
-from hpcwigner.exciton.wannier import OverlapTable, bound_states, tabulate
+from hpcwigner.exciton.wannier import Film, OverlapTable, RytovaKeldysh, bound_states, tabulate
 
 TABLE = {  # μ, r0, κ, E_1s, E_2s, E_3s, rms radius, ψ(0)², measured 1s
     "mos2_hbn": (0.275, 3.4, 4.45, 220.18, 51.81, 22.46, 1.23, 0.370, 221),

@@ -8,8 +8,7 @@ import numpy as np
 
 from hpcwigner.exciton.constants import CM2_PER_S, UM
 from hpcwigner.integrators.steps import multiples
-from hpcwigner.observables.curves import negative_windows
-from hpcwigner.observables.phases import Phases, Thermalisation
+from hpcwigner.observables.curves import Phases, Thermalisation, negative_windows
 from hpcwigner.problem.builder import Problem
 from hpcwigner.storage.provenance import KEPT, describe_history
 from hpcwigner.storage.reading import read

@@ -89,7 +89,7 @@ class IntervalleyPhonon:
 
 @dataclasses.dataclass(frozen=True)
 class Sheet:
-    """Screening of a polarisable sheet (exciton/potentials.py: RytovaKeldysh)."""
+    """Screening of a polarisable sheet (exciton/wannier.py: RytovaKeldysh)."""
 
     screening_length: Length
     surroundings: Number
@@ -105,7 +105,7 @@ class Uniaxial:
 
 @dataclasses.dataclass(frozen=True)
 class DielectricFilm:
-    """Screening of a film between two half spaces (exciton/potentials.py: Film)."""
+    """Screening of a film between two half spaces (exciton/wannier.py: Film)."""
 
     thickness: Length
     in_plane: Number

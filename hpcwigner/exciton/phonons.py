@@ -90,10 +90,9 @@ class OpticalPhonon:
 
         coupling = self.electron * psi.overlap(phi, shift(self.initial.hole_fraction, self.final.hole_fraction))
         if self.hole:
-            overlap = psi.overlap(phi, shift(self.initial.electron_fraction, self.final.electron_fraction))
-            coupling = coupling + self.hole * overlap
-        frequency = self.energy / HBAR
-        prefactor = self.final_valleys * self.final.mass / HBAR2_OVER_M0 / (2 * self.area_density * frequency)
+            shifted = shift(self.initial.electron_fraction, self.final.electron_fraction)
+            coupling = coupling + self.hole * psi.overlap(phi, shifted)
+        prefactor = self.final_valleys * self.final.mass / HBAR2_OVER_M0 / (2 * self.area_density * (self.energy / HBAR))
         return prefactor * coupling**2
 
 
@@ -114,10 +113,9 @@ class Couplings:
             name, valley = exciton.name, material.valleys[exciton.name]
             fractions = valley.electron_mass.value / valley.mass, valley.hole_mass.value / valley.mass
             wavefunction = landscape.wavefunctions[name]
-            state = ValleyState(name, exciton.energy, valley.degeneracy, valley.mass, *fractions, wavefunction)
+            states[name] = ValleyState(name, exciton.energy, valley.degeneracy, valley.mass, *fractions, wavefunction)
             potentials = valley.acoustic_electron.value, valley.acoustic_hole.value
-            acoustic.append(AcousticPhonon(state, material.sound_velocity.value, density, *potentials))
-            states[name] = state
+            acoustic.append(AcousticPhonon(states[name], material.sound_velocity.value, density, *potentials))
         optical = [
             OpticalPhonon(p.name, state, state, 1, p.energy.value, density, p.electron.value, p.hole.value, intervalley=False)
             for p in material.intravalley_phonons
@@ -132,8 +130,7 @@ class Couplings:
         return cls(tuple(states.values()), tuple(acoustic), tuple(optical))
 
 
-ACOUSTIC_BRANCHES = ("TA", "LA", "ZA", "acoustic")
-"""Name endings of acoustic phonons among the zone-boundary phonons of constant energy."""
+ACOUSTIC_BRANCHES = ("TA", "LA", "ZA", "acoustic")  # Name endings of acoustic phonons among those of constant energy
 
 
 def absorption_threshold(couplings: Couplings, target: str) -> Array:

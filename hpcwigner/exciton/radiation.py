@@ -38,11 +38,7 @@ class LightCone:
 
 
 def linewidth_from_dipole(material: Material, density_at_origin: float) -> float:
-    """ħγ [meV] from 1/τ = (2π/n) r_e c f with the oscillator strength per area f = 4m0v²ψ(0)²/ħω.
-
-    r_e is the classical electron radius, v the band velocity of the massive Dirac model. With the photon energy for its gap,
-    μ = ħω/(4v²), so that f = ψ(0)² m0/μ. Interference in the hBN stack is neglected. The literature spreads from 0.6 to 2 meV.
-    """
+    """ħγ [meV] from 1/τ = (2π/n) r_e c f, r_e the classical electron radius and f = ψ(0)² m0/μ (README.md)."""
     strength = density_at_origin / reduced_masses(material)[material.radiation.bright_valley]
     classical_radius = COULOMB / ELECTRON_REST_ENERGY
     return 2 * math.pi / material.radiation.refractive_index.value * classical_radius * HBAR_C * strength

@@ -7,8 +7,7 @@ import math
 from collections.abc import Mapping
 
 from hpcwigner.exciton.materials import Material
-from hpcwigner.exciton.potentials import Film, Potential, RytovaKeldysh
-from hpcwigner.exciton.wannier import BoundState, Wavefunction, bound_states, tabulate
+from hpcwigner.exciton.wannier import BoundState, Film, Potential, RytovaKeldysh, Wavefunction, bound_states, tabulate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,8 +65,7 @@ def potential_of(material: Material) -> Potential:
 
 def film_potential(material: Material) -> Film | None:
     """The attraction in the dielectric film; None if the material has no film."""
-    film = material.film
-    if film is None:
+    if (film := material.film) is None:
         return None
     inside, above, below = ((part.in_plane.value, part.out_of_plane.value) for part in (film, film.above, film.below))
     return Film(inside, film.thickness.value, above, below)

@@ -1,4 +1,4 @@
-"""Bound s states of the Wannier equation −(ħ²/2μ)∇²ψ + V(r)ψ = Eψ in two dimensions, and tables of the overlaps of 1s states.
+"""Electron-hole attractions, bound s states of −(ħ²/2μ)∇²ψ + V(r)ψ = Eψ in two dimensions, tables of the overlaps of 1s states.
 
 Ritz method in the Laguerre functions φ_n(r) = (β/√(2π(n+1))) e^{−βr/2} L_n^{(1)}(βr), orthonormal in the plane. Energies
 converge monotonically from above; hydrogen 1s states are basis functions.
@@ -9,21 +9,70 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import numpy as np
 from numpy.polynomial import chebyshev
 from numpy.typing import NDArray
 
-from hpcwigner.exciton.constants import HBAR2_OVER_M0
-from hpcwigner.exciton.potentials import Potential
+from hpcwigner.exciton.constants import COULOMB, HBAR2_OVER_M0
 from hpcwigner.runtime.arrays import Array
 
+Potential = Callable[[Array], Array]  # V(r) [meV] at the distance r [nm], Gaussian units: negative and isotropic in the plane
+SMALLEST_IMAGE = 1e-15  # Image charges below this are left out
 FUNCTIONS = 60  # Size of the basis
 POINTS = 480  # Radial quadrature points
 DEGREE = 48  # Degree of the tables: overlaps to 1e-6 (tests/test_wannier.py)
 REACH = 8.0  # Largest κa/2 of the tables, where the form factor is 2e-3; beyond it falls as κ^{−3}
+
+
+@dataclasses.dataclass(frozen=True)
+class RytovaKeldysh:
+    """A polarisable sheet: V(r) = −(πe²/2r0)[H0(κr/r0) − Y0(κr/r0)], H0 the Struve function (README.md)."""
+
+    screening_length: float  # r0 [nm]; 0 is the unscreened potential −e²/κr
+    surroundings: float  # κ, mean dielectric constant of the two half spaces
+
+    def __call__(self, distance: Array) -> Array:
+        if self.screening_length == 0:
+            return -COULOMB / (self.surroundings * distance)
+        from scipy.special import struve, y0  # here: only the rank that solves the Wannier equation needs it
+
+        x = self.surroundings * distance / self.screening_length
+        return np.asarray(-math.pi * COULOMB / (2 * self.screening_length) * (struve(0, x) - y0(x)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Film:
+    """An anisotropic film of thickness d between two half spaces, charges in its middle plane.
+
+    V(q) = −(2πe²/qε)(1 + p₁e^{−αqd})(1 + p₂e^{−αqd})/(1 − p₁p₂e^{−2αqd}) with ε = √(ε∥ε⊥), α = √(ε∥/ε⊥) of the film and
+    p = (ε − ε_i)/(ε + ε_i) of each half space (Rytova 1967). Expanded in powers of e^{−αqd}, every term is an image charge:
+    V(r) = −(e²/ε) Σ_k c_k/√(r² + (kαd)²).
+    """
+
+    film: tuple[float, float]  # ε∥ and ε⊥
+    thickness: float  # d [nm]
+    above: tuple[float, float]
+    below: tuple[float, float]
+
+    def images(self) -> Array:
+        """Charges c_k of the images at the distances kαd, shape (k,)."""
+        inside, above, below = (math.sqrt(math.prod(part)) for part in (self.film, self.above, self.below))
+        p1, p2 = ((inside - side) / (inside + side) for side in (above, below))
+        pairs = max(1, math.ceil(math.log(SMALLEST_IMAGE) / math.log(max(abs(p1 * p2), 1e-300))))
+        powers = (p1 * p2) ** np.arange(pairs)
+        charges = np.stack([2 * powers, (p1 + p2) * powers], axis=1).ravel()
+        charges[0] = 1.0
+        return charges
+
+    def __call__(self, distance: Array) -> Array:
+        in_plane, out_of_plane = self.film
+        step = math.sqrt(in_plane / out_of_plane) * self.thickness
+        squared = np.asarray(distance) ** 2
+        total = sum(charge / np.sqrt(squared + (k * step) ** 2) for k, charge in enumerate(self.images()))
+        return np.asarray(-COULOMB / math.sqrt(in_plane * out_of_plane) * total)
 
 
 class Basis:

@@ -1,8 +1,4 @@
-"""Population, width and diffusion coefficient of each valley, with the exact budgets of D_v, of number and of energy.
-
-Everything follows from three spatial moments per energy cell of the angular harmonics,
-M0 = ∫û_0, M1 = ∫r·Q̂ u, M2 = ∫r² û_0, whether they come from a grid or from the closed moment equations.
-"""
+"""Population, width and diffusion coefficient of each valley, with the exact budgets of D_v, of number and of energy."""
 
 from __future__ import annotations
 
@@ -53,10 +49,8 @@ class Budget:
     def parts(self) -> dict[str, Array]:
         """D_v by cause [nm²/ps]: ¼ [∂t∫r²N_v − w_v² ∂t n_v]/n_v of each term; 0 for those of PARTS that no term has."""
         with np.errstate(divide="ignore", invalid="ignore"):
-            parts = {
-                name: np.asarray(0.25 * (entry.second - self.width_squared * entry.number) / self.population)
-                for name, entry in self.entries.items()
-            }
+            change = {name: e.second - self.width_squared * e.number for name, e in self.entries.items()}
+            parts = {name: np.asarray(0.25 * c / self.population) for name, c in change.items()}
         return {name: np.zeros_like(self.population) for name in PARTS} | parts
 
     @property
@@ -69,9 +63,7 @@ def budget(
     moments: SpatialMoments, entries: Mapping[str, Entry], equilibrium: Equilibrium, light: Array, coherent: float
 ) -> Budget:
     """Budget of some moments. `light` is the radiative loss of each cell [1/ps], `coherent` is |p0|² now."""
-    cells = equilibrium.cells
-    population = cells.valley_sum(moments.zeroth)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        width = np.where(population > 0, cells.valley_sum(moments.second) / population, np.nan)
+    population, second = map(equilibrium.cells.valley_sum, (moments.zeroth, moments.second))
+    width = np.divide(second, population, out=np.full_like(second, np.nan), where=population > 0)
     energy = float(equilibrium.total_energy @ moments.zeroth)
     return Budget(population, width, energy, entries, float(light @ moments.zeroth), coherent)

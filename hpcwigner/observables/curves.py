@@ -1,15 +1,21 @@
-"""Numbers read off D_v(t): values at given times, peak, minimum, and the window in which it is negative."""
+"""Numbers read off curves against time: of D_v(t) values, extrema, negative windows and phases; when equilibrium is reached."""
+
+from __future__ import annotations
 
 import dataclasses
 import math
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 
 from hpcwigner.runtime.arrays import Array
 
-PEAK_TOLERANCE = 1e-6  # An extremum counts as reached within this part of the largest |D|
+PEAK_TOLERANCE = 1e-6  # An extremum is reached within this part of the largest |D|: rounding must not decide where D saturates
 JUDGED_FROM = 1.0  # Time from which D_v(t) counts [ps]: before, valleys are still filling
+RISEN = 0.95  # Phase I ends when the D_v of every valley has reached this part of its largest value
+COMMON_WITHIN = 0.1  # Phase III begins when the D_v differ by less than this part of the mean |D_v| from then on
+THERMAL = 0.05  # A quantity is thermalised when it differs from equilibrium by less than this part from then on
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,8 +27,7 @@ class Curves:
 
     def at(self, times: Sequence[float]) -> Array:
         """Values at `times` [ps] by linear interpolation, shape (len(times), valley); NaN after the last output."""
-        columns = [np.interp(times, self.time, d, right=math.nan) for d in self.diffusion.T]
-        return np.stack(columns, axis=-1)
+        return np.stack([np.interp(times, self.time, d, right=math.nan) for d in self.diffusion.T], axis=-1)
 
     def window(self, valley: int) -> tuple[float, float]:
         """Start and end [ps] of the longest window with D < 0, NaN without one; a window open at the last output ends there."""
@@ -30,10 +35,7 @@ class Curves:
         return max(windows, key=lambda w: w[1] - w[0], default=(math.nan, math.nan))
 
     def extremum(self, valley: int, sign: int) -> tuple[float, float]:
-        """Time [ps] and value [cm²/s] of the largest (`sign` = 1) or smallest (−1) D at an output; NaN without any.
-
-        The time is the first within PEAK_TOLERANCE of the extremum: on a curve that saturates, rounding would decide otherwise.
-        """
+        """Time [ps] and value [cm²/s] of the largest (`sign` = 1) or smallest (−1) D at an output; NaN without any."""
         late = np.where(self.time >= JUDGED_FROM, sign * self.diffusion[:, valley], math.nan)
         if not np.isfinite(late).any():
             return math.nan, math.nan
@@ -42,10 +44,9 @@ class Curves:
 
 
 def negative_windows(times: Array, diffusion: Array, start: float = JUDGED_FROM) -> list[tuple[float, float]]:
-    """Start and end [ps] of each window with D < 0, by linear interpolation between outputs; earlier than `start` is ignored.
+    """Start and end [ps] of each window with D < 0 from `start` on, linear between outputs; `times`, `diffusion`: shape (time,).
 
-    `times` and `diffusion` have shape (time,). Where a window begins at `start` or is open at the last output, that output
-    time is its end.
+    Where a window begins at `start` or is open at the last output, that output time is its end.
     """
     negative = (diffusion < 0) & (times >= start)
     edges = np.flatnonzero(np.diff(np.concatenate(([0], negative.astype(int), [0]))))
@@ -57,3 +58,52 @@ def negative_windows(times: Array, diffusion: Array, start: float = JUDGED_FROM)
         return float(times[outside] + part * (times[inside] - times[outside]))
 
     return [(crossing(a, a - 1), crossing(b - 1, b)) for a, b in edges.reshape(-1, 2)]
+
+
+def settled(time: Array, distance: Array, tolerance: float = THERMAL) -> float:
+    """First time from which `distance` (time,) stays within `tolerance`; NaN when it is above at the end."""
+    away = np.flatnonzero(~(distance <= tolerance))
+    first = away[-1] + 1 if len(away) else 0
+    return float(time[first]) if first < len(time) else np.nan
+
+
+@dataclasses.dataclass(frozen=True)
+class Phases:
+    """Phases of the D_v as in Fig. 3 of Rosati et al., Nanoscale 12, 356 (2020); NaN: not reached."""
+
+    rise_end: float  # End of phase I, the increase of every D_v [ps]
+    alike_from: float  # End of phase II, in which the D_v approach each other: start of phase III, a common D [ps]
+
+    @classmethod
+    def from_diffusion(cls, time: Array, diffusion: Array) -> Phases:
+        """From `time` [ps], shape (time,), and D_v(t), shape (time, valley); times with an undefined D_v are ignored."""
+        defined = np.isfinite(diffusion).all(axis=1) & (diffusion != 0).any(axis=1)
+        if not defined.any():
+            return cls(np.nan, np.nan)
+        time, diffusion = time[defined], diffusion[defined]
+        risen = (diffusion >= RISEN * diffusion.max(axis=0)).argmax(axis=0)
+        spread = np.ptp(diffusion, axis=1) / np.abs(diffusion).mean(axis=1)
+        rise_end, alike = float(time[risen].max()), settled(time, spread, COMMON_WITHIN)
+        return cls(rise_end, max(rise_end, alike) if np.isfinite(alike) else np.nan)
+
+
+@dataclasses.dataclass(frozen=True)
+class Thermalisation:
+    """Times [ps] from which on a quantity is thermalised; NaN: not reached."""
+
+    NEEDS: ClassVar = {
+        "time", "population", "energy_distance", "diffusion_drift", "diffusion_adiabatic", "relative_population",
+    }  # fmt: skip
+    energy: float  # Energies: part of all excitons that would have to change energy for a Boltzmann distribution in each valley
+    momentum: float  # Directions: relative difference of the drift part of each D_v from its adiabatic value
+    valley: float  # Valleys: relative difference of each share of the excitons from its share in equilibrium
+
+    @classmethod
+    def from_series(cls, series: dict[str, Array]) -> Thermalisation:
+        """From the series variables NEEDS."""
+        population = series["population"]
+        away = np.nansum(population * series["energy_distance"], axis=1) / np.maximum(population.sum(axis=1), 1e-300)
+        lag = np.abs(series["diffusion_drift"] / series["diffusion_adiabatic"] - 1).max(axis=1)
+        uneven = np.abs(series["relative_population"] - 1).max(axis=1)
+        formed = np.isfinite(lag)
+        return cls(*(settled(series["time"][formed], d[formed]) for d in (away, lag, uneven)))

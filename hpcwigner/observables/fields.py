@@ -1,4 +1,4 @@
-"""Quantities of a state u[x, y, angle, cell] on a rank's block, and its spatial moments over all ranks."""
+"""Quantities of a state u[x, y, angle, cell] on a rank's block, its Wigner function on a line, its moments over all ranks."""
 
 import functools
 
@@ -6,7 +6,9 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
+from hpcwigner.exciton.constants import HBAR2_OVER_M0
 from hpcwigner.momentum.angles import Angles
+from hpcwigner.momentum.cells import EnergyCells
 from hpcwigner.momentum.harmonics import AngularSums
 from hpcwigner.observables.budget import SpatialMoments
 from hpcwigner.observables.series import PointRates
@@ -15,19 +17,13 @@ from hpcwigner.space.grid import Decomposition
 
 FAINT = 1e-3
 """Ratios are undefined (NaN) where a density is below this part of its largest value: the stencil's undershoot is there."""
-
-CENTRAL_SIX = np.array([3.0, -25.0, 150.0, 150.0, -25.0, 3.0]) / 256
-"""Weights of six cells around a face for the value on the face (order 6)."""
+CENTRAL_SIX = np.array([3.0, -25.0, 150.0, 150.0, -25.0, 3.0]) / 256  # Six cells' weights for the face between them (order 6)
 
 
 def central_weights(cells: int) -> Array:
     """Weights (cells,) for the value in the middle of a row of cells: with an even number (at least six) that is a face."""
-    weights = np.zeros(cells)
-    if cells % 2:
-        weights[cells // 2] = 1
-    else:
-        weights[cells // 2 - 3 : cells // 2 + 3] = CENTRAL_SIX
-    return weights
+    middle = np.ones(1) if cells % 2 else CENTRAL_SIX
+    return np.pad(middle, (cells - len(middle)) // 2)
 
 
 class Directions:
@@ -63,9 +59,8 @@ class SpatialMomentSums:
         """Moments of a state's `Directions`. Collective."""
         zeroth, second = self._even @ directions[0]
         first = sum(place @ directed for place, directed in zip(self._places, directions[1:], strict=True))
-        local = np.stack((zeroth, first, second))
-        total = np.empty_like(local)
-        self._comm.Allreduce(local, total)
+        total = np.stack((zeroth, first, second))
+        self._comm.Allreduce(MPI.IN_PLACE, total)
         return SpatialMoments(*total)
 
 
@@ -74,9 +69,8 @@ class LocalState:
 
     def __init__(self, directions: Array, decomposition: Decomposition, rates: PointRates, moments: SpatialMoments) -> None:
         """`directions` are the state's `Directions`; `moments` are those of the same state (for c_v)."""
-        self.decomposition, self.rates = decomposition, rates
+        self.decomposition, self.rates, self._moments = decomposition, rates, moments
         self.isotropic, self.directed = directions[0], directions[1:]
-        self._moments = moments
 
     def _shaped(self, values: Array) -> Array:
         """(point, valley) → (valley, x, y)"""
@@ -97,8 +91,7 @@ class LocalState:
         """η_v = ∂tN_v|scat − c_v N_v [as pl], shape (valley, x, y)."""
         transfer, zeroth = self.rates.valley_transfer, self._moments.zeroth
         population = self.rates.equilibrium.cells.valley_sum(zeroth)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            growth = np.where(population > 0, transfer @ zeroth / population, 0.0)
+        growth = np.divide(transfer @ zeroth, population, out=np.zeros_like(population), where=population > 0)
         return self._shaped(self.isotropic @ transfer.T) - growth[:, None, None] * self.density
 
     @functools.cached_property
@@ -143,5 +136,56 @@ def undershoot(density: Array, comm: MPI.Intracomm) -> Array:
     """min N_v/max N_v of each valley over the sample (negative: the stencil undershoots), shape (valley,). Collective."""
     extremes = np.stack((-density.min(axis=(1, 2)), density.max(axis=(1, 2))))
     comm.Allreduce(MPI.IN_PLACE, extremes, MPI.MAX)
-    with np.errstate(invalid="ignore"):
-        return np.where(extremes[1] > 0, -extremes[0] / extremes[1], 0.0)
+    return np.divide(-extremes[0], extremes[1], out=np.zeros_like(extremes[1]), where=extremes[1] > 0)
+
+
+class WignerCut:
+    """Occupations per state on a momentum grid that all valleys share; NaN above a valley's cutoff."""
+
+    POINTS = 401
+
+    def __init__(self, decomposition: Decomposition, angles: Angles, cells: EnergyCells) -> None:
+        self.decomposition = decomposition
+        mass, tops = np.array([v.mass for v in cells.valleys]), np.array(cells.tops)
+        largest = float(np.sqrt(2 * mass * tops / HBAR2_OVER_M0).max())
+        half = np.linspace(0.0, largest, self.POINTS // 2 + 1)
+        self.k = np.concatenate((-half[:0:-1], half))  # [1/nm], symmetric to the last bit: ±k fall into the same cell
+        kinetic = HBAR2_OVER_M0 * self.k**2 / (2 * mass[:, None])
+        self._inside = kinetic <= tops[:, None]
+        self._cells = np.stack([cells.cell_at(v, row) for v, row in enumerate(kinetic)])
+        self._states_per_angle, self._angles = cells.states / angles.number, angles
+        self._row_weights = centre_weights(decomposition, 1)
+        self._column = decomposition.comm.Split(*decomposition.position)
+
+    def free(self) -> None:
+        """Frees the communicator. Collective."""
+        self._column.Free()
+
+    @property
+    def writes(self) -> bool:
+        """Whether this rank holds the results of `along_x` for its column of ranks."""
+        return bool(self._column.rank == 0)
+
+    def along_x(self, u: Array) -> Array:
+        """N_k^v(x) on y = 0, k along x: (valley, x, k) of u (point, angle, cell), on each column's first rank. Collective."""
+        nx, ny = self.decomposition.local_shape[:2]
+        cut = np.tensordot(u.reshape(nx, ny, *u.shape[1:]), self._row_weights, axes=(1, 0))
+        occupation = np.ascontiguousarray(cut[:, [0, self._angles.number // 2]] / self._states_per_angle)
+        total = np.empty_like(occupation)
+        self._column.Reduce(occupation, total)
+        picked = total[:, (self.k < 0).astype(int)[None, :], self._cells]  # (x, valley, k)
+        at_rest = self.POINTS // 2  # k = 0 belongs to both directions
+        picked[:, :, at_rest] = total[:, :, self._cells[:, at_rest]].mean(axis=1)
+        return np.ascontiguousarray(np.where(self._inside, picked, np.nan).transpose(1, 0, 2))
+
+    def by_angle(self, u: Array) -> Array:
+        """∫N_Q^v(x, y)dy of a slab in every direction: (valley, x, angle, q) of u (point, angle, cell), q = |Q|."""
+        at_rest = self.POINTS // 2
+        states = self._states_per_angle * self._angles.multiplicity[:, None]
+        picked = (u / states)[:, :, self._cells[:, at_rest:]]  # (x, angle, valley, q)
+        return np.ascontiguousarray(np.where(self._inside[:, at_rest:], picked, np.nan).transpose(2, 0, 1, 3))
+
+    @property
+    def q(self) -> Array:
+        """|Q| [1/nm] of `by_angle`: the part k ≥ 0."""
+        return self.k[self.POINTS // 2 :]

@@ -1,10 +1,6 @@
-"""From a slab to the plane: the line y = 0 of a centred, isotropic problem from profiles integrated over y.
+"""From a slab to the plane: the line y = 0 of a centred, isotropic problem from profiles integrated over y (README.md).
 
-A slab's profile is the projection of the plane's field along y. For an isotropic field the inversion is the inverse Abel
-transform. The Wigner function at momentum angle θ depends on r and φ − θ only: the slab's projections for all θ are a Radon
-transform, inverted for each angular order m (A. M. Cormack, J. Appl. Phys. 34, 2722 (1963)). Both use the projection-slice
-theorem: with P_m(x) the cos mθ part of the projections and P̂_m its Fourier transform,
-f_m(r) = (i^m/2π) ∫ κ J_m(κr) P̂_m(κ) dκ up to the grid's shortest wave κ = π/Δx. This is stable at all r.
+With P̂_m the Fourier transform of the cos mθ part of the projections, f_m(r) = (i^m/2π) ∫ κ J_m(κr) P̂_m(κ) dκ.
 """
 
 from __future__ import annotations
@@ -22,10 +18,7 @@ class RadialInversion:
     """Inverts profiles on uniform cells that are symmetric around x = 0."""
 
     def __init__(self, x: Array, at: Array | None = None, shortest: float = 2.0) -> None:
-        """`x`: cell centres, shape (x,); `at`: positions of the results, shape (at,), by default `x`; both in the same unit.
-
-        Waves shorter than `shortest` cells are left out.
-        """
+        """`x`: cell centres; `at`: positions of the results, by default `x`. Waves shorter than `shortest` cells are left out."""
         self.x, self.at, self.spacing = x, x if at is None else at, float(x[1] - x[0])
         self._largest = 2 * np.pi / (shortest * self.spacing)
 
@@ -35,10 +28,10 @@ class RadialInversion:
         from scipy.special import jv
 
         panels = np.linspace(0, self._largest, len(self.x) // 4 + 2)  # up to two periods of the integrand in each
+        centre, half = 0.5 * (panels[1:] + panels[:-1])[:, None], 0.5 * np.diff(panels)[:, None]
         nodes, weights = _GAUSS
-        wave = (0.5 * (panels[1:] + panels[:-1])[:, None] + 0.5 * np.diff(panels)[:, None] * nodes).ravel()
-        weight = (0.5 * np.diff(panels)[:, None] * weights).ravel() * wave
-        sign = (-1) ** (order // 2)
+        wave = (centre + half * nodes).ravel()
+        weight, sign = (half * weights).ravel() * wave, (-1) ** (order // 2)
         harmonic = (np.sin if order % 2 else np.cos)(np.outer(wave, self.x))
         radii, place = np.unique(np.abs(self.at), return_inverse=True)
         bessel = jv(order, np.outer(radii, wave))
@@ -60,7 +53,7 @@ class RadialInversion:
         """
         count = projections.shape[-1] - 1
         theta = np.arange(count + 1) * np.pi / count
-        ends = np.where((np.arange(count + 1) == 0) | (np.arange(count + 1) == count), 0.5, 1.0)
+        ends = np.r_[0.5, np.ones(count - 1), 0.5]
         forward, backward = np.zeros((2, *projections.shape[:-2], len(self.at)))
         for m in range(min(count + 1, orders or count + 1)):
             part = projections @ (2 * ends[m] / count * ends * np.cos(m * theta))
@@ -76,10 +69,9 @@ class RadialInversion:
 
     def error_along_x(self, projections: Array) -> float:
         """As `error`, for `along_x`: contribution of the shorter half of the waves or of the higher half of angular orders."""
-        whole = np.stack(self.along_x(projections))
-        fewer = np.stack(self.along_x(projections, (projections.shape[-1] + 1) // 2))
-        coarse = np.stack(self._coarse.along_x(projections))
-        return max(_change(whole, fewer), _change(whole, coarse))
+        fewer = self.along_x(projections, (projections.shape[-1] + 1) // 2)
+        whole, *others = map(np.stack, (self.along_x(projections), fewer, self._coarse.along_x(projections)))
+        return max(_change(whole, other) for other in others)
 
 
 def _change(values: Array, other: Array) -> float:

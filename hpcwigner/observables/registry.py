@@ -1,16 +1,12 @@
-"""All output quantities: name, dimensions, unit, meaning, formula, source, and the function that computes each.
-
-Output files are laid out by these lists. An input chooses by name (`output.observables`); only what is chosen is computed.
-"""
+"""All output quantities; output files are laid out by these lists, and only what `output.observables` names is computed."""
 
 import dataclasses
 from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
 from hpcwigner.exciton.constants import BOLTZMANN, CM2_PER_S, UM
-from hpcwigner.observables.fields import LocalState
+from hpcwigner.observables.fields import LocalState, WignerCut
 from hpcwigner.observables.series import Snapshot
-from hpcwigner.observables.wigner_cut import WignerCut
 
 PAPER = "Rosati et al., Nanoscale 12, 356 (2020)"
 
@@ -25,8 +21,7 @@ class Observable:
     long_name: str
     formula: str
     compute: Callable[..., Any]
-    """Values at one time in the program's units (nm, ps, meV, K), from a Snapshot (series), a LocalState (fields), or a WignerCut
-    and a state."""
+    """At one time in the program's units: from a Snapshot (series), a LocalState (fields), or a WignerCut and a state."""
     scale: float = 1.0  # Factor from the program's units to `unit`
     source: str = ""
     default: bool = True  # Whether it is written unless the input chooses otherwise
@@ -38,10 +33,10 @@ TOTAL, VALLEY, PLACE, VALLEY_PLACE = ("time",), ("time", "valley"), ("time", "x"
 
 
 def _part(part: str, cause: str, formula: str, source: str = "") -> Observable:
+    name, meaning = f"diffusion_{part}", f"part of D_v due to {cause}"
     return Observable(
-        f"diffusion_{part}", VALLEY, "cm2 s-1", f"part of D_v due to {cause}", formula,
-        lambda s: s.where_defined(s.budget.parts[part]), CM2_PER_S, source,
-    )  # fmt: skip
+        name, VALLEY, "cm2 s-1", meaning, formula, lambda s: s.where_defined(s.budget.parts[part]), CM2_PER_S, source
+    )
 
 
 # fmt: off
@@ -122,10 +117,9 @@ class Selection:
 
 
 def select(names: Iterable[str], dimensions: int) -> Selection:
-    """Observables by `names`, in the registry's order, for a slab (`dimensions` = 1) or a plane (2).
+    """Observables by `names` or groups (`default`, `all`), in the registry's order, for a slab (`dimensions` = 1) or a plane (2).
 
-    `default` and `all` stand for groups. Raises KeyError for an unknown name, ValueError for one that does not apply to a
-    sample of these dimensions.
+    Raises KeyError for an unknown name, ValueError for one that does not apply to a sample of these dimensions.
     """
     kind = "slab" if dimensions == 1 else "plane"
     wanted: set[str] = set()
@@ -147,8 +141,7 @@ def select(names: Iterable[str], dimensions: int) -> Selection:
 
 def _in_slab(observable: Observable) -> Observable:
     """The observable as a slab has it, from densities integrated over y."""
-    dimensions = tuple(d for d in observable.dimensions if d != "y")
-    text = observable.long_name.replace(" along y = 0", "")
+    dimensions, text = tuple(d for d in observable.dimensions if d != "y"), observable.long_name.replace(" along y = 0", "")
     changed = dataclasses.replace(observable, dimensions=dimensions, long_name=f"{text}, integrated over y")
     if observable in WIGNER:
         return dataclasses.replace(changed, unit="um", scale=UM)

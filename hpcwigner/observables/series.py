@@ -72,5 +72,4 @@ class Snapshot:
 
     def diffusion_adiabatic(self) -> Array:
         """Drift part of D_v [nm²/ps] with the adiabatic first moment M1 = −L_1⁻¹ v M0 instead of the actual one."""
-        source = self.rates.equilibrium.velocity * self.moments.zeroth
-        return self._per_exciton(self.rates.adiabatic_response @ source)
+        return self._per_exciton(self.rates.adiabatic_response @ (self.rates.equilibrium.velocity * self.moments.zeroth))

@@ -14,8 +14,7 @@ from hpcwigner.runtime.arrays import Array
 def chapman_enskog(equilibrium: Equilibrium, momentum_relaxation: Array) -> float:
     """D = −½⟨v·L_1⁻¹v⟩ [nm²/ps] of all valleys together: first Chapman–Enskog order, exact for slow spatial variation.
 
-    `momentum_relaxation` is L_1, the scattering block of the first angular harmonic without radiative loss, shape
-    (cell, cell) [1/ps].
+    `momentum_relaxation` is L_1, the first angular harmonic's scattering without radiative loss, shape (cell, cell) [1/ps].
     """
     velocity = equilibrium.velocity
     return float(-0.5 * velocity @ np.linalg.solve(momentum_relaxation, velocity * equilibrium.population))
@@ -28,8 +27,7 @@ def elastic_acoustic(phonon: AcousticPhonon) -> float:
     deformation potentials of electron and hole.
     """
     mass = phonon.valley.mass / HBAR2_OVER_M0 * HBAR**2  # [meV ps²/nm²]
-    potential = phonon.electron + phonon.hole
-    return HBAR**3 * phonon.area_density * phonon.sound_velocity**2 / (mass * potential) ** 2
+    return HBAR**3 * phonon.area_density * phonon.sound_velocity**2 / (mass * (phonon.electron + phonon.hole)) ** 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,9 +42,7 @@ class IntrinsicDiffusion:
 
 def intrinsic_diffusion(equilibrium: Equilibrium, intravalley: Array) -> tuple[IntrinsicDiffusion, ...]:
     """Of every valley; `intravalley` is in-scattering, harmonics m = 0, 1 (or more), shape (m, cell, cell) [1/ps]."""
-    momentum_relaxation = generator(intravalley[:2])[1]
-    out = intravalley[0].sum(axis=0)
-    results = []
+    momentum_relaxation, out, results = generator(intravalley[:2])[1], intravalley[0].sum(axis=0), []
     for cells, mean_square in zip(equilibrium.cells.slices, equilibrium.mean_square_speed, strict=True):
         p, v, time = equilibrium.population[cells], equilibrium.velocity[cells], 1 / out[cells]
         p = p / p.sum()

@@ -17,7 +17,6 @@ COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # 
 STYLES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)))
 ZERO_LINE: dict[str, Any] = {"color": "0.6", "lw": 0.8, "zorder": 0}
 FORMATS = (".png", ".pdf", ".svg")
-
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -38,8 +37,7 @@ def unit_text(unit: str) -> str:
 
 def label(symbol: str, unit: str) -> str:
     """Label of an axis: symbol and, in parentheses, the unit; `unit` as in output files."""
-    text = unit_text(unit)
-    return f"{symbol} ({text})" if text else symbol
+    return f"{symbol} ({text})" if (text := unit_text(unit)) else symbol
 
 
 def title(directory: Path, file: Variables) -> str:
@@ -109,20 +107,14 @@ def subplots(rows: int, columns: int, **options: Any) -> tuple[Any, Any]:
 
 
 def save(figure: Any, *paths: Path, **options: Any) -> Path:
-    """Writes a figure to each path in the format of its suffix (FORMATS) and closes it; returns the last path.
-
-    Raises InputError.
-    """
+    """Writes a figure to each path in the format of its suffix and closes it; returns the last path. Raises InputError."""
     for path in paths:
         check_suffix(path)
     return write(figure, paths, lambda part: figure.savefig(part, **{"dpi": 150, **options}))
 
 
 def write(figure: Any, paths: Sequence[Path], action: Callable[[Path], object]) -> Path:
-    """Calls `action` for a temporary file of each path, which then replaces it; closes the figure, returns the last path.
-
-    Raises InputError.
-    """
+    """As `save`, where `action` writes a file, which then takes the place of a path. Raises InputError."""
     from matplotlib import pyplot as plt
 
     try:

@@ -65,8 +65,7 @@ def budget(directory: Path) -> Any:
 
 def sum_error(total: Array, parts: Array) -> float:
     """Largest |D_v − Σ parts| relative to the largest part, where D_v is defined; shapes (time,) and (time, part)."""
-    defined = np.isfinite(total)
-    if not defined.any():
+    if not (defined := np.isfinite(total)).any():
         return float("nan")
     return float(np.abs(total - parts.sum(axis=1))[defined].max() / np.abs(parts[defined]).max())
 
@@ -139,19 +138,15 @@ def overview(directory: Path) -> Any:
 
 
 VIEWS: dict[str, Callable[[Path], Any]] = {
-    "overview": overview,
-    "fields": maps.fields,
-    "widths": widths,
-    "wigner": maps.wigner,
-    "budget": budget,
-}
+    "overview": overview, "fields": maps.fields, "widths": widths, "wigner": maps.wigner, "budget": budget,
+}  # fmt: skip
 """Each draws one figure of a run directory."""
 
 
 def plot(directory: Path, view: str, output: Path | None = None, interactive: bool = False) -> Path | None:
-    """Draws a view of a run and returns the path of the picture: `output` (PNG, PDF or SVG), by default RUN/<view>.png.
+    """Draws a view into `output` (PNG, PDF or SVG), by default RUN/<view>.png; returns its path. Raises InputError.
 
-    `interactive` opens a window instead, and writes a picture only if `output` names one. Raises InputError.
+    `interactive` opens a window instead, and writes a picture only if `output` names one.
     """
     path = output if output or interactive else directory / f"{view}.png"
     if path:

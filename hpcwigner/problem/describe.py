@@ -1,7 +1,4 @@
-"""The list of all input keys in inputs/README.md, from the dataclasses of the input.
-
-`python -m hpcwigner.problem.describe` writes it anew.
-"""
+"""The list of all input keys, from the dataclasses of the input: `python -m hpcwigner.problem.describe` writes it anew."""
 
 import ast
 import dataclasses

@@ -16,17 +16,13 @@ from hpcwigner.runtime.schema import KeyInputError
 def load(path: Path, overrides: Sequence[str] = ()) -> Config:
     """Config of the input file `path` with overrides "key=value" applied. Raises InputError.
 
-    Relative paths of files that the run reads start at the input's folder. They become absolute, so that the input written
-    into a run directory names the same files.
+    Paths of files that the run reads start at the input's folder and become absolute: a run directory's input names the same.
     """
     return from_data(schema.read_yaml(path), overrides, str(path), path.absolute().parent)
 
 
 def from_data(data: Mapping[str, Any], overrides: Sequence[str], origin: str, folder: Path) -> Config:
-    """Config of plain `data`; `origin` names it in messages, relative paths start at `folder`. Raises InputError.
-
-    Every point of a sweep is validated.
-    """
+    """Config of `data`, all points of a sweep validated; `origin` is for messages, paths start at `folder`. Raises InputError."""
     plain = copy.deepcopy(dict(data))
     for override in overrides:
         _override(plain, override)

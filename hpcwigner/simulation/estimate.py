@@ -16,8 +16,8 @@ from hpcwigner.integrators.operators import UNCOUPLED
 from hpcwigner.integrators.steps import StepPlan, multiples
 from hpcwigner.observables import registry
 from hpcwigner.observables.budget import Budget
+from hpcwigner.observables.fields import WignerCut
 from hpcwigner.observables.registry import Observable
-from hpcwigner.observables.wigner_cut import WignerCut
 from hpcwigner.problem import builder, loading
 from hpcwigner.problem.builder import Problem
 from hpcwigner.problem.config import Config

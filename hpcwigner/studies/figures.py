@@ -15,22 +15,19 @@ from hpcwigner.simulation.run import ensure
 from hpcwigner.storage.files import write_whole
 from hpcwigner.studies.paper import drawings
 from hpcwigner.studies.paper.data import PaperData, PaperRun
-from hpcwigner.studies.paper.statements import Statement, statements
+from hpcwigner.studies.paper.statements import statements
 
 SWITCHED_AT = 10.0  # End of intervalley scattering in the run of Figure 4 [ps]
 SERIES = ("energy_distance", "relative_population", "diffusion_adiabatic", "pl_width_squared")
 """Series that the statements need besides the default ones."""
 
-SLAB_ANGLES, PLANE_ANGLES = 32, 16
-"""Directions of motion: the inverted profiles of a slab converge more slowly in them than the plane itself."""
+SLAB_ANGLES, PLANE_ANGLES = 32, 16  # Directions of motion: inverted profiles of a slab converge more slowly in them
 ANGLE_ERRORS = "a slab is 5 % off with 16, 0.4 % with 24, 0.1 % with 32 of them, against 64; a plane 1.3 % with 16"
-"""Errors of the PL on y = 0, measured with ws2_hbn at 20 K and 8 ps."""
 JOBS = {"300K": (300, 20, 6), "77K": (77, 40, 6), "20K": (20, 120, 12), "300K_off": (300, 20, 6)}
 """Temperature [K], end [ps] and length of the sample [µm] of the four runs."""
 TEMPERATURES = ("300 K", "77 K", "20 K")  # Runs with all scattering
 FIGURES = (drawings.figure2, drawings.figure3, drawings.figure4, drawings.figure5, drawings.figure_s1)
-IN_PRINT = {"font.size": 9, "axes.linewidth": 0.7, "lines.linewidth": 1.4, "pdf.fonttype": 42}
-"""Small type, thin frames, embedded fonts."""
+IN_PRINT = {"font.size": 9, "axes.linewidth": 0.7, "lines.linewidth": 1.4, "pdf.fonttype": 42}  # 42: embedded fonts
 
 
 def jobs(material: str, folder: Path, plane: bool, overrides: Sequence[str] = ()) -> dict[str, Config]:
@@ -89,18 +86,18 @@ def figures(
 
 
 def draw(data: PaperData, folder: Path) -> str:
-    """Writes the figures (PDF and PNG) and figures.md (captions and statements); returns a summary. On one rank.
-
-    Raises InputError.
-    """
+    """Writes the figures and figures.md (captions and statements); returns a summary. On one rank. Raises InputError."""
     folder.mkdir(parents=True, exist_ok=True)
     with style.pyplot().rc_context(IN_PRINT):
         for make in FIGURES:
             style.save(make(data), folder / f"{make.__name__}.pdf", folder / f"{make.__name__}.png", dpi=300)
     judged = statements(data)
-    text = "\n".join(["# Figures 2 to 5 of Rosati et al., Nanoscale 12, 356 (2020)", "", *_captions(data), "", *_table(judged)])
-    write_whole(folder / "figures.md", text + "\n")
     failed = [s for s in judged if not s.holds]
+    cells = [(s.paper, s.ours, s.criterion, "yes" if s.holds else "**no**") for s in judged]
+    rows = [" | ".join(cell.replace("|", r"\|") for cell in row) for row in cells]
+    table = ["| the paper | here | holds if | holds |", "|---|---|---|---|", *(f"| {row} |" for row in rows), ""]
+    title = "# Figures 2 to 5 of Rosati et al., Nanoscale 12, 356 (2020)"
+    write_whole(folder / "figures.md", "\n".join([title, "", *_captions(data), "", *table]))
     lines = [
         f"{folder}: {', '.join(make.__name__ for make in FIGURES)} (PDF, PNG), figures.md",
         f"{len(judged) - len(failed)} of {len(judged)} statements hold",
@@ -144,9 +141,3 @@ def _captions(data: PaperData) -> list[str]:
         "energetic acoustic phonon takes an exciton to the bright valley.",
         "- Figure S1. |n_v D_v^interv|, equal for two valleys where η_1 = −η_2, as the paper assumes.",
     ]
-
-
-def _table(judged: list[Statement]) -> list[str]:
-    cells = [(s.paper, s.ours, s.criterion, "yes" if s.holds else "**no**") for s in judged]
-    rows = [" | ".join(cell.replace("|", r"\|") for cell in row) for row in cells]
-    return ["| the paper | here | holds if | holds |", "|---|---|---|---|", *(f"| {row} |" for row in rows)]

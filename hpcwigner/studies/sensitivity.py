@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -43,8 +44,7 @@ class Sensitivity:
 
 def curves(config: Config, material: Material) -> Curves:
     """D_v(t) of an input with `material` instead of its own. Raises InputError."""
-    momentum = dataclasses.replace(config.momentum, angles=4)  # the moment equations need m = 0 and 1
-    config = dataclasses.replace(config, momentum=momentum)
+    config = dataclasses.replace(config, momentum=dataclasses.replace(config.momentum, angles=4))  # it needs m = 0 and 1
     point = kinetics.for_material(config, material, kinetics.exciton_valleys(material), MPI.COMM_SELF)
     problem = builder.assemble(point, SpaceGrid(1, config.space.length, (6, 1), config.space.boundary))
     point.rates.free()
@@ -102,9 +102,7 @@ def report(config: Config, comm: MPI.Intracomm, ranged: bool, times: Sequence[fl
 
 def label(key: str) -> str:
     """Short name of a key."""
-    return (
-        key.removeprefix("valleys.").removeprefix("intravalley_phonons.").removeprefix("intervalley_phonons.").replace(".", " ")
-    )
+    return re.sub(r"^(valleys|intravalley_phonons|intervalley_phonons)\.", "", key).replace(".", " ")
 
 
 def _ranked(changes: dict[str, Array]) -> list[str]:

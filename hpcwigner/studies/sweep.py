@@ -1,4 +1,4 @@
-"""A parameter study: full runs one after the other, or moment equations shared out among the ranks."""
+"""Parameter studies: full runs one after the other, or moment equations shared out among the ranks, whose solutions are files."""
 
 import math
 import time
@@ -13,28 +13,32 @@ from hpcwigner.exciton.phonons import Couplings
 from hpcwigner.exciton.valley import ExcitonValleys
 from hpcwigner.observables import registry
 from hpcwigner.problem import builder, kinetics, loading
+from hpcwigner.problem.builder import Problem
 from hpcwigner.problem.config import Config
 from hpcwigner.problem.loading import Point, to_yaml
 from hpcwigner.runtime.errors import InputError, RunError
 from hpcwigner.runtime.parallel import on_first_rank
 from hpcwigner.simulation.control import Control, Job, Request
+<<<<<<< HEAD
+=======
+from hpcwigner.simulation.ensure import MOMENTS, SERIES, ensure, finished, put_aside, require_same_input
+from hpcwigner.simulation.output import write_series
+>>>>>>> cut-e
 from hpcwigner.simulation.progress import LOG, start_logging
 from hpcwigner.simulation.run import CHECKPOINTS, MOMENTS, SERIES, ensure, finished, lock_directory, put_aside, require_same_input
 from hpcwigner.storage import provenance
-from hpcwigner.storage.files import write_whole
+from hpcwigner.storage.files import OutputFile, whole, write_whole
 from hpcwigner.studies import sweep_summary
-from hpcwigner.studies.moments import moments_run
 
 INPUT = "sweep.yaml"  # The sweep's complete input, in its directory
 Solved = dict[str, tuple[Material, ExcitonValleys]]  # Materials with their 1s states, by `material` of the input
 
 
 def sweep(config: Config, comm: MPI.Intracomm, quiet: bool = False, number: int | None = None) -> str | None:
-    """Reuse, resume or start the points of a sweep, or point `number` alone, and write the summary.
+    """Reuse, resume or start the points of a sweep, or point `number` alone, and write the summary. Collective.
 
-    Every point and its directory are checked before the first one starts. A point that fails does not stop the others.
-    Returns the table of the whole sweep, '' for one point, None when stopped on request. Raises InputError, and RunError when
-    points have failed, on all ranks. Collective.
+    Returns the table of the whole sweep, '' for one point, None when stopped on request. Raises InputError before the first
+    point starts, and RunError at the end when points have failed, on all ranks.
     """
     points, chosen, todo, solved = on_first_rank(comm, lambda: _prepare(config, number, comm.size))
     directory, moments = Path(config.output.directory), _by_moments(config)
@@ -115,10 +119,7 @@ def _by_moments(config: Config) -> bool:
 
 
 def _prepare(config: Config, number: int | None, ranks: int) -> tuple[int, int, list[Point], Solved]:
-    """Check all points and write the sweep's input (rank 0).
-
-    Returns how many points there are and how many are chosen, the chosen ones to do, and the materials. Raises InputError.
-    """
+    """Checks points, writes the sweep's input; numbers of all and of chosen points, those to do, materials. Raises InputError."""
     points, moments = loading.points(config), _by_moments(config)
     chosen = points if number is None else [loading.point(config, number)]
     known, text = Path(config.output.directory) / INPUT, to_yaml(config)
@@ -160,3 +161,39 @@ def _finished(config: Config, moments: bool) -> bool:
         raise InputError(f"output.directory: found '{directory}' with {MOMENTS}, expected another directory for full runs")
     require_same_input(config)
     return finished(config, moments)
+
+
+def moments_run(config: Config, material: Material, valleys: ExcitonValleys) -> None:
+    """Write moments.h5 and the complete input into the run directory, on this rank alone. Raises InputError."""
+    solved = kinetics.for_material(config, material, valleys, MPI.COMM_SELF)
+    problem = builder.assemble(solved, builder.space_grid(config, 1))
+    solved.rates.free()
+    directory = Path(config.output.directory)
+    try:
+        require_closed(problem)
+        directory.mkdir(parents=True, exist_ok=True)
+        write_whole(directory / "input.yaml", to_yaml(problem.config))
+        write_moments(problem, directory)
+    finally:
+        problem.free()
+
+
+def require_closed(problem: Problem) -> None:
+    """Raises InputError where the moment equations do not describe the problem."""
+    if problem.not_closed:
+        raise InputError(f"moments: found a problem without closed moment equations, since {problem.not_closed}: make a run")
+
+
+def write_moments(problem: Problem, directory: Path) -> None:
+    """Write DIRECTORY/moments.h5, on one rank. Raises InputError if the file exists."""
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / MOMENTS
+    if path.exists():
+        raise InputError(f"--output: '{path}' is there already, expected a new one")
+    axes, attributes = {"valley": [v.name for v in problem.cells.valleys]}, provenance.attributes(to_yaml(problem.config), 1)
+    observables = registry.select(problem.config.output.observables, 1).series
+    with whole(path) as part:
+        file = OutputFile(part, MPI.COMM_SELF, observables, axes, attributes)
+        for time, snapshot in zip(problem.moments.times, problem.moments.snapshots(), strict=True):
+            write_series(file, file.append(float(time)), observables, snapshot)
+        file.close()

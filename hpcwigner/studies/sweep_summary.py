@@ -128,14 +128,10 @@ def write(path: Path, summary: SweepSummary, attributes: Mapping[str, str | int]
 def table(summary: SweepSummary) -> str:
     """Text for the terminal: a block per valley, a line per point."""
     missing = [name for name, end in zip(summary.directories, summary.values["end_time"], strict=True) if math.isnan(end)]
-    points = [
-        ["point", *summary.directories],
-        *([f"{p.key} [{p.unit}]" if p.unit else p.key, *map(text, p.values)] for p in summary.parameters),
-    ]
-    heads = [
-        "  ".join(f"{x:>{max(map(len, column))}}" for x, column in zip(row, points, strict=True))
-        for row in zip(*points, strict=True)
-    ]
+    columns = [[f"{p.key} [{p.unit}]" if p.unit else p.key, *map(text, p.values)] for p in summary.parameters]
+    columns.insert(0, ["point", *summary.directories])
+    widths = [max(map(len, column)) for column in columns]
+    heads = ["  ".join(map(str.rjust, row, widths)) for row in zip(*columns, strict=True)]
     titles = [*(f"{t:g}" for t in summary.times), "peak", "at", "min", "at", "from", "to"]
     names = ("diffusion_peak", "diffusion_peak_time", "diffusion_minimum", "diffusion_minimum_time", "window_start", "window_end")
     lines = []

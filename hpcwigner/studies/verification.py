@@ -27,15 +27,13 @@ def report(material: Material) -> str:
     landscape = exciton_valleys(material)
     couplings = Couplings.from_material(material, landscape)
     bright = list(material.valleys).index(material.radiation.bright_valley)
-    sections = [
+    sections = (
         material.name,
         _valleys(material, landscape),
         _linewidths(material, couplings, bright),
         _radiation(material, landscape),
-        _diffusion(couplings, bright),
-        _landscape_statement(material, landscape),
-    ]
-    return "\n\n".join(sections)
+    )
+    return "\n\n".join([*sections, _diffusion(couplings, bright), _landscape_statement(material, landscape)])
 
 
 def _beside(value: float, known: Number | None, unit: str, scale: float = 1.0) -> str:
@@ -61,16 +59,17 @@ def _valleys(material: Material, landscape: ExcitonValleys) -> str:
 
 def _formation(couplings: Couplings, bright: int, temperature: float) -> list[float]:
     """ħΓ_0 [meV] by acoustic phonons, optical ones within a valley, and those between valleys."""
-    cells = EnergyCells.build(couplings.valleys, 1.0, max(60.0, auto_energy_above(temperature)))
-    equilibrium = Equilibrium(cells, temperature)
+    equilibrium = Equilibrium(EnergyCells.build(couplings.valleys, 1.0, max(60.0, auto_energy_above(temperature))), temperature)
     inside, between = (tuple(p for p in couplings.optical if p.intervalley == kind) for kind in (False, True))
     kinds = [Couplings(couplings.valleys, *phonons) for phonons in ((couplings.acoustic, ()), ((), inside), ((), between))]
     return [HBAR * float(formation_rates(kind, equilibrium, bright).sum()) for kind in kinds]
 
 
 def _linewidths(material: Material, couplings: Couplings, bright: int) -> str:
-    lines = [f"linewidth of {material.radiation.bright_valley}, ħΓ_0 (meV)"]
-    lines.append("     T (K)  acoustic   optical  intervalley     total")
+    lines = [
+        f"linewidth of {material.radiation.bright_valley}, ħΓ_0 (meV)",
+        "     T (K)  acoustic   optical  intervalley     total",
+    ]
     for temperature in (4.0, 20.0, 77.0, 150.0, 300.0):
         acoustic, optical, intervalley = parts = _formation(couplings, bright, temperature)
         lines.append(f"{temperature:10g}{acoustic:10.3f}{optical:10.3f}{intervalley:13.3f}{sum(parts):10.3f}")
@@ -82,8 +81,7 @@ def _linewidths(material: Material, couplings: Couplings, bright: int) -> str:
 
 
 def _radiation(material: Material, landscape: ExcitonValleys) -> str:
-    cone = LightCone.from_material(material)
-    width = material.radiation.linewidth.value
+    cone, width = LightCone.from_material(material), material.radiation.linewidth.value
     bright = next(v for v in landscape.valleys if v.name == material.radiation.bright_valley)
     dipole = linewidth_from_dipole(material, bright.states[0].at_origin ** 2)
     thermal = [f"{cone.mean_lifetime(t):.3g} ps at {t:g} K" for t in TEMPERATURES]
@@ -112,9 +110,8 @@ def _diffusion(couplings: Couplings, bright: int) -> str:
 def _inside(couplings: Couplings, valley: int) -> Couplings:
     """Couplings within one valley and its equivalents only."""
     state = couplings.valleys[valley]
-    acoustic = tuple(p for p in couplings.acoustic if p.valley is state)
     optical = tuple(p for p in couplings.optical if p.initial is state and p.final is state)
-    return Couplings((state,), acoustic, optical)
+    return Couplings((state,), tuple(p for p in couplings.acoustic if p.valley is state), optical)
 
 
 def _equilibrium_diffusion(couplings: Couplings, temperature: float) -> float:
@@ -132,11 +129,9 @@ def _landscape_statement(material: Material, landscape: ExcitonValleys) -> str:
     lowest = min(offsets, key=lambda name: offsets[name])
     energies = np.array(list(offsets.values())) - offsets[lowest]
     weights = np.array([v.degeneracy * v.mass for v in material.valleys.values()])
-    shares = []
-    for temperature in TEMPERATURES:
-        boltzmann = weights * np.exp(-energies / (BOLTZMANN * temperature))
-        share = boltzmann[list(offsets).index(bright)] / boltzmann.sum()
-        shares.append(f"{100 * share:.3g} % at {temperature:g} K")
+    populations = [weights * np.exp(-energies / (BOLTZMANN * temperature)) for temperature in TEMPERATURES]
+    parts = [100 * p[list(offsets).index(bright)] / p.sum() for p in populations]
+    shares = [f"{part:.3g} % at {temperature:g} K" for part, temperature in zip(parts, TEMPERATURES, strict=True)]
     population = f"in equilibrium {bright} holds {', '.join(shares)}"
     if lowest != bright:
         return (

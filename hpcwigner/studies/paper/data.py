@@ -15,8 +15,7 @@ from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.storage.reading import Variables, read
 
-FINE_REACH, FINE_POINTS = 5.0, 501
-"""Half length [µm] and number of points of the line y = 0 that slab profiles are inverted to."""
+FINE_REACH, FINE_POINTS = 5.0, 501  # Half length [µm] and points of the line y = 0 that slab profiles are inverted to
 
 
 class PaperRun:

@@ -5,14 +5,12 @@ from typing import Any
 import numpy as np
 
 from hpcwigner.exciton.constants import CM2_PER_S
-from hpcwigner.observables.curves import JUDGED_FROM
-from hpcwigner.observables.phases import Phases
+from hpcwigner.observables.curves import JUDGED_FROM, Phases
 from hpcwigner.plotting import style, views
 from hpcwigner.plotting.maps import threshold_lines
 from hpcwigner.studies.paper.data import PaperData, PaperRun
 
-PHASE_COLOURS = ("#d9ead3", "#f4cccc", "#cfe2f3")
-"""Green, red, blue: as in Fig. 3 of the paper."""
+PHASE_COLOURS = ("#d9ead3", "#f4cccc", "#cfe2f3")  # Green, red, blue: as in Fig. 3 of the paper
 START = 0.5  # First time shown [ps]: until then the pump forms excitons
 WIGNER_TIMES = (5.0, 50.0)  # Times of the Wigner maps [ps]
 SHAPE_TIMES = (2.0, 20.0, 50.0, 120.0)  # Times of the shape variation [ps]
@@ -69,9 +67,8 @@ def _valleys(axis: Any, run: PaperRun, name: str, symbol: str) -> None:
 
 def _total_pl(axis: Any, run: PaperRun) -> Any:
     """The total PL on a logarithmic axis at the right: at 20 K it falls by many orders of magnitude."""
-    pl = run.series.need("pl_total")
+    pl, right = run.series.need("pl_total"), axis.twinx()
     relative = pl / pl.max()
-    right = axis.twinx()
     right.plot(run.time, relative, "k--", lw=0.9)
     right.set(yscale="log", ylim=(0.3 * relative[run.time >= START].min(), 2))
     return right

@@ -7,8 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hpcwigner.exciton.constants import CM2_PER_S
-from hpcwigner.observables.curves import JUDGED_FROM, negative_windows
-from hpcwigner.observables.phases import Phases, Thermalisation
+from hpcwigner.observables.curves import JUDGED_FROM, Phases, Thermalisation, negative_windows
 from hpcwigner.studies.paper.data import PaperData
 from hpcwigner.studies.paper.drawings import SHAPE_TIMES, WIGNER_TIMES
 
