@@ -65,7 +65,7 @@ def declare(verb: str, parser: argparse.ArgumentParser) -> None:
     elif verb == "verify":
         add("material", metavar="MATERIAL", help="shipped name or material file")
     elif verb == "plot":
-        from hpcwigner.plotting.animation import ANIMATED
+        from hpcwigner.plotting.maps import ANIMATED
         from hpcwigner.plotting.views import VIEWS
 
         either = parser.add_mutually_exclusive_group().add_argument
@@ -156,7 +156,7 @@ def check(options: argparse.Namespace, comm: MPI.Intracomm) -> None:
 def moments(options: argparse.Namespace, comm: MPI.Intracomm) -> Exit:
     from hpcwigner.cli.texts import table_of_moments
     from hpcwigner.problem import builder
-    from hpcwigner.studies.moments import require_closed, write_moments
+    from hpcwigner.studies.sweep import require_closed, write_moments
 
     config = _load(options, comm, options.output, options.point)
     if config.sweep is not None:
@@ -213,7 +213,7 @@ def verify(options: argparse.Namespace, comm: MPI.Intracomm) -> None:
 
 
 def plot(options: argparse.Namespace, comm: MPI.Intracomm) -> None:
-    from hpcwigner.plotting.animation import animate
+    from hpcwigner.plotting.maps import animate
     from hpcwigner.plotting.views import plot
 
     def draw() -> Path | None:

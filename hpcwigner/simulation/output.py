@@ -9,12 +9,8 @@ from hpcwigner.exciton.constants import UM
 from hpcwigner.exciton.phonons import Couplings, absorption_threshold
 from hpcwigner.integrators.steps import StepPlan, multiples
 from hpcwigner.observables import registry
-<<<<<<< HEAD
 from hpcwigner.observables.budget import SpatialMoments
-from hpcwigner.observables.fields import Directions, LocalState, SpatialMomentSums, undershoot
-=======
 from hpcwigner.observables.fields import Directions, LocalState, SpatialMomentSums, WignerCut, undershoot
->>>>>>> cut-e
 from hpcwigner.observables.registry import Observable
 from hpcwigner.observables.series import Snapshot
 from hpcwigner.problem.builder import Problem
