@@ -1,5 +1,7 @@
 """Scripts in tools/ and jobs/: they start, answer wrong words, and compare files to the last bit."""
 
+import ast
+import importlib
 import shutil
 import subprocess
 import sys
@@ -12,6 +14,23 @@ from helpers import ROOT, clean_environment
 
 SHEBANG = "#!/usr/bin/env python3"
 PYTHON_TOOLS = sorted(p.name for p in (ROOT / "tools").iterdir() if p.is_file() and p.read_text("utf-8").startswith(SHEBANG))
+SOURCES = [f"tools/{name}" for name in PYTHON_TOOLS]
+SOURCES += sorted(str(p.relative_to(ROOT)) for p in (ROOT / "tools").rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", SOURCES)
+def test_what_tools_import_from_the_package_exists(path):
+    """Also within functions, which --help does not reach."""
+    for node in ast.walk(ast.parse((ROOT / path).read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                if alias.name.split(".")[0] == "hpcwigner":
+                    importlib.import_module(alias.name)
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in ("hpcwigner", "faults", "comparison"):
+            module = importlib.import_module(node.module)
+            for alias in node.names:
+                if not hasattr(module, alias.name):  # then it is a module
+                    importlib.import_module(f"{node.module}.{alias.name}")
 
 
 @pytest.fixture
