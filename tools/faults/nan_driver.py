@@ -1,4 +1,4 @@
-"""hpcwigner in which N(u) holds `VALUE` somewhere in its evaluation number `CALL` on rank `RANK`: CALL RANK VALUE, then its words."""
+"""hpcwigner whose N(u) holds `VALUE` somewhere in evaluation number `CALL` on rank `RANK`: CALL RANK VALUE, then its words."""
 
 import os
 import sys
