@@ -93,14 +93,20 @@ def test_tools_find_the_projects_python(name):
     assert f"usage: {name}" in ran.stdout
 
 
-def test_bench_measures_every_part_of_a_step():
-    words = [ROOT / "tools/bench", ROOT / "inputs/ws2_300K_2d.yaml", "--cells", "16", "--rounds", "1"]
+@pytest.mark.parametrize("integrator", ["etd2", "etd3", "etd2_dense"])
+def test_bench_measures_every_part_of_a_step(integrator):
+    words = [ROOT / "tools/bench", ROOT / "inputs/ws2_300K_2d.yaml", "--cells", "16", "--rounds", "3", "--integrator", integrator]
     ran = subprocess.run(words, env=clean_environment(), capture_output=True, text=True, timeout=100, check=False)
     assert ran.returncode == 0, ran.stderr
     rows = [line.split("|")[1:-1] for line in ran.stdout.splitlines() if line.startswith("|")][2:]
-    assert len(rows) > 7
-    assert all(float(row[2]) > 0 for row in rows)
-    assert {"blocks", "whole step"} <= {row[0].strip() for row in rows}
+    times = {row[0].strip(): float(row[2]) for row in rows}
+    counts = {row[0].strip(): int(row[1].strip() or 0) for row in rows}
+    assert all(time > 0 for time in times.values())
+    assert ("in-scattering" in times) == (integrator != "etd2_dense")
+    assert {"drift, harmonics of both", "matrices and diagonals", "N(u) stored", "back to angles"} <= times.keys()
+    parts = sum(count * times[name] for name, count in counts.items())
+    assert parts == pytest.approx(times["sum of a step's parts"], rel=0.01)
+    assert parts == pytest.approx(times["whole step"], rel=0.3)  # the clock is not in it, and cores are shared
 
 
 def startup(*words):
