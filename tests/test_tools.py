@@ -95,7 +95,7 @@ def test_tools_find_the_projects_python(name):
 
 @pytest.mark.parametrize("integrator", ["etd2", "etd3", "etd2_dense"])
 def test_bench_measures_every_part_of_a_step(integrator):
-    words = [ROOT / "tools/bench", ROOT / "inputs/ws2_300K_2d.yaml", "--cells", "16", "--rounds", "3", "--integrator", integrator]
+    words = [ROOT / "tools/bench", ROOT / "inputs/ws2_300K_2d.yaml", "--cells", "16", "--rounds", "6", "--integrator", integrator]
     ran = subprocess.run(words, env=clean_environment(), capture_output=True, text=True, timeout=100, check=False)
     assert ran.returncode == 0, ran.stderr
     rows = [line.split("|")[1:-1] for line in ran.stdout.splitlines() if line.startswith("|")][2:]
