@@ -13,7 +13,7 @@ from hpcwigner.observables.phases import Phases, Thermalisation, settled
 from hpcwigner.observables.transport import intrinsic_diffusion
 from hpcwigner.problem import loading
 from hpcwigner.runtime.errors import InputError
-from hpcwigner.simulation.ensure import ensure
+from hpcwigner.simulation.run import ensure
 from hpcwigner.storage.reading import read
 from hpcwigner.studies.figures import jobs
 from hpcwigner.studies.paper.data import PaperRun

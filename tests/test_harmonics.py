@@ -23,8 +23,8 @@ def test_forward_is_the_full_matrix(angles):
     expected = np.einsum("mk,pkc->mpc", angles.to_harmonics, state)
     transform.forward(state, slots, 1)
     assert slots[:, :, 1] == pytest.approx(expected, rel=0, abs=1e-13)
-    transform.forward(state, slots, 1, factor=2.0, add=True)
-    assert slots[:, :, 1] == pytest.approx(3 * expected, rel=0, abs=1e-13)
+    transform.forward(state, slots, 1, add=True)
+    assert slots[:, :, 1] == pytest.approx(2 * expected, rel=0, abs=1e-13)
     assert np.array_equal(slots[:, :, ::2], before[:, :, ::2])
 
 
@@ -37,6 +37,21 @@ def test_backward_is_its_inverse(angles):
     assert out == pytest.approx(state, rel=0, abs=1e-13)
     transform.backward(harmonics, out, add=True)
     assert out == pytest.approx(2 * state, rel=0, abs=1e-13)
+
+
+@pytest.mark.parametrize("angles", ANGLES)
+def test_chosen_points_fill_the_first_places_of_a_tile(angles):
+    """Both ways, and nothing else is touched."""
+    transform, state, slots = problem(angles)
+    before, points = slots.copy(), np.array([3, 0])
+    transform.forward(state, slots, 2, points)
+    expected = np.einsum("mk,pkc->mpc", angles.to_harmonics, state[points])
+    assert slots[:, :2, 2] == pytest.approx(expected, rel=0, abs=1e-13)
+    assert np.array_equal(slots[:, 2:], before[:, 2:])
+    out = np.full_like(state, np.nan)
+    transform.backward(np.ascontiguousarray(slots[:, :, 2]), out, points)
+    assert out[points] == pytest.approx(state[points], rel=0, abs=1e-13)
+    assert np.isnan(out[[1, 2, 4]]).all()
 
 
 @pytest.mark.parametrize("half", [True, False])

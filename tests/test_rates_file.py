@@ -185,7 +185,8 @@ def test_a_run_takes_the_speeds_of_the_file(tmp_path):
     with h5py.File(tmp_path / "rates.h5", "r+") as file:
         file["velocity"][...] *= 1.5
     direct, filed = (
-        builder.build(loading.load(source, more), MPI.COMM_SELF) for more in ([], [f"rates={tmp_path / 'rates.h5'}"])
+        builder.build(loading.load(source, ["space.cells=384", *more]), MPI.COMM_SELF)
+        for more in ([], [f"rates={tmp_path / 'rates.h5'}"])
     )
     assert filed.equilibrium.velocity == pytest.approx(1.5 * direct.equilibrium.velocity, rel=1e-15)
     assert filed.largest_step("etd2") < direct.largest_step("etd2")

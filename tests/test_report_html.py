@@ -14,8 +14,7 @@ from helpers import hpcwigner
 
 from hpcwigner.plotting import report_plots
 from hpcwigner.plotting.report import write_report
-from hpcwigner.storage.reading import read
-from hpcwigner.storage.summary import Entry, read_summary, write_summary
+from hpcwigner.storage.reading import Entry, read, read_summary, write_summary
 
 MIB = 2**20
 PLOTS = ["diffusion", "widths", "populations", "PL", "budget", "evolution", "snapshots", "Wigner"]

@@ -17,8 +17,7 @@ from helpers import ROOT, clean_environment, small_input
 from helpers import hpcwigner as command_line
 
 from hpcwigner.simulation.control import parse_slurm_duration
-from hpcwigner.storage.reading import read
-from hpcwigner.storage.summary import read_summary
+from hpcwigner.storage.reading import read, read_summary
 
 hpcwigner = functools.partial(command_line, process=True)
 SLAB = "{dimensions: 1, length: 6 um, cells: 48}"

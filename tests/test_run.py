@@ -13,7 +13,7 @@ from mpi4py import MPI
 
 from hpcwigner.observables.fields import central_weights
 from hpcwigner.runtime.errors import InputError
-from hpcwigner.simulation import memory
+from hpcwigner.simulation import estimate
 from hpcwigner.storage.reading import read
 
 
@@ -231,7 +231,7 @@ def test_memory_is_what_was_predicted(tmp_path, integrator, ranks):
 
 def test_peak_memory_is_this_process_s_own(tmp_path):
     """Started by a process that holds a gigabyte, a small one still says what it holds itself."""
-    code = "from hpcwigner.simulation.memory import peak; print(peak())"
+    code = "from hpcwigner.simulation.estimate import peak; print(peak())"
     script = f"import numpy, subprocess, sys; a = numpy.ones(2**27); subprocess.run([sys.executable, '-c', {code!r}])"
     ran = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
     assert 2**24 < float(ran.stdout) < 2**29
@@ -240,7 +240,7 @@ def test_peak_memory_is_this_process_s_own(tmp_path):
 def test_a_run_that_does_not_fit_is_refused(tmp_path, monkeypatch):
     path = small_input(tmp_path, space="{dimensions: 2, length: 40 um, cells: 900}")
     for room, code in ((1e9, 2), (1e15, 0)):
-        monkeypatch.setattr(memory, "available", lambda room=room: room)
+        monkeypatch.setattr(estimate, "available", lambda room=room: room)
         for verb in ("check", "run") if code else ("check",):
             ran = hpcwigner(verb, path)
             assert ran.returncode == code, ran.stderr
@@ -251,14 +251,14 @@ def test_a_run_that_does_not_fit_is_refused(tmp_path, monkeypatch):
 
 
 def test_room_is_judged_by_what_the_node_has(monkeypatch):
-    needed = memory.Memory(2e8, 1e8, 5e8, 5e7, 4e7, 4)
+    needed = estimate.Memory(2e8, 1e8, 5e8, 5e7, 4e7, 4)
     assert needed.node == pytest.approx(4 * (1e8 + 5e8 + 5e7) + 4e7)
     assert needed.resident == pytest.approx(2e8 + 5e8 + 5e7 + 4e7)
-    monkeypatch.setattr(memory, "available", lambda: 1e12)
-    memory.require_room(needed, MPI.COMM_SELF)
-    monkeypatch.setattr(memory, "available", lambda: 1e9)
+    monkeypatch.setattr(estimate, "available", lambda: 1e12)
+    estimate.require_room(needed, MPI.COMM_SELF)
+    monkeypatch.setattr(estimate, "available", lambda: 1e9)
     with pytest.raises(InputError, match="memory: found 954 MiB available, expected 2136"):
-        memory.require_room(needed, MPI.COMM_SELF)
+        estimate.require_room(needed, MPI.COMM_SELF)
 
 
 def test_cuts_after_the_end_are_left_out_with_a_warning(tmp_path):

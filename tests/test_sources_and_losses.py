@@ -6,12 +6,15 @@ import math
 import numpy as np
 import pytest
 import xarray
+import yaml
 from helpers import hpcwigner, small_input
 from mpi4py import MPI
 
 from hpcwigner.observables.budget import SpatialMoments
 from hpcwigner.problem import builder, loading
 from hpcwigner.reference.step_choice import choose, pulse_windows
+from hpcwigner.runtime import schema
+from hpcwigner.runtime.errors import InputError
 from hpcwigner.terms.sources import injection_spectrum
 
 SLAB = "{dimensions: 1, length: 4 um, cells: 24}"
@@ -150,6 +153,40 @@ def test_two_pulses_are_the_sum_of_their_own(tmp_path):
     ]
     assert max(error[8:]) < 0.1
     problem.free()
+
+
+PULSE = "{center: 0.2 ps, duration_fwhm: 100 fs, spot_fwhm: 0.4 um, density: 2e10 cm^-2}"
+LATER = "{center: 2.3 ps, duration_fwhm: 80 fs, spot_fwhm: 0.5 um, density: 1e10 cm^-2, energy: {valley: KK, above: 20 meV}}"
+TRAIN = f"pump=[{PULSE}, {LATER}]"
+
+
+def test_a_list_of_pulses_from_input_to_files(tmp_path):
+    """Against each pulse alone: populations add up before radiation and after, at every output. Written back as it came."""
+    settings = ("time.end=4 ps", "time.steps=[{size: 20 fs}]")
+    both, printed = series_of(tmp_path, TRAIN, *settings, name="both")
+    first, _ = series_of(tmp_path, f"pump=[{PULSE}]", *settings, name="first")
+    second, _ = series_of(tmp_path, f"pump=[{LATER}]", *settings, name="second")
+    assert "largest deviation of D_v" in printed
+    assert float(second.population_total[8]) == 0 < float(second.population_total[-1])
+    for name in ("population", "coherent", "pl_total"):
+        total = (first[name] + second[name]).values
+        assert both[name].values == pytest.approx(total, rel=1e-10, abs=1e-12 * np.abs(total).max()), name
+    written = yaml.safe_load((tmp_path / "both/input.yaml").read_text())["pump"]
+    assert [pulse["center"] for pulse in written] == ["0.2 ps", "2.3 ps"]
+    assert isinstance(yaml.safe_load((tmp_path / "first/input.yaml").read_text())["pump"], list)
+
+
+def test_entries_of_a_list_are_counted_from_zero(tmp_path):
+    path = small_input(tmp_path)
+    config = loading.load(path, [TRAIN, "pump.1.density=3e10 cm^-2"])
+    assert [pulse.density for pulse in config.pulses] == pytest.approx([2e-4, 3e-4])
+    for wrong, message in (("pump.2.density=1 cm^-2", "from 0 to 1"), ("pump.first.density=1 cm^-2", "found 'first' in a list")):
+        with pytest.raises(InputError, match=message):
+            loading.load(path, [TRAIN, wrong])
+    vary = "sweep={vary: {pump.1.density: [1e10 cm^-2, 4e10 cm^-2]}}"
+    points = loading.points(loading.load(path, [TRAIN, vary]))
+    assert [point.config.pulses[1].density for point in points] == pytest.approx([1e-4, 4e-4])
+    assert schema.shown(points[1].config, "pump.1.density") == (4e10, "cm^-2")
 
 
 def test_outputs_at_any_time(tmp_path):

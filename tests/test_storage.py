@@ -13,8 +13,7 @@ from hpcwigner.runtime.errors import InputError, RunError, WriteError
 from hpcwigner.runtime.parallel import CollectiveStack
 from hpcwigner.simulation.progress import LOG, Progress, start_logging
 from hpcwigner.storage.files import OutputFile
-from hpcwigner.storage.reading import read
-from hpcwigner.storage.summary import Entry, copy_summary, read_summary, write_summary
+from hpcwigner.storage.reading import Entry, copy_summary, read, read_summary, write_summary
 
 STARTS = [{"time": "2026-01-02T03:04:05+0000"}, {"time": "2026-01-03T03:04:05+0000"}]
 SUMMARY = {

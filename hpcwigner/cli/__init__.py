@@ -1,1 +1,1 @@
-"""The command line: the verbs and their arguments (`verbs.py`), and what they print beyond the other packages' texts."""
+"""The command line: the verbs and their arguments (`main.py`), and what they print beyond the other packages' texts."""

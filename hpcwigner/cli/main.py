@@ -1,15 +1,285 @@
-"""The command line: parses the words, calls the verb and maps errors to exit codes."""
+"""The command line: the verbs, their arguments and what they do; errors become exit codes.
+
+A verb imports what it needs when it is called: a run must be able to catch signals before it loads its libraries.
+"""
+
+from __future__ import annotations
 
 import argparse
+import contextlib
+import dataclasses
+import enum
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from hpcwigner import __version__
-from hpcwigner.cli.verbs import VERBS, Exit, declare
 from hpcwigner.runtime.errors import InputError, RunError
 from hpcwigner.runtime.schema import did_you_mean
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
+    from hpcwigner.problem.config import Config
+
+
+class Exit(enum.IntEnum):
+    """Exit codes of the program."""
+
+    DONE = 0
+    ERROR = 1
+    BAD_INPUT = 2
+    STOPPED = 3  # On request and with a checkpoint: the same command continues
+
+
+def declare(verb: str, parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of a verb."""
+    add = parser.add_argument
+
+    def overrides() -> None:
+        add("--set", metavar="KEY=VALUE", action="append", default=[], help="override a key, e.g. time.end='5 ps'")
+        add("--quiet", action="store_true", help="print warnings and errors only")
+
+    def output(metavar: str, text: str, default: str | None = None) -> None:
+        add("-o", "--output", metavar=metavar, type=Path if metavar == "FILE" else str, default=default, help=text)
+
+    if verb in ("run", "check", "moments", "rates", "sensitivity"):
+        add("input", metavar="INPUT", type=Path, help="input file (YAML)")
+        add("--point", metavar="N", type=int, help="only point N of the input's sweep, counted from 0")
+        overrides()
+    elif verb in ("plot", "report", "info", "collect"):
+        add("directory", metavar="SWEEP" if verb == "collect" else "RUN", type=Path)
+    if verb in ("run", "check"):
+        output("DIR", "run directory instead of output.directory")
+    if verb == "run":
+        add("--restart", nargs="?", const="latest", metavar="latest|FILE", help="continue from a checkpoint of the run directory")
+    elif verb == "moments":
+        output("DIR", "also write DIR/moments.h5; of a sweep, its directory")
+    elif verb == "rates":
+        output("FILE", "file to write (default rates.h5)", "rates.h5")
+    elif verb == "sensitivity":
+        output("DIR", "also write DIR/sensitivity.txt and DIR/sensitivity.png")
+        add("--ranged", action="store_true", help="vary every number with a range, not only the estimated ones")
+        add("--at", metavar="PS", type=float, nargs="+", default=None, help="times of the table [ps]")
+    elif verb == "verify":
+        add("material", metavar="MATERIAL", help="shipped name or material file")
+    elif verb == "plot":
+        from hpcwigner.plotting.animation import ANIMATED
+        from hpcwigner.plotting.views import VIEWS
+
+        either = parser.add_mutually_exclusive_group().add_argument
+        either("--show", choices=VIEWS, default="overview", help="what to draw (default overview)")
+        either("--animate", choices=ANIMATED, nargs="?", const="pl", help="GIF of PL (default) or density against time")
+        output("FILE", "PNG, PDF, SVG or GIF to write (default RUN/VIEW.png or .gif)")
+        add("--interactive", action="store_true", help="open a window instead of writing a picture")
+    elif verb == "report":
+        output("FILE", "HTML file to write (default RUN/report.html)")
+    elif verb == "figures":
+        output("DIR", "folder (default figures)", "figures")
+        add("--material", metavar="MATERIAL", default="ws2_hbn", help="shipped name or material file (ws2_hbn)")
+        add("--plane", action="store_true", help="two-dimensional runs instead of slabs (minutes to hours)")
+        overrides()
+
+
+def _load(options: argparse.Namespace, comm: MPI.Intracomm, directory: str | None, point: int | None) -> Config:
+    """The input, or point `point` of its sweep, with its output in `directory`. Raises InputError. Collective."""
+    from hpcwigner.problem import loading
+    from hpcwigner.runtime.parallel import on_first_rank
+
+    def read() -> Config:
+        config = loading.load(options.input, options.set)
+        config = config.in_directory(directory) if directory else config
+        return config if point is None else loading.point(config, point).config
+
+    return on_first_rank(comm, read)
+
+
+def _load_one(options: argparse.Namespace, comm: MPI.Intracomm) -> Config:
+    """The input, or the point of its sweep that `--point` names. Raises InputError where neither is one run. Collective."""
+    config = _load(options, comm, None, options.point)
+    if config.sweep is not None:
+        raise InputError("sweep: found an input with a sweep, expected --point N: this verb takes one point")
+    return config
+
+
+def _print(comm: MPI.Intracomm, text: Callable[[], str | Path | None], quiet: bool = False) -> None:
+    """Print on rank 0 what `text` returns there. An InputError is raised on every rank. Collective."""
+    from hpcwigner.runtime.parallel import on_first_rank
+
+    if (result := on_first_rank(comm, text)) and comm.rank == 0 and not quiet:
+        print(result, flush=True)
+
+
+@contextlib.contextmanager
+def _watching_signals() -> Iterator[None]:
+    """Begins before the slow imports, as a signal may come at any time, and after PETSc's, whose handlers ours must replace."""
+    from petsc4py import PETSc  # noqa: F401
+
+    from hpcwigner.simulation.control import ignore_signals, watch_signals
+
+    watch_signals()
+    yield
+    ignore_signals()
+
+
+def run(options: argparse.Namespace, comm: MPI.Intracomm) -> Exit:
+    with _watching_signals():
+        from hpcwigner.simulation.run import run
+
+        config = _load(options, comm, options.output, None)
+        if config.sweep is not None or options.point is not None:
+            if options.restart:
+                raise InputError(f"--restart {options.restart}: found an input with a sweep, which continues without it")
+            return _sweep(config, options, comm, options.point)
+        _, finished = run(config, comm, options.quiet, options.restart)
+    return Exit.DONE if finished else Exit.STOPPED
+
+
+def _sweep(config: Config, options: argparse.Namespace, comm: MPI.Intracomm, point: int | None) -> Exit:
+    """Run a sweep, or one of its points, and print its table. Raises InputError. Collective."""
+    from hpcwigner.studies.sweep import sweep
+
+    table = sweep(config, comm, options.quiet, point)
+    _print(comm, lambda: table, options.quiet)
+    return Exit.STOPPED if table is None else Exit.DONE
+
+
+def check(options: argparse.Namespace, comm: MPI.Intracomm) -> None:
+    from hpcwigner.simulation.estimate import estimate, estimate_sweep
+
+    config = _load(options, comm, options.output, options.point)
+    text = estimate(config, comm) if config.sweep is None else estimate_sweep(config, comm)
+    _print(comm, lambda: text)
+
+
+def moments(options: argparse.Namespace, comm: MPI.Intracomm) -> Exit:
+    from hpcwigner.cli.texts import table_of_moments
+    from hpcwigner.problem import builder
+    from hpcwigner.studies.moments import require_closed, write_moments
+
+    config = _load(options, comm, options.output, options.point)
+    if config.sweep is not None:
+        if not (config.sweep.moments or options.output):
+            raise InputError("--output: missing, expected a directory beside output.directory, which is for the full runs")
+        sweep = dataclasses.replace(config.sweep, moments=True)
+        return _sweep(dataclasses.replace(config, sweep=sweep), options, comm, None)
+    problem = builder.build(config, comm)
+
+    def solve() -> str:
+        require_closed(problem)
+        if options.output:
+            write_moments(problem, Path(options.output))
+        return table_of_moments(problem)
+
+    _print(comm, solve, options.quiet)
+    return Exit.DONE
+
+
+def rates(options: argparse.Namespace, comm: MPI.Intracomm) -> None:
+    from hpcwigner.momentum import rates_file
+    from hpcwigner.problem import kinetics
+    from hpcwigner.problem.loading import to_yaml
+    from hpcwigner.storage import provenance
+
+    solved = kinetics.load(_load_one(options, comm), comm)
+
+    def write() -> str:
+        rates, origin = solved.rates, provenance.attributes(to_yaml(solved.config), comm.size)
+        rates_file.write(options.output, rates, solved.light_cone.bright_valley, origin)
+        out = rates.intravalley_out + rates.intervalley_out
+        harmonics, cells = rates.intravalley.shape[:2]
+        return (
+            f"{options.output}: {harmonics} harmonics of {cells} cells at {solved.equilibrium.temperature:g} K, "
+            f"rates out of a cell {out.min():.4g} to {out.max():.4g} /ps"
+        )
+
+    _print(comm, write, options.quiet)
+    solved.rates.free()
+
+
+def sensitivity(options: argparse.Namespace, comm: MPI.Intracomm) -> None:
+    from hpcwigner.studies.sensitivity import report
+
+    text = report(_load_one(options, comm), comm, options.ranged, options.at, options.output)
+    _print(comm, lambda: text, options.quiet)
+
+
+def verify(options: argparse.Namespace, comm: MPI.Intracomm) -> None:
+    from hpcwigner.exciton import materials
+    from hpcwigner.studies import verification
+
+    _print(comm, lambda: verification.report(materials.load(options.material)))
+
+
+def plot(options: argparse.Namespace, comm: MPI.Intracomm) -> None:
+    from hpcwigner.plotting.animation import animate
+    from hpcwigner.plotting.views import plot
+
+    def draw() -> Path | None:
+        if options.animate:
+            return animate(options.directory, options.animate, options.output)
+        return plot(options.directory, options.show, options.output, options.interactive)
+
+    _print(comm, draw)
+
+
+def report(options: argparse.Namespace, comm: MPI.Intracomm) -> None:
+    from hpcwigner.plotting.report import write_report
+
+    _print(comm, lambda: write_report(options.directory, options.output))
+
+
+def info(options: argparse.Namespace, comm: MPI.Intracomm) -> None:
+    from hpcwigner.cli.texts import description_of_run
+
+    _print(comm, lambda: description_of_run(options.directory))
+
+
+def figures(options: argparse.Namespace, comm: MPI.Intracomm) -> Exit:
+    with _watching_signals():
+        from hpcwigner.studies.figures import figures
+
+        text = figures(options.material, Path(options.output), comm, options.plane, options.quiet, options.set)
+    _print(comm, lambda: text, options.quiet)
+    return Exit.STOPPED if text is None else Exit.DONE
+
+
+def collect(options: argparse.Namespace, comm: MPI.Intracomm) -> None:
+    from hpcwigner.studies.sweep import collect
+
+    _print(comm, lambda: collect(options.directory))
+
+
+def observables(_options: argparse.Namespace, comm: MPI.Intracomm) -> None:
+    from hpcwigner.observables import registry
+
+    _print(comm, registry.describe)
+
+
+def doctor(_options: argparse.Namespace, comm: MPI.Intracomm) -> Exit:
+    from hpcwigner.cli.doctor import examine
+
+    text, healthy = examine(comm)
+    _print(comm, lambda: text)
+    return Exit.DONE if healthy else Exit.ERROR
+
+
+VERBS: dict[str, tuple[Callable[[argparse.Namespace, MPI.Intracomm], Exit | None], str]] = {
+    "run": (run, "run an input"),
+    "check": (check, "validate an input; print unknowns, memory, steps and output size"),
+    "moments": (moments, "D_v(t) and w_v²(t) from the closed moment equations, without a spatial grid"),
+    "rates": (rates, "write the scattering rates of an input; `rates: FILE` in an input reads them"),
+    "sensitivity": (sensitivity, "change of D_v(t) when each uncertain number of the material grows by a tenth"),
+    "verify": (verify, "linewidths, lifetimes and diffusion coefficients of a material beside reference values"),
+    "plot": (plot, "draw a run directory as a picture, an animation, or in a window"),
+    "report": (report, "write a run directory up as one web page that opens without a network"),
+    "info": (info, "origin and last numbers of a run directory"),
+    "figures": (figures, "Figures 2 to 5 of Rosati et al. (2020) and their statements, running what is missing"),
+    "collect": (collect, "sum up the finished points of a sweep: table, summary.h5, summary.png and summary.pdf"),
+    "observables": (observables, "every quantity that output.observables can name, with unit, formula and source"),
+    "doctor": (doctor, "check that MPI, HDF5 and PETSc fit together"),
+}  # What each verb does, on all ranks together, and its help. A verb without an exit code of its own is done. Raise InputError.
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

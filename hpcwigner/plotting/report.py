@@ -12,8 +12,7 @@ from hpcwigner.plotting.report_plots import Plot, budget, curves, moving, space_
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.runtime.schema import Quantity, read_yaml
 from hpcwigner.storage.provenance import describe_history
-from hpcwigner.storage.reading import Variables, read
-from hpcwigner.storage.summary import Entry, read_summary
+from hpcwigner.storage.reading import Entry, Variables, read, read_summary
 
 PROVENANCE = ("source", "git_revision", "libraries", "machine", "ranks")
 

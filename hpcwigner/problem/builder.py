@@ -177,6 +177,7 @@ def build(config: Config, comm: MPI.Intracomm) -> Problem:
     if whole.initial is not None:
         symmetric &= whole.initial.mirrors
     space = space_grid(whole.config, comm.size, symmetric)
+    _check_size(kinetics, space, Angles(config.momentum.angles, half=space.dimensions == 1))
     return dataclasses.replace(whole, space=space, terms=_terms(kinetics, whole.scattering, space))
 
 
@@ -184,7 +185,6 @@ def assemble(kinetics: Kinetics, space: SpaceGrid) -> Problem:
     """Problem on a grid with rates that are at hand. Raises InputError. Collective."""
     config, rates, switches = kinetics.config, kinetics.rates, kinetics.switches
     angles = Angles(config.momentum.angles, half=space.dimensions == 1)
-    _check_size(kinetics, space, angles)
     processes = config.scattering
     stages = [
         ScatteringStage.build(rates, intravalley=processes.intravalley > start, intervalley=processes.intervalley > start)
@@ -205,8 +205,7 @@ def _terms(kinetics: Kinetics, scattering: Scattering, space: SpaceGrid) -> tupl
     """The equation of an input. Raises InputError."""
     config, equilibrium = kinetics.config, kinetics.equilibrium
     terms: list[Term] = [Drift(equilibrium, scattering.angles, space), scattering]
-    if config.pump:
-        terms.append(_source(kinetics, config.pump, scattering, space))
+    terms += [_source(kinetics, pulse, scattering, space) for pulse in config.pulses]
     if config.radiation:
         terms.append(Radiation(equilibrium, kinetics.light_cone))
     if config.recombination is not None:

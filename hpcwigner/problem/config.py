@@ -242,7 +242,8 @@ class Config(Document):
     """Temperature of the phonons."""
     rates: str = "auto"
     """`auto`: from the material; else the path of a file that the verb `rates` wrote, or one with the same layout."""
-    pump: Pump | Literal[False] = Pump()
+    pump: Pump | tuple[Pump, ...] | Literal[False] = Pump()
+    """One pulse or a list of pulses (pump and probe, trains), which have random phases: their populations add up."""
     initial: str = "none"
     """State at t = 0: `none` (no excitons), `equilibrium`, or a checkpoint (the path of its folder or of its state.h5)."""
     momentum: Momentum = Momentum()
@@ -263,11 +264,23 @@ class Config(Document):
             time = getattr(self.scattering, key)
             whole = math.isinf(time) or abs(time / every - round(time / every)) < 1e-9 * max(1.0, time / every)
             require(whole, f"scattering.{key}.off_at", f"{time:g} ps", f"a multiple of output.series_every ({every:g} ps)")
-        excited = self.pump or self.initial != "none"
-        require(bool(excited), "pump", "off", "a pump, since initial is none: without either there are no excitons")
+        if isinstance(self.pump, tuple):
+            for i, pulse in enumerate(self.pump):
+                require(pulse.density is not None, f"pump.{i}.density", "none", "the density of every pulse of a list")
+        require(
+            bool(self.pump) or self.initial != "none",
+            "pump",
+            "off",
+            "a pump, since initial is none: without either there are no excitons",
+        )
         for i, name in enumerate(self.output.observables):
             if problem := _observable_problem(name, self.space.dimensions):
                 require(False, f"output.observables.{i}", name, problem)
+
+    @property
+    def pulses(self) -> tuple[Pump, ...]:
+        """All pulses, in the order of the input."""
+        return self.pump if isinstance(self.pump, tuple) else (self.pump,) if self.pump else ()
 
     @property
     def cuts(self) -> tuple[float, ...]:

@@ -130,11 +130,18 @@ def _override(data: dict[str, Any], text: str) -> None:
 
 
 def _substitute(data: dict[str, Any], key: str, value: Any, origin: str) -> None:
-    """Puts `value` at the dotted `key` of plain data."""
+    """Puts `value` at the dotted `key` of plain data; entries of a list are counted from 0. Raises InputError."""
     *parents, last = key.split(".")
     block: Any = data
     for parent in parents:
-        block = block.setdefault(parent, {}) if isinstance(block, dict) else None
-        if not isinstance(block, dict):
+        block = block.setdefault(parent, {}) if isinstance(block, dict) else block[_entry(block, parent, origin)]
+        if not isinstance(block, dict | list):
             raise InputError(f"{origin}: '{parent}' holds a value, not keys")
-    block[last] = value
+    block[last if isinstance(block, dict) else _entry(block, last, origin)] = value
+
+
+def _entry(block: list[Any], name: str, origin: str) -> int:
+    """Number of a list's entry. Raises InputError."""
+    if not name.isdecimal() or int(name) >= len(block):
+        raise InputError(f"{origin}: found '{name}' in a list, expected a number from 0 to {len(block) - 1}")
+    return int(name)

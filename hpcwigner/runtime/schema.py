@@ -240,7 +240,9 @@ def _fields_at(hint: Any, key: Sequence[str]) -> list[str]:
     cls = typing.get_origin(hint) or hint
     if dataclasses.is_dataclass(cls):
         hints = typing.get_type_hints(cls, include_extras=True)
-        return _fields_at(hints[key[0]], key[1:]) if key else [field.name for field in dataclasses.fields(cls)]
+        if not key:
+            return [field.name for field in dataclasses.fields(cls)]
+        return _fields_at(hints[key[0]], key[1:]) if key[0] in hints else []  # else another alternative of a union is meant
     inside = key[1:] if cls in (dict, tuple) else key
     return next(filter(None, (_fields_at(argument, inside) for argument in typing.get_args(hint))), [])
 
@@ -290,7 +292,10 @@ def shown(instance: Any, key: str) -> tuple[float | str, str]:
     for name in key.split("."):
         if dataclasses.is_dataclass(value):
             parsed = parsed_in(typing.get_type_hints(type(value), include_extras=True)[name])
-        value = value[name] if isinstance(value, Mapping) else getattr(value, name)
+        if isinstance(value, tuple):
+            value = value[int(name)]
+        else:
+            value = value[name] if isinstance(value, Mapping) else getattr(value, name)
     if isinstance(parsed, Quantity) and isinstance(value, float):
         return parsed.as_shown(value), parsed.shown or parsed.unit
     if parsed is None and isinstance(value, int | float) and not isinstance(value, bool):

@@ -1,11 +1,18 @@
-"""What a run will need, before it starts: unknowns, steps, memory per rank, output size."""
+"""What a run will need, before it starts: unknowns, steps, memory per rank and whether the machine has it, output size."""
 
+import contextlib
+import ctypes
+import dataclasses
 import math
+import resource
 from collections.abc import Sequence
+from pathlib import Path
 
 from mpi4py import MPI
 
 from hpcwigner.exciton.constants import HBAR
+from hpcwigner.integrators import exponential as etd
+from hpcwigner.integrators.operators import UNCOUPLED
 from hpcwigner.integrators.steps import StepPlan, multiples
 from hpcwigner.observables import registry
 from hpcwigner.observables.budget import Budget
@@ -15,11 +22,134 @@ from hpcwigner.problem import builder, loading
 from hpcwigner.problem.builder import Problem
 from hpcwigner.problem.config import Config
 from hpcwigner.reference.step_choice import Choice
+from hpcwigner.runtime.compile import warm_up
 from hpcwigner.runtime.errors import InputError
+from hpcwigner.runtime.kernels import HALO
 from hpcwigner.runtime.parallel import on_first_rank
-from hpcwigner.simulation.memory import MIB, Memory, predict, require_room
 from hpcwigner.space import resolution
 from hpcwigner.space.grid import process_grid
+from hpcwigner.storage.checkpoint import LARGEST_WRITE
+
+MIB = 2**20
+IMEX_ARRAYS = 22  # State-sized arrays of PETSc's ARKIMEX: stages, right-hand sides, residuals, and ours (measured)
+LATER = 16 * MIB  # What MPI, HDF5 and compiled kernels take while they run (measured: 6 to 29 MiB)
+
+
+@dataclasses.dataclass(frozen=True)
+class Memory:
+    """Bytes. State and buffers are the largest rank's."""
+
+    program: float  # Python, libraries and what is made before the state: resident in this process
+    program_share: float  # The same with what ranks share divided among them
+    state: float  # State-sized arrays: the vector, two that PETSc's TSPYTHON keeps, and the integrator's stages
+    buffers: float  # Ghost cells, sums over angles while output is made, what parallel HDF5 holds while it writes
+    operators: float  # Step operators, once per node
+    ranks_on_node: int
+
+    @property
+    def resident(self) -> float:
+        """Peak of one rank, shared memory that it uses included."""
+        return self.program + self.state + self.buffers + self.operators
+
+    @property
+    def node(self) -> float:
+        """All ranks of this node together."""
+        return self.ranks_on_node * (self.program_share + self.state + self.buffers) + self.operators
+
+    def describe(self) -> str:
+        """For people."""
+        return (
+            f"{self.resident / MIB:.0f} MiB per rank ({self.state / MIB:.0f} of it state and work arrays), "
+            f"{self.node / MIB:.0f} MiB on this node with {self.ranks_on_node} ranks, {available() / MIB:.0f} available"
+        )
+
+
+def predict(problem: Problem, choice: Choice, comm: MPI.Intracomm) -> Memory:
+    """Memory of a run on `comm`, to be called once the problem is built and its steps are chosen. Collective."""
+    px, py = process_grid(problem.space.shape, problem.space.dimensions, comm.size)
+    nx, ny = (math.ceil(n / p) for n, p in zip(problem.space.shape, (px, py), strict=True))
+    cells, angles = problem.cells.size, problem.angles.count
+    per_point = 8 * angles * cells
+    sizes = {(step.stage, step.size) for step in choice.plan.steps()}
+    halo = 4 * HALO * (ny + (nx if problem.space.dimensions == 2 else 0)) * per_point
+    observation = (1 + problem.space.dimensions) * nx * ny * per_point / angles
+    checkpoint = 2 * min(LARGEST_WRITE, nx * ny * per_point) if problem.config.checkpoint.keep else 0
+    block, harmonics = 8 * cells**2, max(problem.angles.orders) + 1
+    if choice.integrator in etd.SCHEMES:
+        scheme = etd.SCHEMES[choice.integrator]
+        products = sum(len(formula.weights) for formula in scheme.formulas(1.0, UNCOUPLED))
+        arrays, operators = scheme.stored_count + 3, len(sizes) * products * (harmonics if scheme.dense else 1) * block
+    else:
+        stages = {stage for stage, _ in sizes}  # (σ − L)⁻¹ of each step size, and L itself
+        arrays, operators = IMEX_ARRAYS, (len(sizes) + len(stages)) * harmonics * block
+    warm_up(comm)  # the kernels take memory that belongs to the program
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
+        trim(0)  # glibc would keep 7 MB per rank that start-up has freed
+    resident, share = (size + LATER for size in footprint())
+    node = comm.Split_type(MPI.COMM_TYPE_SHARED)
+    ranks_on_node = node.size
+    node.Free()
+    return Memory(
+        program=comm.allreduce(resident, MPI.MAX),
+        program_share=comm.allreduce(share, MPI.SUM) / comm.size,
+        state=float(arrays * nx * ny * per_point),
+        buffers=float(halo + observation + checkpoint),
+        operators=float(operators),
+        ranks_on_node=ranks_on_node,
+    )
+
+
+def require_room(memory: Memory, comm: MPI.Intracomm) -> None:
+    """Refuses a run that does not fit into its nodes. Raises InputError on all ranks. Collective."""
+    missing = comm.allreduce(memory.node - memory.ranks_on_node * memory.program_share - available(), MPI.MAX)
+    if missing > 0:
+        raise InputError(
+            f"memory: found {available() / MIB:.0f} MiB available, expected {(available() + missing) / MIB:.0f} MiB for "
+            f"{memory.ranks_on_node} ranks on a node: use more nodes, fewer space.cells, a larger momentum.energy_step or "
+            f"fewer momentum.angles"
+        )
+
+
+def footprint() -> tuple[float, float]:
+    """Resident bytes of this process, and its proportional share of them."""
+    try:
+        lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
+        values = {line.split(":")[0]: 1024.0 * int(line.split()[1]) for line in lines[1:] if ":" in line}
+        return values["Rss"], values["Pss"]
+    except (OSError, KeyError, ValueError, IndexError):
+        return peak(), peak()
+
+
+def peak() -> float:
+    """Largest resident size of this process so far [bytes]; ru_maxrss may be inherited from the process that started it."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return 1024.0 * int(line.split()[1])
+    return 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def available() -> float:
+    """Memory [bytes] that this node, or the job's cgroup on it, still has; infinite where nobody says."""
+    limits = [math.inf]
+    with contextlib.suppress(OSError, KeyError, ValueError):
+        fields = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+        limits.append(1024.0 * int(fields["MemAvailable"].split()[0]))
+    for folder in _cgroups():
+        with contextlib.suppress(OSError, ValueError):  # "max" is no limit
+            used = int((folder / "memory.current").read_text())
+            limits.append(float(int((folder / "memory.max").read_text()) - used))
+    return min(limits)
+
+
+def _cgroups() -> list[Path]:
+    """This process's control group and those above it (version 2)."""
+    try:
+        own = next(line[3:] for line in Path("/proc/self/cgroup").read_text().splitlines() if line.startswith("0::"))
+    except (OSError, StopIteration):
+        return []
+    folder = Path("/sys/fs/cgroup") / own.lstrip("/")
+    return [folder, *folder.parents][: len(folder.parts) - 3]
 
 
 def estimate(config: Config, comm: MPI.Intracomm) -> str:

@@ -1,4 +1,4 @@
-"""The output of a run: observes the state when something is due and writes it."""
+"""The output of a run: observes the state when something is due and writes it; balances of number and energy over the run."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,6 +9,7 @@ from hpcwigner.exciton.constants import UM
 from hpcwigner.exciton.phonons import Couplings, absorption_threshold
 from hpcwigner.integrators.steps import StepPlan, multiples
 from hpcwigner.observables import registry
+from hpcwigner.observables.budget import SpatialMoments
 from hpcwigner.observables.fields import Directions, LocalState, SpatialMomentSums, undershoot
 from hpcwigner.observables.registry import Observable
 from hpcwigner.observables.series import Snapshot
@@ -16,10 +17,11 @@ from hpcwigner.observables.wigner_cut import WignerCut
 from hpcwigner.problem.builder import Problem
 from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.errors import RunError
-from hpcwigner.simulation.balance import Balance
 from hpcwigner.simulation.restart import Resumption
+from hpcwigner.space.grid import Decomposition
 from hpcwigner.storage.files import Constant, OutputFile
 from hpcwigner.terms.equation import WignerEquation
+from hpcwigner.terms.term import LocalLinearTerm
 
 
 class RunOutput:
@@ -155,3 +157,67 @@ def write_series(file: OutputFile, row: int, observables: Sequence[Observable], 
     """Fills a row of a series file."""
     for observable in observables:
         file.write(row, observable.name, observable.compute(snapshot))
+
+
+class Balance:
+    """Running accumulators ∫M0 dt of each energy cell, one for each stage of the scattering (trapezoidal rule over steps).
+
+    What a local linear term has changed follows from them, since it is linear in M0.
+    """
+
+    def __init__(
+        self, problem: Problem, decomposition: Decomposition, plan: StepPlan, resumed: Mapping[str, Sequence[float]]
+    ) -> None:
+        """`resumed` are the accumulators of the checkpoint resumed from; none at the start."""
+        self.active = bool(problem.not_closed)
+        self._problem, self._comm, self._measure = problem, decomposition.comm, problem.space.cell_measure
+        self._steps = plan.steps() if self.active else []
+        self._sums = np.zeros((len(problem.generators), problem.cells.size))
+        self._initial = np.zeros(problem.cells.size)
+        self._last: Array | None = None
+        self._done = -1
+        if self.active and resumed and self._comm.rank == 0:  # the others hold nothing of what was before
+            self._sums[...] = np.reshape(resumed["time_integrals"], self._sums.shape)
+            self._initial[...] = resumed["initial_populations"]
+
+    def update(self, done: int, u: Array) -> None:
+        """Accumulates the step that has just been done; u is (point, angle, cell)."""
+        if not self.active or done == self._done:
+            return
+        now = u.sum(axis=(0, 1)) * self._measure
+        if self._last is None:
+            self._initial += now if done == 0 else 0.0
+        else:
+            step = self._steps[done - 1]
+            self._sums[step.stage] += 0.5 * step.size * (self._last + now)
+        self._last, self._done = now, done
+
+    def accumulators(self) -> dict[str, list[float]]:
+        """What a checkpoint keeps. Collective."""
+        if not self.active:
+            return {}
+        return {
+            "time_integrals": self._comm.allreduce(self._sums).ravel().tolist(),
+            "initial_populations": self._comm.allreduce(self._initial).tolist(),
+        }
+
+    def accounts(self) -> list[tuple[str, float, float]]:
+        """Excitons and energy [meV] by cause: initial state, sources, losses; present; the difference. Collective."""
+        problem, zero = self._problem, np.zeros(self._initial.shape)
+        energies = problem.equilibrium.total_energy
+        sums, initial = self._comm.allreduce(self._sums), self._comm.allreduce(self._initial)
+        last = self._comm.allreduce(zero if self._last is None else self._last)
+        times = [0.0, *problem.switches]
+        accounts = [("initial state", float(initial.sum()), float(energies @ initial))]
+        for source in problem.sources:
+            spectrum, generated = source.spectrum(0), source.generated(problem.config.time.end)
+            accounts.append((source.name, generated, generated * float(energies @ spectrum / spectrum.sum())))
+        for term in problem.terms:
+            if isinstance(term, LocalLinearTerm):
+                parts = zip(times, (SpatialMoments(part, zero, zero) for part in sums), strict=True)
+                entries = [term.entry(start + 1e-6, moments) for start, moments in parts]
+                number = 0.0 if term is problem.scattering else float(sum(entry.number.sum() for entry in entries))
+                accounts.append((term.name, number, sum(entry.power for entry in entries)))
+        number, energy = float(last.sum()), float(energies @ last)
+        missing = number - sum(n for _, n, _ in accounts), energy - sum(e for _, _, e in accounts)
+        return [*accounts, ("present", number, energy), ("not accounted for", *missing)]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mpi4py import MPI
 
-from hpcwigner.storage.summary import Entry
+from hpcwigner.storage.reading import Entry
 
 LOG = logging.getLogger("hpcwigner")
 

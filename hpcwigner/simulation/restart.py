@@ -15,10 +15,9 @@ from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.simulation.progress import LOG
 from hpcwigner.storage import provenance
-from hpcwigner.storage.archive import find_rows
-from hpcwigner.storage.checkpoint import CheckpointStore, candidates, numbers, read_header
+from hpcwigner.storage.archive import CheckpointError, Extent, find_rows
+from hpcwigner.storage.checkpoint import CheckpointStore, Header, candidates, numbers, read_header
 from hpcwigner.storage.files import Source, set_aside
-from hpcwigner.storage.state import CheckpointError, Extent, Header
 
 MAY_CHANGE = ("time.end", "time.walltime", "output.fields_every", "output.wigner_at", "output.directory", "checkpoint")
 """Keys, or sections, that a restart may give another value."""
@@ -154,7 +153,7 @@ def _verified(store: CheckpointStore, path: Path) -> tuple[Resumption, Array, Ar
     """A checkpoint whose state and rows are complete. Raises CheckpointError. Collective."""
     header, u, auxiliary = store.load(path)
     sources: dict[str, Source] = {}
-    store.on_first(lambda: sources.update(find_rows(path, header)))
+    store.on_first(lambda: sources.update(find_rows(path, header.outputs)))
     archived = store.on_first(lambda: path.parent == store.directory and all(s.archived for s in sources.values()))
     return Resumption(path, header, sources, header.outputs if archived else None), u, auxiliary
 

@@ -1,11 +1,11 @@
-"""One run from input to output files, from the start or from a checkpoint."""
+"""One run from input to output files, from the start or from a checkpoint; and its reuse by programs that need its files."""
 
 import fcntl
 import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import numpy as np
 from mpi4py import MPI
@@ -13,22 +13,22 @@ from mpi4py import MPI
 from hpcwigner.integrators.petsc import integrate
 from hpcwigner.integrators.schedule import Schedule
 from hpcwigner.observables.budget import Budget
-from hpcwigner.problem import builder
+from hpcwigner.problem import builder, loading
 from hpcwigner.problem.builder import Problem
 from hpcwigner.problem.config import Config
 from hpcwigner.reference.step_choice import Choice
 from hpcwigner.runtime.errors import InputError, RunError
 from hpcwigner.runtime.parallel import CollectiveStack, on_first_rank
-from hpcwigner.simulation import memory, restart
+from hpcwigner.simulation import estimate, restart
 from hpcwigner.simulation.control import Control, Job, Request
 from hpcwigner.simulation.output import RunOutput
 from hpcwigner.simulation.progress import LOG, Progress, start_logging
 from hpcwigner.simulation.summary import announce, checks, performance
 from hpcwigner.storage import xdmf
-from hpcwigner.storage.checkpoint import CheckpointStore
+from hpcwigner.storage.archive import CheckpointError
+from hpcwigner.storage.checkpoint import CheckpointStore, Header, Layout
 from hpcwigner.storage.files import write_whole
-from hpcwigner.storage.state import CheckpointError, Header, Layout
-from hpcwigner.storage.summary import write_summary
+from hpcwigner.storage.reading import last_time, write_summary
 from hpcwigner.terms.equation import WignerEquation
 
 CHECKPOINTS = "checkpoints"  # Their folder in the run directory
@@ -145,8 +145,8 @@ def run(
         problem = builder.build(config, comm)
         stack.callback(problem.free)
         reference, choice = on_first_rank(comm, lambda: plan(problem))
-        needed = memory.predict(problem, choice, comm)
-        memory.require_room(needed, comm)
+        needed = estimate.predict(problem, choice, comm)
+        estimate.require_room(needed, comm)
         complete = builder.completed(problem.config, choice, problem.space.folded)
         directory = Path(complete.output.directory)
         lock = lock_directory if restart_from else new_directory
@@ -162,7 +162,7 @@ def run(
         if stepper.stopped:
             at = stepper.schedule.time_after(stepper.progress.done - 1)
             LOG.warning("stopped by %s with a checkpoint at %g ps: go on with --restart", control.reason, at)
-        largest = comm.allreduce(memory.peak(), MPI.MAX)
+        largest = comm.allreduce(estimate.peak(), MPI.MAX)
         accounts = stepper.output.balance.accounts() if problem.not_closed and not stepper.stopped else []
         if comm.rank == 0:
             summary = {"performance": performance(equation, started, stepper.progress, largest, needed.resident)}
@@ -234,3 +234,60 @@ def _load(equation: WignerEquation, vector: Any, directory: Path, which: str, sc
     restart.set_unknown_aside(resumption, directory, decomposition.comm)
     LOG.info("restarted from checkpoint %s at %g ps", resumption.path.name, header.time)
     return resumption
+
+
+SERIES, MOMENTS = "series.h5", "moments.h5"
+"""Time series of a run, and of a solution of the moment equations."""
+NO_EFFECT = ("time.walltime", "output.directory", "checkpoint")
+"""Keys, or sections, that do not change what a run writes into its files."""
+
+
+def ensure(config: Config, comm: MPI.Intracomm, quiet: bool = False, job: Job | None = None) -> bool:
+    """Reuse, resume or start the run of an input; a run directory without a checkpoint is renamed and its run started again.
+
+    Returns whether the end was reached. Raises InputError when the directory holds a run of another input. Collective.
+    """
+
+    def prepare() -> Literal["finished", "resumable", "startable"]:
+        directory = Path(config.output.directory)
+        require_same_input(config)
+        if finished(config):
+            return "finished"
+        if (directory / "input.yaml").exists() and any((directory / CHECKPOINTS).glob("*/complete.json")):
+            return "resumable"
+        if any((directory / name).exists() for name in RUN_FILES):
+            put_aside(directory)
+        return "startable"
+
+    held = on_first_rank(comm, prepare)
+    return held == "finished" or run(config, comm, quiet, "latest" if held == "resumable" else None, job)[1]
+
+
+def require_same_input(config: Config) -> None:
+    """Raises InputError when the run directory holds a run of another input, unless that only ends earlier."""
+    directory = Path(config.output.directory)
+    if not (directory / "input.yaml").exists():
+        return
+    stored = loading.load(directory / "input.yaml")
+    allowed = (*NO_EFFECT, "time.end") if stored.time.end < config.time.end else NO_EFFECT
+    if change := restart.first_change(restart.filled_from(config, stored), stored, allowed):
+        key, asked, there = change
+        raise InputError(
+            f"output.directory: found '{directory}', which holds a run with {key} {there!r}, expected {asked!r}: "
+            f"move it away or choose another directory"
+        )
+
+
+def finished(config: Config, by_moments: bool = False) -> bool:
+    """Whether every output file in the run directory reaches its last time; `by_moments`: that of the moment equations."""
+    directory, end = Path(config.output.directory), config.time.end
+    optional = {} if by_moments else {"fields.h5": end, "wigner.h5": max(config.cuts, default=0.0)}
+    due = {MOMENTS if by_moments else SERIES: end} | {name: t for name, t in optional.items() if (directory / name).exists()}
+    return all(last_time(directory / name) >= time * (1 - 1e-9) for name, time in due.items())
+
+
+def put_aside(directory: Path) -> None:
+    """Rename a run directory to NAME.unfinished1, …. Raises InputError while a run is under way in it."""
+    with lock_directory(directory):
+        number = next(n for n in range(1, 1000) if not directory.with_name(f"{directory.name}.unfinished{n}").exists())
+        directory.rename(directory.with_name(f"{directory.name}.unfinished{number}"))

@@ -11,15 +11,14 @@ from hpcwigner.problem.builder import Problem
 from hpcwigner.reference.moment_problem import relative_deviation
 from hpcwigner.reference.step_choice import Choice
 from hpcwigner.runtime.arrays import Array
-from hpcwigner.simulation.balance import Account
-from hpcwigner.simulation.memory import MIB
+from hpcwigner.simulation.estimate import MIB
 from hpcwigner.simulation.progress import LOG, Progress
 from hpcwigner.space import resolution
-from hpcwigner.storage.reading import Variables, read
-from hpcwigner.storage.summary import Entry
+from hpcwigner.storage.reading import Entry, Variables, read
 from hpcwigner.terms.equation import WignerEquation
 
 Entries = dict[str, Entry]
+Accounts = list[tuple[str, float, float]]  # Number and energy by cause
 
 UNDERSHOOT_WARNING = -1e-2
 LEAK_WARNING = 1e-3
@@ -49,11 +48,7 @@ def announce(problem: Problem, equation: WignerEquation, choice: Choice, directo
 
 
 def performance(equation: WignerEquation, started: float, progress: Progress, memory: float, predicted: float) -> Entries:
-    """Cost of this start, logged and returned.
-
-    `started` by time.perf_counter(); `memory` and `predicted` are the largest resident memory of a rank and what was foretold
-    [bytes].
-    """
+    """Cost of this start, logged: `started` by perf_counter(), largest `memory` of a rank and `predicted` [bytes]."""
     now, ranks, steps = time.perf_counter(), equation.decomposition.comm.size, progress.done - progress.first
     wall, stepping = now - started, now - progress.started
     rate = steps * equation.unknowns / stepping
@@ -75,7 +70,7 @@ def performance(equation: WignerEquation, started: float, progress: Progress, me
     }
 
 
-def checks(problem: Problem, undershoot: Array, accounts: list[Account], series: Path, reference: list[Budget]) -> Entries:
+def checks(problem: Problem, undershoot: Array, accounts: Accounts, series: Path, reference: list[Budget]) -> Entries:
     """Exactness of a run that reached its end, logged and returned; `series` is its file, read on one rank."""
     worst = ", ".join(f"{v.name} {value:.1e}" for v, value in zip(problem.cells.valleys, undershoot, strict=True))
     if undershoot.min() < UNDERSHOOT_WARNING:
@@ -94,7 +89,7 @@ def _not_compared(why: str) -> Entries:
     return {"not_compared": Entry(why, "", "not compared with the moment equations")}
 
 
-def _balances(accounts: list[Account]) -> Entries:
+def _balances(accounts: Accounts) -> Entries:
     """Number and energy by cause; energies count from the bright valley's bottom."""
     entries = {}
     for cause, number, energy in accounts:
@@ -115,11 +110,8 @@ def _balance(problem: Problem, written: Variables, reference: list[Budget]) -> E
     lost, error = generated - expected, (present - expected) / generated
     LOG.info(
         "excitons: %.12g generated, %.6g lost, %.12g present, balance off by %.1e of the generated",
-        generated,
-        lost,
-        present,
-        error,
-    )
+        generated, lost, present, error,
+    )  # fmt: skip
     return entries | {
         "lost": Entry(lost, "1", "excitons lost"),
         "present": Entry(present, "1", "excitons present"),

@@ -16,7 +16,7 @@ def symbol(phase: Array) -> Array:
 
 
 def stable_step(amplification: Callable[[Array, Array], Array], rates: Array, decays: Array) -> float:
-    """Longest step [ps] at which an integrator keeps the plane waves of all cells bounded, to a thousandth.
+    """Longest step [ps] at which an integrator keeps the plane waves of all cells bounded, to a thousandth; at most 1 ns.
 
     `rates` are the largest |v_x|/Δx + |v_y|/Δy of each cell and `decays` its out-rates [1/ps], both (cell,).
     `amplification(decay, drift)` is the integrator's factor per step for u' = (−decay + drift) u with complex `drift`, both

@@ -1,7 +1,4 @@
-"""Archive of output rows beside the checkpoints, from which a restart writes the output files anew (README.md: Rows).
-
-A part is a sequence of blocks: a line of JSON (file, variable, first row, shape), then the numbers (float64, little-endian).
-"""
+"""Archive of output rows beside the checkpoints, from which a restart writes the output files anew (README.md: Rows)."""
 
 import dataclasses
 import functools
@@ -15,12 +12,29 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from hpcwigner.runtime.errors import RunError
 from hpcwigner.storage.files import Block, OutputFile, Source, row_blocks
-from hpcwigner.storage.state import CheckpointError, Extent, Header
 
 FOLDER = "rows"  # Beside the checkpoints
 LONGEST_LINE = 4096
 _CHUNK = 2**24
+
+
+class CheckpointError(RunError):
+    """A checkpoint could not be written, or is damaged. Raised on all ranks together; the message is one line."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Extent:
+    """Rows of the output files that belong to a checkpoint."""
+
+    rows: dict[str, int] = dataclasses.field(default_factory=dict)  # Rows of each output file, by file name
+    sums: dict[str, dict[str, int]] = dataclasses.field(
+        default_factory=dict
+    )  # Their CRC-32 by file and variable; not in format 1
+    parts: dict[str, int] = dataclasses.field(
+        default_factory=dict
+    )  # Bytes that hold them by part of the archive; not in format 1
 
 
 class RowArchive:
@@ -36,10 +50,9 @@ class RowArchive:
         return sum(file.row_bytes * (file.rows - self.extent.rows.get(file.path.name, 0)) for file in files)
 
     def append(self, files: Sequence[OutputFile]) -> Extent:
-        """Archives the rows since `extent` and returns the new one, to be assigned once a checkpoint with it is complete.
+        """Archives the rows since `extent`, over what an incomplete checkpoint has appended. Raises OSError and CheckpointError.
 
-        What an incomplete checkpoint has appended is overwritten. Raises OSError, and CheckpointError when the part does not
-        read back as it was written.
+        Returns the new extent, to be assigned once a checkpoint with it is complete.
         """
         rows = {file.path.name: file.rows for file in files}
         if not any(file.rows > self.extent.rows.get(file.path.name, 0) for file in files):
@@ -91,9 +104,9 @@ def archived_blocks(folder: Path, parts: Mapping[str, int], file: str) -> Iterat
                     part.seek(length, os.SEEK_CUR)
 
 
-def find_rows(checkpoint: Path, header: Header) -> dict[str, Source]:
+def find_rows(checkpoint: Path, extent: Extent) -> dict[str, Source]:
     """A verified source for every output file of a checkpoint. Raises CheckpointError when there is none."""
-    return {name: _source(checkpoint, header.outputs, name) for name in header.outputs.rows}
+    return {name: _source(checkpoint, extent, name) for name in extent.rows}
 
 
 def _source(checkpoint: Path, extent: Extent, name: str) -> Source:
@@ -136,7 +149,6 @@ def _file_blocks(path: Path, rows: int) -> Iterator[Block]:
 
 
 def _file_sum(path: Path, start: int, end: int) -> int:
-    """CRC-32 of some bytes of a file."""
     checksum = 0
     with path.open("rb") as file:
         file.seek(start)

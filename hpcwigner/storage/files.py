@@ -17,7 +17,7 @@ from mpi4py import MPI
 
 from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.errors import WriteError, writing
-from hpcwigner.storage.summary import copy_summary
+from hpcwigner.storage.reading import copy_summary
 
 Block = tuple[str, int, Array]  # Consecutive rows of a variable: its name, the first row's number, the values
 
@@ -103,10 +103,7 @@ class Source:
 
 
 def row_blocks(file: h5py.File, first: int, last: int) -> Iterator[Block]:
-    """Rows `first` to `last` − 1 of every variable with a time axis, a few MiB or one row at a time.
-
-    Raises ValueError for a variable with fewer rows, and what HDF5 raises.
-    """
+    """Rows `first` to `last` − 1 of all variables along time, a few MiB or a row at a time. ValueError if there are fewer."""
     for name, dataset in file.items():
         if not isinstance(dataset, h5py.Dataset) or dataset.maxshape[:1] != (None,):
             continue
@@ -131,14 +128,9 @@ class OutputFile:
     _file: Any
 
     def __init__(
-        self,
-        path: Path,
-        comm: MPI.Intracomm,
-        variables: Sequence[Variable],
-        coordinates: Mapping[str, Array | Sequence[str]],
-        attributes: Mapping[str, str | int],
-        constants: Sequence[Constant] = (),
-    ) -> None:
+        self, path: Path, comm: MPI.Intracomm, variables: Sequence[Variable], coordinates: Mapping[str, Array | Sequence[str]],
+        attributes: Mapping[str, str | int], constants: Sequence[Constant] = (),
+    ) -> None:  # fmt: skip
         """Makes the file; `coordinates` are all but time, in the units of the file. Fails if it exists."""
         self._open(path, comm, variables, "w-")
         self._file.attrs.update(attributes)
@@ -165,7 +157,7 @@ class OutputFile:
 
     @classmethod
     def restored(cls, source: Source | None, path: Path, comm: MPI.Intracomm, *content: Any) -> OutputFile:
-        """A file made as by the constructor, with the rows of `source` (needed on rank 0). Raises WriteError. Collective.
+        """A file as by the constructor with the rows of `source` (needed on rank 0). Raises WriteError. Collective.
 
         It takes the place of the present file when it is complete; that one is set aside unless it holds just these rows.
         """
@@ -212,14 +204,10 @@ class OutputFile:
         return self.rows - 1
 
     def write(self, row: int, name: str, values: Array | float | None, block: tuple[slice, ...] = ()) -> None:
-        """This rank's part of a variable in the program's units: `block` along its last dimensions; None writes nothing.
-
-        Independent writes: ranks without a part (h5py #965) need no special case.
-        """
-        if values is None:
-            return
-        with writing(self.path):
-            self._file[name][(row, ..., *block)] = np.asarray(values) * self.variables[name].scale
+        """This rank's part of a variable, if any, in the program's units: `block` along its last dimensions. Independent."""
+        if values is not None:
+            with writing(self.path):
+                self._file[name][(row, ..., *block)] = np.asarray(values) * self.variables[name].scale
 
     def blocks(self, first: int) -> Iterator[Block]:
         """Rows from `first` on, in the units of the file; one rank reads them after a flush."""

@@ -41,8 +41,7 @@ def _edges(centers: Array) -> Array:
 
 
 def _tree(file: h5py.File, name: str, mesh: str) -> ElementTree.ElementTree:
-    cells = len(file["x"]), len(file["y"])
-    points = f"{cells[0] + 1} {cells[1] + 1}"
+    points = f"{len(file['x']) + 1} {len(file['y']) + 1}"
     root = ElementTree.Element("Xdmf", Version="2.0")
     domain = ElementTree.SubElement(root, "Domain")
     times = ElementTree.SubElement(domain, "Grid", Name="fields", GridType="Collection", CollectionType="Temporal")
@@ -65,16 +64,14 @@ def _tree(file: h5py.File, name: str, mesh: str) -> ElementTree.ElementTree:
 def _attribute(grid: ElementTree.Element, name: str, source: str, shape: tuple[int, ...], place: tuple[int, ...]) -> None:
     """The plane at `place` (time[, valley]) of a dataset, as values of the cells."""
     attribute = ElementTree.SubElement(grid, "Attribute", Name=name, AttributeType="Scalar", Center="Cell")
-    cells = shape[-2:]
-    slab = ElementTree.SubElement(attribute, "DataItem", ItemType="HyperSlab", Dimensions=_words(cells))
-    selection = (*place, 0, 0), (1,) * len(shape), (*(1 for _ in place), *cells)
+    slab = ElementTree.SubElement(attribute, "DataItem", ItemType="HyperSlab", Dimensions=_words(shape[-2:]))
+    selection = (*place, 0, 0), (1,) * len(shape), (*(1 for _ in place), *shape[-2:])
     chosen = {"Format": "XML", "NumberType": "Int", "Dimensions": f"3 {len(shape)}"}
     ElementTree.SubElement(slab, "DataItem", chosen).text = "  ".join(map(_words, selection))
     _stored(slab, source, _words(shape))
 
 
 def _stored(parent: ElementTree.Element, source: str, dimensions: str) -> None:
-    """A dataset of an HDF5 file beside the XDMF file."""
     stored = {"Format": "HDF", "NumberType": "Float", "Precision": "8", "Dimensions": dimensions}
     ElementTree.SubElement(parent, "DataItem", stored).text = source
 

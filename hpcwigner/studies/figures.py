@@ -11,7 +11,7 @@ from hpcwigner.plotting import style
 from hpcwigner.problem import builder, kinetics, loading
 from hpcwigner.problem.config import Config
 from hpcwigner.runtime.parallel import on_first_rank
-from hpcwigner.simulation.ensure import ensure
+from hpcwigner.simulation.run import ensure
 from hpcwigner.storage.files import write_whole
 from hpcwigner.studies.paper import drawings
 from hpcwigner.studies.paper.data import PaperData, PaperRun

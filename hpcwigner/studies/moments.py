@@ -12,8 +12,8 @@ from hpcwigner.problem.builder import Problem
 from hpcwigner.problem.config import Config
 from hpcwigner.problem.loading import to_yaml
 from hpcwigner.runtime.errors import InputError
-from hpcwigner.simulation.ensure import MOMENTS
 from hpcwigner.simulation.output import write_series
+from hpcwigner.simulation.run import MOMENTS
 from hpcwigner.storage import provenance
 from hpcwigner.storage.files import OutputFile, whole, write_whole
 

@@ -18,9 +18,8 @@ from hpcwigner.problem.loading import Point, to_yaml
 from hpcwigner.runtime.errors import InputError, RunError
 from hpcwigner.runtime.parallel import on_first_rank
 from hpcwigner.simulation.control import Control, Job, Request
-from hpcwigner.simulation.ensure import MOMENTS, SERIES, ensure, finished, put_aside, require_same_input
 from hpcwigner.simulation.progress import LOG, start_logging
-from hpcwigner.simulation.run import CHECKPOINTS, lock_directory
+from hpcwigner.simulation.run import CHECKPOINTS, MOMENTS, SERIES, ensure, finished, lock_directory, put_aside, require_same_input
 from hpcwigner.storage import provenance
 from hpcwigner.storage.files import write_whole
 from hpcwigner.studies import sweep_summary

@@ -14,10 +14,9 @@ from mpi4py import MPI
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.simulation import restart
 from hpcwigner.space.grid import Decomposition, SpaceGrid
-from hpcwigner.storage import archive, checkpoint, state
-from hpcwigner.storage.checkpoint import CheckpointError, CheckpointStore, numbers
+from hpcwigner.storage import archive, checkpoint
+from hpcwigner.storage.checkpoint import CheckpointError, CheckpointStore, Header, Layout, numbers
 from hpcwigner.storage.files import OutputFile
-from hpcwigner.storage.state import Header, Layout
 
 COMM = MPI.COMM_WORLD
 pytestmark = pytest.mark.mpi
@@ -130,7 +129,7 @@ def test_auxiliary_fields(folder, shape, layout):
             file["auxiliary"][2, 0, 1] += 1e-9
     COMM.Barrier()
     with pytest.raises(CheckpointError, match="checksums"):
-        state.read_state(path / "state.h5", partition)
+        checkpoint.read_state(path / "state.h5", partition)
     wrong = np.array(partition.local(fields))
     if COMM.rank == COMM.size - 1:
         wrong[0, 0, 0] = np.inf
@@ -139,10 +138,10 @@ def test_auxiliary_fields(folder, shape, layout):
 
 
 def test_large_blocks_go_in_pieces(folder, monkeypatch):
-    monkeypatch.setattr(state, "LARGEST_WRITE", 300)
+    monkeypatch.setattr(checkpoint, "LARGEST_WRITE", 300)
     monkeypatch.setattr(checkpoint, "SUM_CHUNK", 1000)
     store = written(folder)
-    assert len(state.pieces(store.partition)) > 3
+    assert len(checkpoint.pieces(store.partition)) > 3
     assert np.array_equal(store.load(folder / "checkpoints/00000007")[1], store.partition.local(whole((17, 13), 7)))
 
 
@@ -463,10 +462,10 @@ def test_a_newer_format_is_refused(folder):
     path = folder / "checkpoints/00000007/state.h5"
     if COMM.rank == 0:
         with h5py.File(path, "r+") as file:
-            file.attrs["format"] = state.FORMAT + 1
+            file.attrs["format"] = checkpoint.FORMAT + 1
     COMM.Barrier()
     with pytest.raises(CheckpointError, match="a newer version has written it"):
-        state.read_state(path, store.partition)
+        checkpoint.read_state(path, store.partition)
 
 
 @pytest.mark.slow

@@ -23,9 +23,8 @@ from hpcwigner.simulation import restart
 from hpcwigner.simulation.progress import LOG
 from hpcwigner.space.grid import Decomposition
 from hpcwigner.storage.archive import find_rows
-from hpcwigner.storage.checkpoint import CheckpointStore, numbers
+from hpcwigner.storage.checkpoint import CheckpointStore, Header, numbers
 from hpcwigner.storage.files import Source
-from hpcwigner.storage.state import Header
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +55,7 @@ def _loaded(campaign: Campaign, base: Path) -> None:
     good = {}
     for name in names:
         header, u, _ = store.load(base / "checkpoints" / name)
-        sources = find_rows(base / "checkpoints" / name, header)
+        sources = find_rows(base / "checkpoints" / name, header.outputs)
         good[name] = Good(header, u.tobytes(), {file: _rows(source) for file, source in sources.items()})
 
     def load_damaged(row: Tally, *victims: str, file: str = "", refusable: bool = False) -> None:
