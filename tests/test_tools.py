@@ -1,5 +1,7 @@
 """Scripts in tools/ and jobs/: they start, answer wrong words, and compare files to the last bit."""
 
+import ast
+import importlib
 import shutil
 import subprocess
 import sys
@@ -12,6 +14,23 @@ from helpers import ROOT, clean_environment
 
 SHEBANG = "#!/usr/bin/env python3"
 PYTHON_TOOLS = sorted(p.name for p in (ROOT / "tools").iterdir() if p.is_file() and p.read_text("utf-8").startswith(SHEBANG))
+SOURCES = [f"tools/{name}" for name in PYTHON_TOOLS]
+SOURCES += sorted(str(p.relative_to(ROOT)) for p in (ROOT / "tools").rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", SOURCES)
+def test_what_tools_import_from_the_package_exists(path):
+    """Also within functions, which --help does not reach."""
+    for node in ast.walk(ast.parse((ROOT / path).read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                if alias.name.split(".")[0] == "hpcwigner":
+                    importlib.import_module(alias.name)
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in ("hpcwigner", "faults", "comparison"):
+            module = importlib.import_module(node.module)
+            for alias in node.names:
+                if not hasattr(module, alias.name):  # then it is a module
+                    importlib.import_module(f"{node.module}.{alias.name}")
 
 
 @pytest.fixture
@@ -74,14 +93,20 @@ def test_tools_find_the_projects_python(name):
     assert f"usage: {name}" in ran.stdout
 
 
-def test_bench_measures_every_part_of_a_step():
-    words = [ROOT / "tools/bench", ROOT / "inputs/ws2_300K_2d.yaml", "--cells", "16", "--rounds", "1"]
+@pytest.mark.parametrize("integrator", ["etd2", "etd3", "etd2_dense"])
+def test_bench_measures_every_part_of_a_step(integrator):
+    words = [ROOT / "tools/bench", ROOT / "inputs/ws2_300K_2d.yaml", "--cells", "16", "--rounds", "6", "--integrator", integrator]
     ran = subprocess.run(words, env=clean_environment(), capture_output=True, text=True, timeout=100, check=False)
     assert ran.returncode == 0, ran.stderr
     rows = [line.split("|")[1:-1] for line in ran.stdout.splitlines() if line.startswith("|")][2:]
-    assert len(rows) > 7
-    assert all(float(row[2]) > 0 for row in rows)
-    assert {"blocks", "whole step"} <= {row[0].strip() for row in rows}
+    times = {row[0].strip(): float(row[2]) for row in rows}
+    counts = {row[0].strip(): int(row[1].strip() or 0) for row in rows}
+    assert all(time > 0 for time in times.values())
+    assert ("in-scattering" in times) == (integrator != "etd2_dense")
+    assert {"drift, harmonics of both", "matrices and diagonals", "N(u) stored", "back to angles"} <= times.keys()
+    parts = sum(count * times[name] for name, count in counts.items())
+    assert parts == pytest.approx(times["sum of a step's parts"], rel=0.01)
+    assert parts == pytest.approx(times["whole step"], rel=0.3)  # the clock is not in it, and cores are shared
 
 
 def startup(*words):

@@ -48,7 +48,7 @@ def corruption(campaign: Campaign) -> None:
 
 
 def _loaded(campaign: Campaign, base: Path) -> None:
-    decomposition = builder.build(loading.load(campaign.input), MPI.COMM_SELF).wigner_system(MPI.COMM_SELF).decomposition
+    decomposition = builder.build(loading.load(campaign.input), MPI.COMM_SELF).equation(MPI.COMM_SELF).decomposition
     store = CheckpointStore(base / "checkpoints", decomposition, 2)
     names = numbers(base / "checkpoints")
     require(len(names) == 2, f"found checkpoints {names}, expected two")

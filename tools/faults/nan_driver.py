@@ -1,31 +1,31 @@
-"""hpcwigner whose drift yields `VALUE` somewhere in its call number `CALL` on rank `RANK`: CALL RANK VALUE, then its words."""
+"""hpcwigner whose N(u) holds `VALUE` somewhere in evaluation number `CALL` on rank `RANK`: CALL RANK VALUE, then its words."""
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 sys.path[0] = str(Path(__file__).resolve().parents[2])  # the program this script lies beside
 
-import numpy as np
-from numpy.typing import NDArray
-
 import hpcwigner.cli.main
-from hpcwigner.terms.equation import WignerSystem
-
-Array = NDArray[np.float64]
+from hpcwigner.momentum.tile import Tile
+from hpcwigner.terms.equation import WignerEquation
+from hpcwigner.terms.term import State
 
 call, rank, value = int(sys.argv.pop(1)), sys.argv.pop(1), float(sys.argv.pop(1))
-drift, calls = WignerSystem.explicit_to_harmonics, 0
+tiles, calls = WignerEquation.tiles, 0
 
 
-def broken(self: WignerSystem, state: Array, slots: Array, index: int, *more: Any, **named: Any) -> None:
+def broken(self: WignerEquation, tile: Tile, time: float, state: State) -> Iterator[Tile]:
     global calls
-    drift(self, state, slots, index, *more, **named)
     calls += 1
-    if calls == call and os.environ.get("OMPI_COMM_WORLD_RANK", "0") == rank:
-        slots[1, slots.shape[1] // 2, index, 3] = value
+    due = calls == call and os.environ.get("OMPI_COMM_WORLD_RANK", "0") == rank
+    for filled in tiles(self, tile, time, state):
+        if due:
+            filled.slot(0)[1, len(filled.points) // 2, 3] = value
+            due = False
+        yield filled
 
 
-WignerSystem.explicit_to_harmonics = broken  # type: ignore[method-assign]
+WignerEquation.tiles = broken  # type: ignore[method-assign]
 sys.exit(hpcwigner.cli.main.main())
