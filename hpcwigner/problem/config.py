@@ -135,7 +135,7 @@ class Pump:
     spot_fwhm: Annotated[float, Quantity("nm", shown="um", positive=True)] = 500.0
     """FWHM of the field in space; that of the density is smaller by √2."""
     profile: float | Shape | tuple[float | Shape, ...] | None = None
-    """Of the density, instead of the spot: shapes or numbers, summed up. A slab is uniform along y then, populations per length."""
+    """Of the density, not the spot: shapes or numbers, summed up. A slab is uniform along y then, populations per length."""
     density: Annotated[float | None, Quantity("nm^-2", shown="cm^-2", positive=True)] = None
     """Peak density of all excitons that the pulse generates; without it the generated population is 1."""
     energy: Literal["resonant"] | Injection = "resonant"
