@@ -19,24 +19,33 @@ FLAKE = "{dimensions: 2, length: 3 um, cells: [13, 15], boundary: reflecting}"
 UNEVEN = "{dimensions: 1, length: 6 um, cells: 53, boundary: periodic}"
 
 
-def run_on(comm, folder, name, space, integrator):
+PULSES = """pump=[{profile: [{gaussian: {fwhm: 0.5 um, center: [0.4 um, -0.3 um]}}, {ring: {radius: 0.6 um, fwhm: 0.3 um}}],
+ density: 1e11 cm^-2}, {center: 1.2 ps, density: 2e10 cm^-2, energy: {valley: KK', above: 10 meV}}]"""
+
+
+def run_on(comm, folder, name, space, integrator, *settings):
     path = folder / f"{name}-{comm.size}.yaml"
     if comm.rank == 0:
         small_input(folder, path.stem, space, integrator)
     comm.Barrier()
-    directory, finished = run(loading.load(path), comm, quiet=True)
+    directory, finished = run(loading.load(path, settings), comm, quiet=True)
     assert finished
     return directory
 
 
-@pytest.mark.parametrize(("space", "integrator"), [(UNEVEN, "etd2"), (UNEVEN, "arkimex3"), (TWO, "etd3"), (FLAKE, "etd3")])
-def test_any_number_of_ranks_gives_the_same_files(tmp_path, space, integrator):
+CASES = [
+    (UNEVEN, "etd2"), (UNEVEN, "etd2_dense"), (UNEVEN, "arkimex3"), (TWO, "etd3"), (TWO, "etd2", PULSES), (FLAKE, "etd3_dense"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case[1])
+def test_any_number_of_ranks_gives_the_same_files(tmp_path, case):
     """To 1e-11 of the largest value, per valley."""
     folder = Path(COMM.bcast(str(tmp_path)))
     if COMM.rank == 0:
-        run_on(MPI.COMM_SELF, folder, "one", space, integrator)
+        run_on(MPI.COMM_SELF, folder, "one", *case)
     COMM.Barrier()
-    together = run_on(COMM, folder, "all", space, integrator)
+    together = run_on(COMM, folder, "all", *case)
     expected = folder / "one-1"
     for file in ("series.h5", "fields.h5", "wigner.h5"):
         a, b = read(together / file), read(expected / file)
