@@ -26,8 +26,8 @@ N, U = 0, 1
 EVALUATION, IN_SCATTERING, DIAGONAL = 0.8, 0.5, 0.2
 """Work of evaluating drift and angles, of Γ_m u, and of a product whose m ≥ 1 are diagonal, for all harmonics, relative to a
 dense product of all (measured at 287 cells on Zen 4)."""
-TILE = 512
-DENSE_TILE = 2048
+TILE = 512  # Rows (harmonics of points) of a tile, which then stays in the core's own caches
+DENSE_TILE = 2048  # More where each harmonic has a matrix of its own, read once per tile
 
 
 class ExponentialIntegrator(abc.ABC):
