@@ -142,7 +142,7 @@ class Trap(Term):
 
     name = part = "trap"
     field_count = 1
-    keeps_moments_closed = False
+    why_not_closed = "a trap holds excitons"
     catch, release, frequency = 0.8, 0.5, 3.0
 
     def __init__(self, problem):

@@ -42,7 +42,7 @@ class Tile:
 
     def load(self, number: int, u: Array, fields: Array) -> None:
         """Fills a slot from what `save` has stored."""
-        self.slot(number)[...] = u[self.points].swapaxes(0, 1)
+        kernels.load(self.points, self.slots, number, u)
         self.fields[number, : len(self.points)] = fields[self.points]
 
     def subtract(self, number: int, u: Array, fields: Array) -> None:

@@ -88,7 +88,7 @@ class Problem(Kinetics):
     @functools.cached_property
     def not_closed(self) -> str:
         """Why the moment equations do not describe this problem; empty where they do."""
-        reasons = [f"the term {term.name} does not keep them closed" for term in self.terms if not term.keeps_moments_closed]
+        reasons = list(dict.fromkeys(term.why_not_closed for term in self.terms if term.why_not_closed))
         reasons += ["the run starts from an initial state"] if self.initial else []
         return "; ".join(reasons)
 
@@ -200,7 +200,8 @@ def _terms(kinetics: Kinetics, scattering: Scattering, space: SpaceGrid) -> tupl
     """The equation of an input. Raises InputError."""
     config, equilibrium = kinetics.config, kinetics.equilibrium
     terms: list[Term] = [Drift(equilibrium, scattering.angles, space), scattering]
-    terms += [pulses.source(kinetics, pulse, scattering, space) for pulse in config.pulses]
+    keys = [f"pump.{i}" for i in range(len(config.pulses))] if isinstance(config.pump, tuple) else ["pump"]
+    terms += [pulses.source(kinetics, *pulse, scattering, space) for pulse in zip(keys, config.pulses, strict=False)]
     if config.radiation:
         terms.append(Radiation(equilibrium, kinetics.light_cone))
     if config.recombination is not None:

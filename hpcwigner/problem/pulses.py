@@ -20,13 +20,13 @@ from hpcwigner.terms.sources import CoherentSource, Injection, injection_spectru
 from hpcwigner.terms.term import Source
 
 
-def source(kinetics: Kinetics, pump: Pump, scattering: Scattering, space: SpaceGrid) -> Source:
-    """A pulse of the input as a source. Raises InputError."""
+def source(kinetics: Kinetics, key: str, pump: Pump, scattering: Scattering, space: SpaceGrid) -> Source:
+    """A pulse of the input, at `key`, as a source. Raises InputError."""
     width_squared, area, shape = pump.spot_fwhm**2 / (8 * math.log(2)), 0.0, None
     if pump.profile is None:
         area = math.pi * width_squared
     else:
-        shape, width_squared, area = _profile(pump, space)
+        shape, width_squared, area = _profile(key, pump, space)
     amplitude = 1.0 if pump.density is None else pump.density * area
     share = scattering.angles.from_harmonics[:, 0]
     shared = kinetics.equilibrium, space, share
@@ -37,7 +37,7 @@ def source(kinetics: Kinetics, pump: Pump, scattering: Scattering, space: SpaceG
         "shape": shape,
     }
     if isinstance(pump.energy, InjectionEnergy):
-        spectrum = _injection_spectrum(kinetics.equilibrium, pump.energy)
+        spectrum = _injection_spectrum(f"{key}.energy", kinetics.equilibrium, pump.energy)
         pulse = Intensity(pump.center, pump.duration_fwhm)
         return Injection(*shared, pulse, [spectrum] * len(scattering.stages), **options)
     formed = kinetics.formation_rate
@@ -47,27 +47,27 @@ def source(kinetics: Kinetics, pump: Pump, scattering: Scattering, space: SpaceG
     return CoherentSource(*shared, coherent, kinetics.formation, **options)
 
 
-def _profile(pump: Pump, space: SpaceGrid) -> tuple[Array, float, float]:
+def _profile(key: str, pump: Pump, space: SpaceGrid) -> tuple[Array, float, float]:
     """Shape on the held grid, (x, y), its ⟨r²⟩ [nm²] and its integral over its peak [nm², slab: nm]. Raises InputError."""
     parts = pump.profile if isinstance(pump.profile, tuple) else (pump.profile,)
     values = shapes.on_grid(shapes.total([position_function(part) for part in parts if part is not None]), space)
     if not values.max() > 0 or values.min() < -1e-12 * values.max():
         raise InputError(
-            f"pump.profile: found values from {values.min():g} to {values.max():g}, expected none below 0 and some above"
+            f"{key}.profile: found values from {values.min():g} to {values.max():g}, expected none below 0 and some above"
         )
     values = np.maximum(values, 0.0)
     squares = shapes.on_grid(lambda x, y: np.asarray((x**2 + y**2) * (2.0 if space.dimensions == 1 else 1.0)), space)
     return values, float((squares * values).sum() / values.sum()), float(values.sum() / values.max()) * space.cell_measure
 
 
-def _injection_spectrum(equilibrium: Equilibrium, energy: InjectionEnergy) -> Array:
+def _injection_spectrum(key: str, equilibrium: Equilibrium, energy: InjectionEnergy) -> Array:
     names = [valley.name for valley in equilibrium.cells.valleys]
     if energy.valley not in names:
-        raise unknown_valley("pump.energy.valley", energy.valley, equilibrium)
+        raise unknown_valley(f"{key}.valley", energy.valley, equilibrium)
     try:
         return injection_spectrum(equilibrium, names.index(energy.valley), energy.above, energy.spread)
     except ValueError as error:
-        raise InputError(f"pump.energy.above: found {energy.above:g} meV, expected {error}") from None
+        raise InputError(f"{key}.above: found {energy.above:g} meV, expected {error}") from None
 
 
 def unknown_valley(key: str, name: str, equilibrium: Equilibrium) -> InputError:

@@ -18,6 +18,7 @@ SIGNATURES = {
     kernels.add_in_scattering: (int64, int64, int64, _PLANES, _PLANES, _INDICES, _VALUES, _ROWS, _ROWS, _ROWS),
     kernels.combine: (int64, int64, int64, int64, _INDICES, _BLOCKS, int64, _ROWS, _ROWS),
     kernels.save: (_INDICES, _STATE, int64, _BLOCKS),
+    kernels.load: (_INDICES, _STATE, int64, _BLOCKS),
     kernels.subtract: (_INDICES, _STATE, int64, _BLOCKS),
     kernels.angular_sums: (int64, int64, _ROWS, _ROWS, _ROWS),
 }  # Argument types with which each kernel is called

@@ -250,6 +250,15 @@ def save(points, slots, number, stored):
 
 
 @njit(cache=True)
+def load(points, slots, number, stored):
+    """slots[h, p, number] = stored[points[p], h], rows of cells."""
+    for p in range(points.size):
+        for h in range(slots.shape[0]):
+            for n in range(slots.shape[3]):
+                slots[h, p, number, n] = stored[points[p], h, n]
+
+
+@njit(cache=True)
 def subtract(points, slots, number, stored):
     """slots[h, p, number] −= stored[points[p], h], rows of cells."""
     for p in range(points.size):

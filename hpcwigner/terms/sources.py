@@ -41,7 +41,8 @@ class PulseSource(Source):
         self._local_profile: Array | None = None
         if self.shape is not None:
             self.mirrors = shapes.mirrors(self.shape, self.grid.dimensions) if not self.grid.folded else self.mirrors
-            self.keeps_moments_closed = shapes.at_edges(self.shape, self.grid) < EDGE * self.shape.max()
+            if shapes.at_edges(self.shape, self.grid) >= EDGE * self.shape.max():
+                self.why_not_closed = "a pulse's density reaches the edges of the sample"
 
     def spectrum(self, stage: int) -> Array:
         return self.spectra[stage]

@@ -28,8 +28,8 @@ class Term(abc.ABC):
 
     name: str  # Of the term, for messages
     part: str  # Of its contribution to the budgets: D_v = Σ diffusion_<part>
-    keeps_moments_closed: bool = True
-    """Whether the moments M0, M1, M2 of each momentum cell obey closed equations in its presence."""
+    why_not_closed: str = ""
+    """Why the moments M0, M1, M2 of each momentum cell obey no closed equations in its presence; empty where they do."""
     mirrors: frozenset[int] = frozenset((0, 1))
     """Axes whose mirror images (x → −x with θ → π − θ, y → −y with θ → −θ) map solutions to solutions."""
     field_count: int = 0  # Number of auxiliary local fields that it owns

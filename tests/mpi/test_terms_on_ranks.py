@@ -23,7 +23,7 @@ class Smoothing(DensityTerm):
     """Adds a weighted sum of the densities at the six cells around a point along each axis to the lowest cell."""
 
     name = part = "smoothing"
-    keeps_moments_closed = False
+    why_not_closed = "a trap holds excitons"
 
     def __init__(self, cells, dimensions):
         self.cells, self.dimensions = cells, dimensions
