@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from hpcwigner.momentum.harmonics import AngularTransform
+from hpcwigner.momentum.tile import N, U
 from hpcwigner.space.stencil import symbol
 from hpcwigner.terms.term import State
 
@@ -35,8 +36,8 @@ class PlaneWaves:
         self.explicit(time, state, change)
         for first in range(0, self.shape[0], tile.room):
             tile.points = self.classes[0][first : first + tile.room]
-            self.transform.forward(change.u, tile.slots, 0, tile.points)
-            self.transform.forward(state.u, tile.slots, 1, tile.points)
+            self.transform.forward(change.u, tile.slots, N, tile.points)
+            self.transform.forward(state.u, tile.slots, U, tile.points)
             yield tile
 
     def load(self, tile, number, state):

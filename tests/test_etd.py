@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from mpi4py import MPI
 
-from hpcwigner.integrators.exponential import ETD2, ETD3, SCHEMES, DenseETD2, DenseETD3, N, U
+from hpcwigner.integrators.exponential import ETD2, ETD3, SCHEMES, DenseETD2, DenseETD3
 from hpcwigner.integrators.operators import StepOperators
 from hpcwigner.integrators.semilinear import apply_blocks
 from hpcwigner.momentum.angles import Angles
-from hpcwigner.momentum.tile import Tile
+from hpcwigner.momentum.tile import N, Tile, U
 from hpcwigner.reference.moments import MomentSystem
 from hpcwigner.space.grid import Decomposition, SpaceGrid
 from hpcwigner.terms.drift import Drift

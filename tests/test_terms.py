@@ -8,9 +8,9 @@ from helpers import small_input
 from mpi4py import MPI
 from scipy.integrate import solve_ivp
 
-from hpcwigner.integrators.exponential import ETD2, ETD3, SCHEMES, N, U
+from hpcwigner.integrators.exponential import ETD2, ETD3, SCHEMES
 from hpcwigner.integrators.operators import StepOperators
-from hpcwigner.momentum.tile import Tile
+from hpcwigner.momentum.tile import N, Tile, U
 from hpcwigner.observables.budget import Entry
 from hpcwigner.observables.fields import Directions, SpatialMomentSums
 from hpcwigner.problem import builder, loading

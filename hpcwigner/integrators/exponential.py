@@ -15,14 +15,12 @@ import numpy as np
 from hpcwigner.integrators.operators import UNCOUPLED, Formula, Stage, StepOperators
 from hpcwigner.integrators.propagators import PhiFunctions, diagonal_phi
 from hpcwigner.integrators.semilinear import SemilinearSystem
-from hpcwigner.momentum.tile import Tile
+from hpcwigner.momentum.tile import N, Tile, U
 from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.parallel import huge_zeros
 from hpcwigner.terms.term import State
 
 Polynomials = Sequence[Array | None]  # Coefficients of each source's strength in a step; None: nothing is formed
-N, U = 0, 1
-"""Slots of a tile that hold N(u) and u."""
 EVALUATION, IN_SCATTERING, DIAGONAL = 0.8, 0.5, 0.2
 """Work of evaluating drift and angles, of Γ_m u, and of a product whose m ≥ 1 are diagonal, for all harmonics, relative to a
 dense product of all (measured at 287 cells on Zen 4)."""
@@ -87,7 +85,7 @@ class ETD2(ExponentialIntegrator):
     @classmethod
     def formulas(cls, h: float, phi: PhiFunctions) -> tuple[Formula, ...]:
         f = phi.full
-        a = Formula({N: h * f[1], U: f[0]}, source=1.0)
+        a = Formula({U: f[0], N: h * f[1]}, source=1.0)
         correction = Formula({N: h * f[2]})
         return a, correction
 
@@ -117,13 +115,13 @@ class ETD3(ExponentialIntegrator):
 
     order, evaluations, stored_count = 3, 3, 3
     slot_count = 4
-    N_U, W, B = 1, 2, 3
+    N_U, W = 2, 3
 
     @classmethod
     def formulas(cls, h: float, phi: PhiFunctions) -> tuple[Formula, ...]:
         f, g = phi.full, phi.half
-        a = Formula({N: 0.5 * h * g[1], U: g[0]}, source=0.5)
-        b = Formula({N: h * f[1], U: f[0]}, source=1.0)
+        a = Formula({U: g[0], N: 0.5 * h * g[1]}, source=0.5)
+        b = Formula({U: f[0], N: h * f[1]}, source=1.0)
         correction = Formula({N: h * (4 * f[3] - f[2]), cls.N_U: h * (f[1] - f[2]), cls.W: h * (2 * f[2] - 4 * f[3] - f[1])})
         return a, b, correction
 
@@ -151,10 +149,9 @@ class ETD3(ExponentialIntegrator):
             self.system.load(tile, U, state)
             self._assign(state, stage_b, tile, sources)  # b takes the place of u, which only its own point still needs
         for tile in self._evaluate(state, t + h, operators):
-            tile.slot(self.B)[...], tile.fields[self.B] = tile.slot(U), tile.fields[U]
             tile.load(self.N_U, n_u.u, n_u.fields)
             tile.load(self.W, w.u, w.fields)
-            self._assign(a, correction, tile, sources, onto=self.B)
+            self._assign(a, correction, tile, sources, onto=U)
         np.copyto(state.u, a.u)
         np.copyto(state.fields, a.fields)
 

@@ -105,7 +105,7 @@ class _InScattering:
         self._x = self._y = np.zeros((0, 0))
 
     def add(self, tile: Tile) -> None:
-        """Slot 0 grows by Γ_m of slot 1."""
+        """Slot N grows by Γ_m of slot U."""
         room, slots, cells = tile.slots.shape[1:]
         if self._x.shape != (cells, self._members.shape[1] * room):
             self._x, self._y = np.zeros((2, cells, self._members.shape[1] * room))

@@ -7,12 +7,14 @@ from hpcwigner.runtime import kernels
 from hpcwigner.runtime.arrays import Array
 
 Points = NDArray[np.int64]
+U, N = 0, 1
+"""Slots of a tile: u, and the explicit terms N(u)."""
 
 
 class Tile:
     """Angular harmonics of some points that are advanced together while they are in the cache.
 
-    Its buffers serve one set of points after the other. Slot 0 holds N(u), slot 1 holds u; a scheme may have more.
+    Its buffers serve one set of points after the other. Slot U holds u, slot N holds N(u); a scheme may have more.
     """
 
     def __init__(self, harmonics: int, points: int, slots: int, cells: int, fields: int) -> None:

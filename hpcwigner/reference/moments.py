@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from hpcwigner.integrators.semilinear import Points
-from hpcwigner.momentum.tile import Tile
+from hpcwigner.momentum.tile import N, Tile, U
 from hpcwigner.observables.budget import SpatialMoments
 from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.parallel import readable
@@ -66,7 +66,7 @@ class MomentSystem:
         change = State(np.empty_like(state.u), state.fields)
         self.explicit(time, state, change)
         tile.points = np.zeros(1, dtype=np.int64)
-        tile.slot(0)[:, 0], tile.slot(1)[:, 0] = change.u[0], state.u[0]
+        tile.slot(N)[:, 0], tile.slot(U)[:, 0] = change.u[0], state.u[0]
         yield tile
 
     def load(self, tile: Tile, number: int, state: State) -> None:

@@ -152,11 +152,11 @@ def upwind_transformed(points, numbers, u, ghosts, rates, speed, drift, fold, se
     """Harmonics of `upwind` and of u itself, a few points at a time: what drift brings is never written to memory.
 
     `drift` (point, angle, cell) holds it for these few. Point p of the list goes to rows p·a + k·b + c of `slots` with
-    (a, b, c) = `target`; its state's harmonics go into the rows behind those. `fold` and `second` are the matrices.
+    (a, b, c) = `target`; its state's harmonics go into the rows before those. `fold` and `second` are the matrices.
     """
     few, angles, cells = drift.shape
     flat, rows = u.reshape(-1, cells), drift.reshape(-1, cells)
-    per_angle, own = (angles, 1, 0), (target[0], target[1], target[2] + 1)
+    per_angle, own = (angles, 1, 0), (target[0], target[1], target[2] - 1)
     every = np.arange(points.shape[0])
     for begin in range(0, points.shape[0], few):
         end = min(begin + few, points.shape[0])
@@ -168,7 +168,7 @@ def upwind_transformed(points, numbers, u, ghosts, rates, speed, drift, fold, se
 
 @njit(cache=True, fastmath={"contract"})
 def add_in_scattering(points, stride, slots, members, starts, columns, values, x, y, rows):
-    """Slot 0 of each harmonic of order m ≥ 1 grows by Γ_m · slot 1, for the first `points` of a tile.
+    """Slot 1 of each harmonic of order m ≥ 1 grows by Γ_m · slot 0, for the first `points` of a tile.
 
     `rows` are the tile's slots (harmonic, point, slot, cell) as rows of cells, with `stride` points and `slots` slots;
     members[m] are the harmonics of order m (−1: none). Row i of Γ_m has values[k] in columns[k] for k from starts[m, i] to
@@ -180,7 +180,7 @@ def add_in_scattering(points, stride, slots, members, starts, columns, values, x
         width = 0
         for h in members[m]:
             if h >= 0:
-                _transpose(rows, h * stride * slots + 1, slots, points, x, width)
+                _transpose(rows, h * stride * slots, slots, points, x, width)
                 width += points
         for i in range(cells):
             for c in range(width):
@@ -193,7 +193,7 @@ def add_in_scattering(points, stride, slots, members, starts, columns, values, x
         width = 0
         for h in members[m]:
             if h >= 0:
-                _add_transposed(y, width, rows, h * stride * slots, slots, points)
+                _add_transposed(y, width, rows, h * stride * slots + 1, slots, points)
                 width += points
 
 

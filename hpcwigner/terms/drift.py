@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from hpcwigner.momentum.angles import Angles
 from hpcwigner.momentum.equilibrium import Equilibrium
 from hpcwigner.momentum.harmonics import AngularTransform, flat
+from hpcwigner.momentum.tile import N
 from hpcwigner.observables.budget import Entry, SpatialMoments
 from hpcwigner.runtime import kernels
 from hpcwigner.runtime.arrays import Array
@@ -85,14 +86,14 @@ class Drift(Term):
             kernels.add_upwind(*self._arguments(state.u, points), self._scratch, out.u)
 
     def to_harmonics(self, u: Array, points: NDArray[np.int64], transform: AngularTransform, slots: Array) -> None:
-        """Slot 0 = harmonics of −v·∇u, slot 1 = harmonics of u, at some points during `exchange`.
+        """Slot U = harmonics of u, slot N = harmonics of −v·∇u, at some points during `exchange`.
 
         Of `slots` (harmonic, point, slot, cell) it fills the first points, in one pass over u (point, angle, cell).
         """
         room, count = slots.shape[1:3]
         kernels.upwind_transformed(
             *self._arguments(u, points), self._scratch, transform.fold, transform.forwards, transform.work, flat(slots),
-            (count, count * room, 0),
+            (count, count * room, N),
         )  # fmt: skip
 
     def _arguments(self, u: Array, points: NDArray[np.int64]) -> tuple[Any, ...]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from hpcwigner.momentum.angles import Angles
 from hpcwigner.momentum.harmonics import AngularTransform
-from hpcwigner.momentum.tile import Tile
+from hpcwigner.momentum.tile import N, Tile, U
 from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.parallel import huge_zeros, readable
 from hpcwigner.space.grid import Decomposition
@@ -102,11 +102,11 @@ class WignerEquation:
                 if self._drift is not None:
                     self._drift.to_harmonics(state.u, tile.points, self._transform, tile.slots)
                 else:
-                    tile.slot(0)[...] = 0.0
-                    self._transform.forward(state.u, tile.slots, 1, tile.points)
+                    tile.slot(N)[...] = 0.0
+                    self._transform.forward(state.u, tile.slots, U, tile.points)
                 if self._others:
-                    self._transform.forward(self._rest, tile.slots, 0, tile.points, add=True)
-                tile.fields[0, :count], tile.fields[1, :count] = changes[tile.points], state.fields[tile.points]
+                    self._transform.forward(self._rest, tile.slots, N, tile.points, add=True)
+                tile.fields[N, :count], tile.fields[U, :count] = changes[tile.points], state.fields[tile.points]
                 yield tile
 
     def _chunks(self, group: int, points: Points, room: int) -> list[tuple[int, Points]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 sys.path[0] = str(Path(__file__).resolve().parents[2])  # the program this script lies beside
 
 import hpcwigner.cli.main
-from hpcwigner.momentum.tile import Tile
+from hpcwigner.momentum.tile import N, Tile
 from hpcwigner.terms.equation import WignerEquation
 from hpcwigner.terms.term import State
 
@@ -22,7 +22,7 @@ def broken(self: WignerEquation, tile: Tile, time: float, state: State) -> Itera
     due = calls == call and os.environ.get("OMPI_COMM_WORLD_RANK", "0") == rank
     for filled in tiles(self, tile, time, state):
         if due:
-            filled.slot(0)[1, len(filled.points) // 2, 3] = value
+            filled.slot(N)[1, len(filled.points) // 2, 3] = value
             due = False
         yield filled
 
