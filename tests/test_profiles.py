@@ -98,3 +98,19 @@ def test_density_is_that_of_the_peak(tmp_path, shape, peak):
     at = np.unravel_index(density.argmax(), density.shape)
     assert np.hypot(x[at[0]], y[at[1]]) == pytest.approx(np.hypot(*peak), abs=0.05)
     problem.free()
+
+
+def test_errors_name_the_pulse(tmp_path):
+    train = "pump=[{density: 1e10 cm^-2}, {density: 1e10 cm^-2, profile: -1}]"
+    with pytest.raises(InputError, match=r"^pump\.1\.profile: found values from -1 to -1"):
+        builder.build(loading.load(small_input(tmp_path), [train]), MPI.COMM_SELF)
+    with pytest.raises(InputError, match=r"^pump\.1\.energy\.valley: found 'K'"):
+        injected = train.replace("profile: -1", "energy: {valley: K, above: 5 meV}")
+        builder.build(loading.load(small_input(tmp_path), [injected]), MPI.COMM_SELF)
+
+
+def test_a_run_says_why_moments_do_not_count(tmp_path):
+    lit = "pump.profile=1"
+    problem = builder.build(loading.load(small_input(tmp_path), [lit]), MPI.COMM_SELF)
+    assert problem.not_closed == "a pulse's density reaches the edges of the sample"
+    problem.free()
