@@ -104,8 +104,8 @@ def test_errors_name_the_pulse(tmp_path):
     train = "pump=[{density: 1e10 cm^-2}, {density: 1e10 cm^-2, profile: -1}]"
     with pytest.raises(InputError, match=r"^pump\.1\.profile: found values from -1 to -1"):
         builder.build(loading.load(small_input(tmp_path), [train]), MPI.COMM_SELF)
+    injected = train.replace("profile: -1", "energy: {valley: K, above: 5 meV}")
     with pytest.raises(InputError, match=r"^pump\.1\.energy\.valley: found 'K'"):
-        injected = train.replace("profile: -1", "energy: {valley: K, above: 5 meV}")
         builder.build(loading.load(small_input(tmp_path), [injected]), MPI.COMM_SELF)
 
 
