@@ -113,6 +113,17 @@ def save(figure: Any, *paths: Path, **options: Any) -> Path:
     return write(figure, paths, lambda part: figure.savefig(part, **{"dpi": 150, **options}))
 
 
+def render(template: str, **values: object) -> str:
+    """A page from a template, given by its path in the package; in HTML, values are escaped."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("hpcwigner", "."), autoescape=jinja2.select_autoescape(["html.j2"]),
+        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
+    )  # fmt: skip
+    return environment.get_template(template).render(values)
+
+
 def write(figure: Any, paths: Sequence[Path], action: Callable[[Path], object]) -> Path:
     """As `save`, where `action` writes a file, which then takes the place of a path. Raises InputError."""
     from matplotlib import pyplot as plt

@@ -15,6 +15,7 @@ from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.storage.reading import Variables, read
 
+SWITCHED_AT = 10.0  # End of intervalley scattering in the run of Figure 4 [ps]
 FINE_REACH, FINE_POINTS = 5.0, 501  # Half length [µm] and points of the line y = 0 that slab profiles are inverted to
 
 
@@ -96,12 +97,9 @@ class PaperData:
     """Everything that the figures and statements need."""
 
     by_temperature: dict[str, PaperRun]  # The runs with all scattering: 300 K, 77 K, 20 K
-    switched: PaperRun  # 300 K, intervalley scattering off after `switched_at`
-    switched_at: float  # [ps]
+    switched: PaperRun  # 300 K, intervalley scattering off after SWITCHED_AT
     intrinsic: tuple[IntrinsicDiffusion, ...]  # Of each valley alone at 300 K
     coherent_lifetime: dict[str, float]  # 1/(γ + Γ_0) of |p0|² [ps] by temperature
-    flattening: dict[str, float]  # Predicted relative loss of the profiles' peak by numerical dissipation, by temperature
-    angles: int  # Number of directions of motion of the runs
 
     @property
     def cold(self) -> PaperRun:

@@ -8,7 +8,7 @@ from hpcwigner.exciton.constants import CM2_PER_S
 from hpcwigner.observables.curves import JUDGED_FROM, Phases
 from hpcwigner.plotting import style, views
 from hpcwigner.plotting.maps import threshold_lines
-from hpcwigner.studies.paper.data import PaperData, PaperRun
+from hpcwigner.studies.paper.data import SWITCHED_AT, PaperData, PaperRun
 
 PHASE_COLOURS = ("#d9ead3", "#f4cccc", "#cfe2f3")  # Green, red, blue: as in Fig. 3 of the paper
 START = 0.5  # First time shown [ps]: until then the pump forms excitons
@@ -84,9 +84,9 @@ def figure4(data: PaperData) -> Any:
     for name, dashes, text in formulas:
         for v, intrinsic in enumerate(data.intrinsic):
             level = CM2_PER_S * getattr(intrinsic, name)
-            axis.plot((data.switched_at, run.time[-1]), (level, level), color=style.curve(v)["color"], ls=dashes, lw=0.8)
+            axis.plot((SWITCHED_AT, run.time[-1]), (level, level), color=style.curve(v)["color"], ls=dashes, lw=0.8)
         axis.plot([], [], color="0.4", ls=dashes, lw=0.8, label=text)
-    axis.axvline(data.switched_at, **style.ZERO_LINE)
+    axis.axvline(SWITCHED_AT, **style.ZERO_LINE)
     largest = max(axis.get_ylim()[1], 1.08 * CM2_PER_S * max(max(vars(i).values()) for i in data.intrinsic))
     axis.set(xlim=(0, run.time[-1]), ylim=(0, largest), xlabel="time (ps)")
     axis.legend(frameon=False, fontsize=8, ncols=2)

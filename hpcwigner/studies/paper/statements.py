@@ -8,7 +8,7 @@ import numpy as np
 
 from hpcwigner.exciton.constants import CM2_PER_S
 from hpcwigner.observables.curves import JUDGED_FROM, Phases, Thermalisation, negative_windows
-from hpcwigner.studies.paper.data import PaperData
+from hpcwigner.studies.paper.data import SWITCHED_AT, PaperData
 from hpcwigner.studies.paper.drawings import SHAPE_TIMES, WIGNER_TIMES
 
 
@@ -124,7 +124,7 @@ def _switched(data: PaperData) -> Iterator[Statement]:
     run = data.switched
     last = run.at("diffusion", run.time[-1])
     exact = CM2_PER_S * np.array([i.exact for i in data.intrinsic])
-    yield Statement(f"without intervalley scattering (300 K, from {data.switched_at:g} ps on) each valley has its own D_v",
+    yield Statement(f"without intervalley scattering (300 K, from {SWITCHED_AT:g} ps on) each valley has its own D_v",
         ", ".join(f"{n} {d:.2f} (Chapman–Enskog {e:.2f})" for n, d, e in zip(run.valleys, last, exact, strict=True)),
         "different by more than 20 %; within 5 % of the Chapman–Enskog value of each valley",
         bool(np.ptp(last) > 0.2 * last.mean() and (np.abs(last / exact - 1) < 0.05).all()))  # fmt: skip
