@@ -9,7 +9,6 @@ import numpy as np
 from hpcwigner.observables.curves import Curves
 from hpcwigner.observables.fields import central_weights
 from hpcwigner.observables.radial import RadialInversion
-from hpcwigner.observables.transport import IntrinsicDiffusion
 from hpcwigner.plotting import style
 from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.errors import InputError
@@ -98,7 +97,7 @@ class PaperData:
 
     by_temperature: dict[str, PaperRun]  # The runs with all scattering: 300 K, 77 K, 20 K
     switched: PaperRun  # 300 K, intervalley scattering off after SWITCHED_AT
-    intrinsic: tuple[IntrinsicDiffusion, ...]  # Of each valley alone at 300 K
+    intrinsic: dict[str, Array]  # D of each valley alone at 300 K by formula (transport.intrinsic_diffusion) [nm²/ps]
     coherent_lifetime: dict[str, float]  # 1/(γ + Γ_0) of |p0|² [ps] by temperature
 
     @property

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from hpcwigner.exciton.constants import CM2_PER_S
-from hpcwigner.observables.curves import JUDGED_FROM, Phases
+from hpcwigner.observables.curves import JUDGED_FROM, phases
 from hpcwigner.plotting import style, views
 from hpcwigner.plotting.maps import threshold_lines
 from hpcwigner.studies.paper.data import SWITCHED_AT, PaperData, PaperRun
@@ -35,9 +35,12 @@ def figure3(data: PaperData) -> Any:
     """w_v² and D_v of all valleys and the total PL at three temperatures, with the phases and an inset of negative D_v."""
     figure, axes = style.subplots(2, 3, figsize=(11, 6), sharex="col")
     for column, (title, run) in zip(axes.T, data.by_temperature.items(), strict=True):
-        phases = Phases.from_diffusion(run.time, run.series.need("diffusion"))
+        rise_end, alike_from = phases(run.time, run.series.need("diffusion"))
+        edges = np.nan_to_num((START, rise_end, alike_from, run.time[-1]), nan=run.time[-1])
         for axis, name, symbol in zip(column, ("width_squared", "diffusion"), ("$w_v^2$", "$D_v$"), strict=True):
-            _shade(axis, phases, run.time[-1])
+            for start, stop, colour in zip(edges[:-1], edges[1:], PHASE_COLOURS, strict=True):
+                if stop > start:
+                    axis.axvspan(start, stop, color=colour, lw=0, zorder=-1)
             _valleys(axis, run, name, symbol)
         column[0].set_title(title)
         column[1].set(xlabel="time (ps)", xscale="log", xlim=(START, run.time[-1]))
@@ -47,14 +50,6 @@ def figure3(data: PaperData) -> Any:
     right.set_ylabel("PL / largest PL (dashed)")
     axes[0, 0].legend(frameon=False, loc="lower right")
     return style.lettered(figure, axes[0])
-
-
-def _shade(axis: Any, phases: Phases, end: float) -> None:
-    third = phases.alike_from if np.isfinite(phases.alike_from) else end
-    edges = (START, phases.rise_end, third, end)
-    for start, stop, colour in zip(edges[:-1], edges[1:], PHASE_COLOURS, strict=True):
-        if stop > start:
-            axis.axvspan(start, stop, color=colour, lw=0, zorder=-1)
 
 
 def _valleys(axis: Any, run: PaperRun, name: str, symbol: str) -> None:
@@ -82,12 +77,11 @@ def figure4(data: PaperData) -> Any:
     formulas = (("exact", "-", "Chapman–Enskog"), ("relaxation_time", "--", r"$\frac{1}{2}\langle\tau_Q v_Q^2\rangle$"),
                 ("constant_time", ":", r"$\tau_v k_BT/M_v$"))  # fmt: skip
     for name, dashes, text in formulas:
-        for v, intrinsic in enumerate(data.intrinsic):
-            level = CM2_PER_S * getattr(intrinsic, name)
+        for v, level in enumerate(CM2_PER_S * data.intrinsic[name]):
             axis.plot((SWITCHED_AT, run.time[-1]), (level, level), color=style.curve(v)["color"], ls=dashes, lw=0.8)
         axis.plot([], [], color="0.4", ls=dashes, lw=0.8, label=text)
     axis.axvline(SWITCHED_AT, **style.ZERO_LINE)
-    largest = max(axis.get_ylim()[1], 1.08 * CM2_PER_S * max(max(vars(i).values()) for i in data.intrinsic))
+    largest = max(axis.get_ylim()[1], 1.08 * CM2_PER_S * np.max(list(data.intrinsic.values())))
     axis.set(xlim=(0, run.time[-1]), ylim=(0, largest), xlabel="time (ps)")
     axis.legend(frameon=False, fontsize=8, ncols=2)
     return figure

@@ -1,13 +1,12 @@
 """The qualitative statements of the paper, each with our result and whether it holds by a stated criterion."""
 
-import dataclasses
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
 from hpcwigner.exciton.constants import CM2_PER_S
-from hpcwigner.observables.curves import JUDGED_FROM, Phases, Thermalisation, negative_windows
+from hpcwigner.observables.curves import JUDGED_FROM, negative_windows, phases, thermalisation, time_or_not
 from hpcwigner.studies.paper.data import SWITCHED_AT, PaperData
 from hpcwigner.studies.paper.drawings import SHAPE_TIMES, WIGNER_TIMES
 
@@ -70,14 +69,11 @@ def _equal_or_not(data: PaperData) -> Iterator[Statement]:
 def _phases(data: PaperData) -> Iterator[Statement]:
     texts, reached = [], {}
     for name, run in data.by_temperature.items():
-        phases = Phases.from_diffusion(run.time, run.series.need("diffusion"))
-        thermal = dataclasses.astuple(Thermalisation.from_series(run.series.data))
-        energy, momentum, valley = (f"{t:g} ps" if np.isfinite(t) else "not reached" for t in thermal)
-        reached[name] = bool(np.isfinite(phases.alike_from))
-        third = f"from {phases.alike_from:g} ps on" if reached[name] else "not reached"
-        texts.append(
-            f"{name}: I until {phases.rise_end:g} ps, III {third} (energies {energy}, directions {momentum}, valleys {valley})"
-        )
+        rise_end, alike_from = phases(run.time, run.series.need("diffusion"))
+        energy, momentum, valley = map(time_or_not, thermalisation(run.series.data))
+        reached[name] = bool(np.isfinite(alike_from))
+        third = f"from {alike_from:g} ps on" if reached[name] else "not reached"
+        texts.append(f"{name}: I until {rise_end:g} ps, III {third} (energies {energy}, directions {momentum}, valleys {valley})")
     yield Statement("three phases: fast increase, approach of the D_v, common D", "; ".join(texts),
         "I: until all D_v have reached 95 % of their peak; III: D_v within 10 % of each other (in brackets: from when within "
         "5 % of equilibrium); III reached at 300 and 77 K", reached["300 K"] and reached["77 K"])  # fmt: skip
@@ -123,7 +119,7 @@ def _negative(data: PaperData) -> Iterator[Statement]:
 def _switched(data: PaperData) -> Iterator[Statement]:
     run = data.switched
     last = run.at("diffusion", run.time[-1])
-    exact = CM2_PER_S * np.array([i.exact for i in data.intrinsic])
+    exact = CM2_PER_S * data.intrinsic["exact"]
     yield Statement(f"without intervalley scattering (300 K, from {SWITCHED_AT:g} ps on) each valley has its own D_v",
         ", ".join(f"{n} {d:.2f} (Chapman–Enskog {e:.2f})" for n, d, e in zip(run.valleys, last, exact, strict=True)),
         "different by more than 20 %; within 5 % of the Chapman–Enskog value of each valley",
