@@ -1,7 +1,7 @@
 """Shared by all figures: colours, labels, scales, the line y = 0 of a plane, and how a figure is saved or shown."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +113,12 @@ def save(figure: Any, *paths: Path, **options: Any) -> Path:
     return write(figure, paths, lambda part: figure.savefig(part, **{"dpi": 150, **options}))
 
 
+def columns(values: Iterable[Any], form: str) -> str:
+    """Values of a table's row, each in the format `form`; missing ones (None, NaN) as dashes."""
+    width = re.findall(r"\d+", form)[0]
+    return "".join(f"{'—':>{width}}" if value is None or value != value else f"{value:{form}}" for value in values)
+
+
 def render(template: str, **values: object) -> str:
     """A page from a template, given by its path in the package; in HTML, values are escaped."""
     import jinja2
@@ -121,6 +127,7 @@ def render(template: str, **values: object) -> str:
         loader=jinja2.PackageLoader("hpcwigner", "."), autoescape=jinja2.select_autoescape(["html.j2"]),
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
     )  # fmt: skip
+    environment.filters["columns"] = columns
     return environment.get_template(template).render(values)
 
 

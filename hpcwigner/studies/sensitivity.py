@@ -1,9 +1,8 @@
 """The verb `sensitivity`: change of D_v(t) by each uncertain number of the material, from the moment equations."""
 
 import dataclasses
-import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -121,18 +120,14 @@ def table(analysis: Sensitivity, times: Sequence[float]) -> str:
         bright = v == analysis.bright
         base, window = analysis.base.at(shown)[:, v], analysis.base.window(v) if bright else ()
         lines.append(f"D_{valley} [cm²/s]: value, then change per +10 % of each parameter, at t [ps] =")
-        lines.append(" " * width + "".join(f"{t:>10g}" for t in shown) + "   D < 0 from      to" * bright)
-        lines.append(f"{'base value':<{width}}" + "".join(f"{d:10.4g}" for d in base) + _window(window))
+        lines.append(" " * width + style.columns(shown, "10g") + "   D < 0 from      to" * bright)
+        lines.append("base value".ljust(width) + style.columns(base, "10.4g") + style.columns(window, "10.2f"))
         for key in order:
             low, high = (np.array(c.window(v) if bright else ()) for c in analysis.varied[key])
-            row = "".join(f"{d:+10.3g}" for d in slopes[key][:, v]) + _window(0.5 * (high - low), "+")
+            row = style.columns(slopes[key][:, v], "+10.3g") + style.columns(0.5 * (high - low), "+10.2f")
             lines.append(f"{label(key):<{width}}{row}")
         lines.append("")
     return "\n".join(lines)
-
-
-def _window(window: Iterable[float], sign: str = "") -> str:
-    return "".join(f"{'—':>10}" if math.isnan(t) else f"{t:{sign}10.2f}" for t in window)
 
 
 def _draw(analysis: Sensitivity, path: Path, temperature: str) -> None:
