@@ -173,7 +173,7 @@ def animate(directory: Path, quantity: str, output: Path | None = None) -> Path:
     rows = rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), MOST_FRAMES)).astype(int))]
     panels = [normalised(frames[rows, p]) for p in range(frames.shape[1])]
     titles = [f"$N$ {valley}" for valley in file.valleys] if quantity == "density" else ["PL"]
-    style.pyplot()
+    plt = style.pyplot()
     figure, updates = (_maps if "y" in file.data else _profiles)(file, panels, titles)
     clock = figure.suptitle("0 ps")
     figure.draw_without_rendering()
@@ -188,7 +188,10 @@ def animate(directory: Path, quantity: str, output: Path | None = None) -> Path:
     from matplotlib.animation import FuncAnimation, PillowWriter
 
     animation = FuncAnimation(figure, show, frames=len(rows), init_func=lambda: [])
-    return style.write(figure, (path,), lambda part: animation.save(part, writer=PillowWriter(fps=FRAMES_PER_SECOND), dpi=90))
+    with style.replacing(path) as part:
+        animation.save(part, writer=PillowWriter(fps=FRAMES_PER_SECOND), dpi=90)
+    plt.close(figure)
+    return path
 
 
 def _maps(file: Variables, panels: list[Array], titles: list[str]) -> tuple[Any, list[Any]]:

@@ -22,10 +22,8 @@ def write_report(directory: Path, output: Path | None = None) -> Path:
     path = output or directory / "report.html"
     style.check_suffix(path, (".html", ".htm"))
     page = _page(directory)
-    try:
-        path.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror})") from None
+    with style.replacing(path) as part:
+        part.write_text(page, encoding="utf-8")
     return path
 
 

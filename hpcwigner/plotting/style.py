@@ -1,7 +1,8 @@
 """Shared by all figures: colours, labels, scales, the line y = 0 of a plane, and how a figure is saved or shown."""
 
+import contextlib
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -106,11 +107,26 @@ def subplots(rows: int, columns: int, **options: Any) -> tuple[Any, Any]:
     return plt.subplots(rows, columns, **{"layout": "constrained", **options})
 
 
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """As storage.files.whole, but what cannot be written is a wrong name. Raises InputError."""
+    try:
+        with whole(path) as part:
+            yield part
+    except WriteError as error:
+        raise InputError(str(error)) from None
+
+
 def save(figure: Any, *paths: Path, **options: Any) -> Path:
     """Writes a figure to each path in the format of its suffix and closes it; returns the last path. Raises InputError."""
+    from matplotlib import pyplot as plt
+
     for path in paths:
         check_suffix(path)
-    return write(figure, paths, lambda part: figure.savefig(part, **{"dpi": 150, **options}))
+        with replacing(path) as part:
+            figure.savefig(part, **{"dpi": 150, **options})
+    plt.close(figure)
+    return paths[-1]
 
 
 def columns(values: Iterable[Any], form: str) -> str:
@@ -129,18 +145,3 @@ def render(template: str, **values: object) -> str:
     )  # fmt: skip
     environment.filters["columns"] = columns
     return environment.get_template(template).render(values)
-
-
-def write(figure: Any, paths: Sequence[Path], action: Callable[[Path], object]) -> Path:
-    """As `save`, where `action` writes a file, which then takes the place of a path. Raises InputError."""
-    from matplotlib import pyplot as plt
-
-    try:
-        for path in paths:
-            with whole(path) as part:
-                action(part)
-    except WriteError as error:
-        raise InputError(str(error)) from None
-    finally:
-        plt.close(figure)
-    return paths[-1]

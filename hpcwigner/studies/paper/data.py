@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 
 from hpcwigner.observables.curves import Curves
-from hpcwigner.observables.fields import central_weights
 from hpcwigner.observables.radial import RadialInversion
 from hpcwigner.plotting import style
 from hpcwigner.runtime.arrays import Array
@@ -41,10 +40,6 @@ class PaperRun:
     def wigner(self) -> Variables:
         """Contents of wigner.h5, which not every run has."""
         return read(self.directory / "wigner.h5")
-
-    def centre(self, values: Array) -> Array:
-        """Value at the origin of `values` (..., x)."""
-        return np.asarray(values @ central_weights(len(self.x)))
 
     def at(self, name: str, time: float) -> Array:
         """Row of a series variable at an output time [ps]. Raises InputError."""
@@ -80,7 +75,7 @@ class PaperRun:
     def shape_at_width(self, time: float) -> tuple[Array, Array]:
         """x/w and η/N(0) [1/ps] of the bright valley on y = 0. Raises InputError."""
         variation, density = (self.line(name, time)[self.bright] for name in ("shape_variation", "density"))
-        return self.x / np.sqrt(self.bright_at("width_squared", time)), variation / float(self.centre(density))
+        return self.x / np.sqrt(self.bright_at("width_squared", time)), variation / float(style.central_line(density))
 
     def exchange(self) -> Array:
         """n_v D_v^interv [cm²/s], shape (time, valley): equal and opposite between two valleys if η_1 = −η_2."""

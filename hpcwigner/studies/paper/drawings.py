@@ -22,7 +22,7 @@ def figure2(data: PaperData) -> Any:
     figure, axes = style.subplots(1, 3, figsize=(10, 3.4), sharey=True)
     for axis, (title, run) in zip(axes, data.by_temperature.items(), strict=True):
         pl, shown = run.line("pl"), run.fields.data["time"] >= START
-        relative, time = (pl[shown] / run.centre(pl)[shown, None]).T, run.fields.data["time"][shown]
+        relative, time = (pl[shown] / style.central_line(pl)[shown, None]).T, run.fields.data["time"][shown]
         image = axis.pcolormesh(time, run.x, relative, cmap="magma", vmin=0, vmax=1, shading="gouraud", rasterized=True)
         axis.contour(time, run.x, relative, levels=[np.exp(-1)], colors="white", linewidths=1)
         axis.set(xlabel="time (ps)", ylim=(-1.5, 1.5), title=title)
