@@ -179,17 +179,15 @@ def animate(directory: Path, quantity: str, output: Path | None = None) -> Path:
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # else the layout is computed for every frame
 
-    def show(frame: int) -> list[Any]:
-        clock.set_text(f"{file.data['time'][rows[frame]]:.4g} ps")
-        for update, panel in zip(updates, panels, strict=True):
-            update(panel[frame])
-        return []
+    from matplotlib.animation import PillowWriter
 
-    from matplotlib.animation import FuncAnimation, PillowWriter
-
-    animation = FuncAnimation(figure, show, frames=len(rows), init_func=lambda: [])
-    with style.replacing(path) as part:
-        animation.save(part, writer=PillowWriter(fps=FRAMES_PER_SECOND), dpi=90)
+    writer = PillowWriter(fps=FRAMES_PER_SECOND)
+    with style.replacing(path) as part, writer.saving(figure, part, dpi=90):
+        for frame, row in enumerate(rows):
+            clock.set_text(f"{file.data['time'][row]:.4g} ps")
+            for update, panel in zip(updates, panels, strict=True):
+                update(panel[frame])
+            writer.grab_frame()
     plt.close(figure)
     return path
 

@@ -41,39 +41,25 @@ def figure3(data: PaperData) -> Any:
             for start, stop, colour in zip(edges[:-1], edges[1:], PHASE_COLOURS, strict=True):
                 if stop > start:
                     axis.axvspan(start, stop, color=colour, lw=0, zorder=-1)
-            _valleys(axis, run, name, symbol)
+            views.valleys(axis, run.series, name, symbol, START, margin=0.1)
         column[0].set_title(title)
         column[1].set(xlabel="time (ps)", xscale="log", xlim=(START, run.time[-1]))
         column[1].axhline(0, **style.ZERO_LINE)
-        right = _total_pl(column[0], run)
+        right = column[0].twinx()
+        pl = run.series.need("pl_total") / run.series.data["pl_total"].max()
+        right.plot(run.time, pl, "k--", lw=0.9)
+        right.set(yscale="log", ylim=(0.3 * pl[run.time >= START].min(), 2))  # at 20 K PL falls by many orders of magnitude
         views.negative_inset(column[1], run.series, (0.57, 0.5, 0.41, 0.42))
     right.set_ylabel("PL / largest PL (dashed)")
     axes[0, 0].legend(frameon=False, loc="lower right")
     return style.lettered(figure, axes[0])
 
 
-def _valleys(axis: Any, run: PaperRun, name: str, symbol: str) -> None:
-    """One curve per valley of a series variable, on a scale that fits what is shown of them."""
-    values = run.series.need(name)
-    views.lines(axis, run.time, values, run.valleys)
-    axis.set_ylabel(style.label(symbol, run.series.units[name]))
-    style.fit_y(axis, values[run.time >= START], margin=0.1)
-
-
-def _total_pl(axis: Any, run: PaperRun) -> Any:
-    """The total PL on a logarithmic axis at the right: at 20 K it falls by many orders of magnitude."""
-    pl, right = run.series.need("pl_total"), axis.twinx()
-    relative = pl / pl.max()
-    right.plot(run.time, relative, "k--", lw=0.9)
-    right.set(yscale="log", ylim=(0.3 * relative[run.time >= START].min(), 2))
-    return right
-
-
 def figure4(data: PaperData) -> Any:
     """D_v at 300 K with intervalley scattering switched off, and D of each valley by itself."""
     run = data.switched
     figure, axis = style.subplots(1, 1, figsize=(5.2, 3.8))
-    _valleys(axis, run, "diffusion", "$D_v$")
+    views.valleys(axis, run.series, "diffusion", "$D_v$", START, margin=0.1)
     formulas = (("exact", "-", "Chapman–Enskog"), ("relaxation_time", "--", r"$\frac{1}{2}\langle\tau_Q v_Q^2\rangle$"),
                 ("constant_time", ":", r"$\tau_v k_BT/M_v$"))  # fmt: skip
     for name, dashes, text in formulas:

@@ -22,19 +22,14 @@ class Statement(NamedTuple):
 
 def statements(data: PaperData) -> list[Statement]:
     """All statements, in the order of the figures. Raises InputError when a run lacks what one needs."""
-    parts = (
-        _formation, _light, _equal_or_not, _phases, _peak, _negative, _switched, _intervalley, _shape, _momentum,
-    )  # fmt: skip
+    parts = (_light, _equal_or_not, _phases, _diffusion_of_bright, _switched, _intervalley, _shape, _momentum)
     return [statement for part in parts for statement in part(data)]
 
 
-def _formation(data: PaperData) -> Iterator[Statement]:
+def _light(data: PaperData) -> Iterator[Statement]:
     lifetimes = {name: 1e3 * t for name, t in data.coherent_lifetime.items()}
     yield Statement("coherent excitons live 10–100 fs", ", ".join(f"{t:.0f} fs at {name}" for name, t in lifetimes.items()),
         "1/(γ + Γ_0) within 10–100 fs at every temperature", all(10 <= t <= 100 for t in lifetimes.values()))  # fmt: skip
-
-
-def _light(data: PaperData) -> Iterator[Statement]:
     run = data.cold
     width = run.series.need("pl_width_squared")
     largest = int(np.nanargmax(np.where(run.time >= JUDGED_FROM, width, np.nan)))
@@ -85,7 +80,7 @@ def _phases(data: PaperData) -> Iterator[Statement]:
         "w_v² differ by more than 5 %, slopes by less than 10 %", bool(apart > 0.05 and slopes < 0.1))  # fmt: skip
 
 
-def _peak(data: PaperData) -> Iterator[Statement]:
+def _diffusion_of_bright(data: PaperData) -> Iterator[Statement]:
     run = data.cold
     time, peak = run.curves.extremum(run.bright, 1)
     first = run.bright_at("diffusion", JUDGED_FROM)
@@ -97,10 +92,6 @@ def _peak(data: PaperData) -> Iterator[Statement]:
     above = run.time[late][width[late, run.bright] > width[late, run.dark]]
     yield Statement("after the rise w of KK exceeds w of KK'", f"from {above[0]:g} ps on" if len(above) else "never",
         "exceeds it at 20 ps", run.bright_at("width_squared", 20.0) > run.at("width_squared", 20.0)[run.dark])  # fmt: skip
-
-
-def _negative(data: PaperData) -> Iterator[Statement]:
-    run = data.cold
     first, last = run.curves.window(run.bright)
     _, lowest = run.curves.extremum(run.bright, -1)
     overlap = (min(last, 100) - max(first, 30)) / (max(last, 100) - min(first, 30))
@@ -153,9 +144,11 @@ def _intervalley(data: PaperData) -> Iterator[Statement]:
 
 
 def _shape(data: PaperData) -> Iterator[Statement]:
-    profiles = {t: data.cold.shape_at_width(t) for t in SHAPE_TIMES}
-    centre = {t: float(values[np.abs(u) < 0.3].mean()) for t, (u, values) in profiles.items()}
-    tail = {t: float(values[(np.abs(u) > 1.5) & (np.abs(u) < 3)].mean()) for t, (u, values) in profiles.items()}
+    centre, tail = {}, {}
+    for t in SHAPE_TIMES:
+        u, values = data.cold.shape_at_width(t)
+        centre[t] = float(values[np.abs(u) < 0.3].mean())
+        tail[t] = float(values[(np.abs(u) > 1.5) & (np.abs(u) < 3)].mean())
     means = ", ".join(f"{t:g} ps: {centre[t]:+.1e}/{tail[t]:+.1e}" for t in SHAPE_TIMES)
     text = f"mean η/N(0) of KK (ps⁻¹) at |x| < 0.3 w (centre)/at 1.5–3 w (tail): {means}"
     cases = (
