@@ -37,7 +37,8 @@ def sweep(config: Config, comm: MPI.Intracomm, quiet: bool = False, number: int 
     point starts, and RunError at the end when points have failed, on all ranks.
     """
     points, chosen, todo, solved = on_first_rank(comm, lambda: _prepare(config, number, comm.size))
-    directory, moments = Path(config.output.directory), _by_moments(config)
+    assert config.sweep is not None  # else a point would have been refused
+    directory, moments = Path(config.output.directory), config.sweep.moments
     start_logging(comm, None, quiet)
     LOG.info("sweep of %d points in %s, %d of %d to do", points, directory, len(todo), chosen)
     job = Job(directory)
@@ -110,14 +111,11 @@ def _solve_moments(batch: Sequence[Point], solved: Solved, comm: MPI.Intracomm) 
     return [problem for problem, _ in results]
 
 
-def _by_moments(config: Config) -> bool:
-    return config.sweep is not None and config.sweep.moments
-
-
 def _prepare(config: Config, number: int | None, ranks: int) -> tuple[int, int, list[Point], Solved]:
     """Checks points, writes the sweep's input; numbers of all and of chosen points, those to do, materials. Raises InputError."""
-    points, moments = loading.points(config), _by_moments(config)
+    points = loading.points(config)
     chosen = points if number is None else [loading.point(config, number)]
+    moments = config.sweep is not None and config.sweep.moments
     known, text = Path(config.output.directory) / INPUT, to_yaml(config)
     unknown = not known.exists() or known.read_text(encoding="utf-8") != text
     solved: Solved = {}
