@@ -257,8 +257,8 @@ def _add_rest(m, rest, x, first, flat):
 def combine(points, stride, slots, first, orders, weights, onto, rows, result):
     """result[h, p] = Σ_s weights[m, s] · slots[h, p, first + s] for the harmonics h of order m ≥ 1 of a tile's points.
 
-    Arrays are rows of cells: `rows` of the slots (harmonic, point, slot, cell), `result` of (harmonic, point, cell). With onto ≥ 0
-    slot `onto` is added, also to result[h] of order 0, which must hold the sum already.
+    Arrays are rows of cells: `rows` of the slots (harmonic, point, slot, cell), `result` of (harmonic, point, cell). With
+    onto ≥ 0 slot `onto` is added, also to result[h] of order 0, which must hold the sum already.
     """
     for p in range(points):
         _combine_point(p, stride, slots, first, orders, weights, onto, rows, result, result, p, stride)
