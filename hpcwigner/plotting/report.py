@@ -22,15 +22,12 @@ def write_report(directory: Path, output: Path | None = None) -> Path:
     path = output or directory / "report.html"
     style.check_suffix(path, (".html", ".htm"))
     page = _page(directory)
-    try:
-        path.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror})") from None
+    with style.replacing(path) as part:
+        part.write_text(page, encoding="utf-8")
     return path
 
 
 def _page(directory: Path) -> str:
-    import jinja2
     from plotly.offline import get_plotlyjs
 
     series, fields = read(directory / "series.h5"), read(directory / "fields.h5")
@@ -40,11 +37,8 @@ def _page(directory: Path) -> str:
     history, summaries = json.loads(series.attributes.get("history", "[]")), read_summary(series.path)
     closing = summaries.get(len(history), {})  # of the latest start; there is none while it runs, or if it was killed
     log = directory / "run.log"
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("hpcwigner.plotting", "."), autoescape=True, undefined=jinja2.StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    return environment.get_template("report.html.j2").render(
+    return style.render(
+        "plotting/report.html.j2",
         name=directory.resolve().name,
         version=hpcwigner.__version__,
         temperature=asked["temperature"],
