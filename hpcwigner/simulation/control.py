@@ -1,13 +1,14 @@
 """Requests to a running job: write a checkpoint, or stop with one. They never influence the steps."""
 
+import contextlib
 import dataclasses
 import enum
 import os
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
 
 import numpy as np
 from mpi4py import MPI
@@ -29,20 +30,19 @@ class Request(enum.IntEnum):
 _received: list[str] = []
 
 
-def watch_signals() -> None:
-    """From now on a signal asks for a stop instead of ending the process. Call after PETSc has set its own handlers."""
+@contextlib.contextmanager
+def signals_watched() -> Iterator[None]:
+    """A signal asks for a stop instead of ending the process.
+
+    After the last run it is too late for a request, and the exit code must stay that of the run: signals are ignored then.
+    """
+    from petsc4py import PETSc  # noqa: F401 - sets handlers of its own, which ours must replace
+
     for number in SIGNALS:
-        signal.signal(number, _remember)
-
-
-def ignore_signals() -> None:
-    """Ignore signals after the last run: it is too late for a request, and the exit code must stay that of the run."""
+        signal.signal(number, lambda number, _frame: _received.append(signal.Signals(number).name))
+    yield
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-
-
-def _remember(number: int, _frame: FrameType | None) -> None:
-    _received.append(signal.Signals(number).name)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Control:
     def __init__(
         self, comm: MPI.Intracomm, directory: Path, every: float, walltime: float | None, job: Job | None = None
     ) -> None:
-        """`every` and `walltime` [s]; `watch_signals` is called elsewhere, as early as possible."""
+        """`every` and `walltime` [s]; `signals_watched` is entered elsewhere, as early as possible."""
         self.comm, self.every = comm, every
         self.directories = (directory, *([job.directory] if job else []))
         self.reason, self.save_takes = "", 0.0

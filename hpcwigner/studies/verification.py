@@ -7,7 +7,7 @@ import numpy as np
 from mpi4py import MPI
 
 from hpcwigner.exciton.constants import BOLTZMANN, CM2_PER_S, HBAR
-from hpcwigner.exciton.materials import Material, Number
+from hpcwigner.exciton.materials import Material, Number, load
 from hpcwigner.exciton.phonons import Couplings
 from hpcwigner.exciton.radiation import LightCone, linewidth_from_dipole
 from hpcwigner.exciton.valley import ExcitonValleys, film_potential, reduced_masses
@@ -22,8 +22,9 @@ TEMPERATURES = (300.0, 77.0, 20.0)
 SLOPE_BETWEEN = (20.0, 100.0)  # Temperatures [K] between which the slope of the acoustic linewidth is taken
 
 
-def report(material: Material) -> str:
-    """Text of the verb. Raises InputError if the material binds no excitons."""
+def report(name: str) -> str:
+    """Text of the verb for a shipped material or a file. Raises InputError, also if the material binds no excitons."""
+    material = load(name)
     landscape = exciton_valleys(material)
     couplings = Couplings.from_material(material, landscape)
     bright = list(material.valleys).index(material.radiation.bright_valley)
