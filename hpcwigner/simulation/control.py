@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import datetime
 import enum
 import os
 import signal
@@ -134,18 +135,8 @@ def slurm_time_left() -> float | None:
     try:
         if end := os.environ.get("SLURM_JOB_END_TIME"):
             return float(end) - time.time()
-        command = ["squeue", "-h", "-j", job, "-o", "%L"]
-        return parse_slurm_duration(subprocess.check_output(command, stderr=subprocess.DEVNULL, text=True, timeout=20).strip())
-    except (OSError, ValueError, subprocess.SubprocessError):
-        return None
-
-
-def parse_slurm_duration(text: str) -> float | None:
-    """Seconds in [days-][hours:]minutes:seconds; None for UNLIMITED and the like."""
-    days, dash, rest = text.partition("-")
-    try:
-        parts = [int(p) for p in (rest if dash else days).split(":")]
-        seconds = sum(p * f for p, f in zip(reversed(parts), (1, 60, 3600), strict=False))
-        return float(seconds + (86400 * int(days) if dash else 0))
-    except ValueError:
+        command, settings = ["squeue", "-h", "-j", job, "-o", "%e"], os.environ | {"SLURM_TIME_FORMAT": "standard"}
+        text = subprocess.check_output(command, env=settings, stderr=subprocess.DEVNULL, text=True, timeout=20)
+        return datetime.datetime.fromisoformat(text.strip()).timestamp() - time.time()
+    except (OSError, ValueError, subprocess.SubprocessError):  # no squeue, or a job without a limit
         return None

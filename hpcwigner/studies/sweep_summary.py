@@ -16,7 +16,8 @@ from hpcwigner.problem.config import Sweep
 from hpcwigner.problem.loading import Point
 from hpcwigner.runtime import schema
 from hpcwigner.runtime.arrays import Array
-from hpcwigner.simulation.run import MOMENTS, SERIES, finished
+from hpcwigner.simulation.restart import SERIES
+from hpcwigner.simulation.run import MOMENTS, finished
 from hpcwigner.storage.files import whole
 from hpcwigner.storage.reading import read
 
