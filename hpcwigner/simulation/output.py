@@ -73,7 +73,7 @@ class RunOutput:
         """The constant of a file of Wigner functions."""
         couplings = Couplings.from_material(self.problem.material, self.problem.valleys)
         text = "smallest momentum from which an acoustic phonon lifts into the bright valley"
-        return (Constant("threshold", ("valley",), "nm-1", text, absorption_threshold(couplings, self.problem.bright)),)
+        return (("threshold", absorption_threshold(couplings, self.problem.bright), ("valley",), "nm-1", text),)
 
     def flushed(self) -> list[OutputFile]:
         """The files, complete on disk. Collective."""
