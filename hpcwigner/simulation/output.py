@@ -39,6 +39,7 @@ class RunOutput:
         self.comm = decomposition.comm
         self._directions, self._sums = Directions(problem.angles), SpatialMomentSums(decomposition)
         self._final = final
+        self._observed = resume.header.step if resume else None  # What was due then is already written
         self.worst_undershoot = np.array(resume.header.accumulators["undershoot"]) if resume else np.zeros(len(final))
         self.balance = Balance(problem, decomposition, plan, resume.header.accumulators if resume else {})
         output = problem.config.output
@@ -89,8 +90,9 @@ class RunOutput:
         """Writes what is due after `done` steps; u is (point, angle, cell). Collective."""
         self.balance.update(done, u)
         due = {name: times[done] for name, times in self._due.items() if done in times}
-        if not due:
+        if done == self._observed or not due:
             return
+        self._observed = done
         now = next(iter(due.values()))
         generator = self.problem.generators[self.problem.scattering.stage_at(now)]
         directions = self._directions(u)

@@ -1,6 +1,7 @@
 """Restart from a checkpoint: which one, with which input, and with which rows of the output files."""
 
 import dataclasses
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -145,7 +146,7 @@ def load(store: CheckpointStore, directory: Path, which: str) -> tuple[Resumptio
         for source in resumption.sources.values():
             if source.problem:
                 LOG.warning("%s", source.problem)
-        store.continue_from(path)
+        store.on_first(functools.partial(store.continue_from, path))
         return resumption, u, auxiliary
     raise InputError(f"--restart {which}: every checkpoint in '{directory / CHECKPOINTS}' is damaged")
 

@@ -69,7 +69,7 @@ class _Stepper:
         self, config: Config, equation: WignerEquation, output: RunOutput, control: Control, schedule: Schedule,
         progress: Progress, attributes: Mapping[str, Any], resumed: restart.Resumption | None,
     ) -> None:  # fmt: skip
-        """`attributes` are those of the output files; what was due at the step resumed from is already written."""
+        """`attributes` are those of the output files."""
         self.equation, self.output, self.control, self.schedule, self.progress = equation, output, control, schedule, progress
         options = config.checkpoint
         layout = Layout(options.writes == "collective", options.compression == "gzip", int(options.alignment), options.hints)
@@ -77,16 +77,10 @@ class _Stepper:
         self.store = CheckpointStore(directory, equation.decomposition, options.keep, layout, extent)
         self.input_text, self.history = str(attributes["input"]), tuple(json.loads(attributes["history"]))
         self.stopped = False
-        self._observed = resumed.header.step if resumed else None
 
     def monitor(self, done: int, vector: Any) -> None:
         """Before the first and after every step."""
-        u = self.equation.read(vector).u
-        if done == self._observed:
-            self.output.balance.update(done, u)
-        else:
-            self.output.observe(done, u)
-            self._observed = done
+        self.output.observe(done, self.equation.read(vector).u)
         self.progress.update(done, self.schedule.time_after(done - 1))
 
     def after_step(self, done: int, vector: Any) -> bool:
