@@ -13,14 +13,12 @@ from hpcwigner.momentum.rates import Rates, generator
 from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.runtime.parallel import NodeShared
-from hpcwigner.storage.files import names_dataset
+from hpcwigner.storage.files import add_variable
 
 TOLERANCE = 1e-6  # Accepted relative error of detailed balance and particle number; errors below it are corrected exactly
 NEGLIGIBLE = 1e-12  # Detailed balance is not checked for rates below this fraction of the largest one
 REMEDY = "take the material, energy_step and energy_max it was made with"
-_MATRIX = ("m", "cell_to", "cell_from")
-_COORDINATES = {
-    "valley": "exciton valley",
+_AXES = {
     "cell": "energy cell, valley by valley",
     "m": "angular harmonic",
     "cell_to": "energy cell scattered into",
@@ -44,28 +42,17 @@ def write(path: Path, rates: Rates, bright_valley: int, attributes: Mapping[str,
     try:
         with h5py.File(path, "w-") as file:
             file.attrs.update({**attributes, "temperature": equilibrium.temperature, "bright_valley": bright_valley})
-            names_dataset(file, "valley", (v.name for v in cells.valleys)).make_scale("valley")
-            for name, size in (("cell", cells.size), *zip(_MATRIX, rates.intravalley.shape, strict=True)):
-                file[name] = np.arange(size)
-                file[name].attrs["units"] = "1"
-                file[name].make_scale(name)
-            for name, text in _COORDINATES.items():
-                file[name].attrs["long_name"] = text
+            add_variable(file, "valley", [v.name for v in cells.valleys], ("valley",), "", "exciton valley")
+            for (name, text), size in zip(_AXES.items(), (cells.size, *rates.intravalley.shape), strict=True):
+                add_variable(file, name, np.arange(size), (name,), "1", text)
             for name, (values, unit, text) in per_cell.items():
-                _variable(file, name, np.asarray(values), ("cell",), unit, text)
+                add_variable(file, name, values, ("cell",), unit, text)
             total, intervalley = generator(rates.intravalley + rates.intervalley), generator(rates.intervalley)
-            _variable(file, "gamma", total, _MATRIX, "ps-1", "scattering generator per angular harmonic")
-            _variable(file, "gamma_intervalley", intervalley, _MATRIX, "ps-1", "part of gamma that changes the valley")
+            matrix = ("m", "cell_to", "cell_from")
+            add_variable(file, "gamma", total, matrix, "ps-1", "scattering generator per angular harmonic")
+            add_variable(file, "gamma_intervalley", intervalley, matrix, "ps-1", "part of gamma that changes the valley")
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error}), expected the name of a new file") from None
-
-
-def _variable(file: h5py.File, name: str, values: Array, dimensions: tuple[str, ...], unit: str, text: str) -> None:
-    dataset = file.create_dataset(name, data=values)
-    for i, dimension in enumerate(dimensions):
-        dataset.dims[i].attach_scale(file[dimension])
-    dataset.attrs["units"] = unit
-    dataset.attrs["long_name"] = text
 
 
 def read(path: Path, equilibrium: Equilibrium, orders: int, comm: MPI.Intracomm) -> Rates:

@@ -21,7 +21,8 @@ from hpcwigner.runtime.parallel import on_first_rank
 from hpcwigner.simulation.control import Control, Job, Request
 from hpcwigner.simulation.output import write_series
 from hpcwigner.simulation.progress import LOG, start_logging
-from hpcwigner.simulation.run import CHECKPOINTS, MOMENTS, SERIES, ensure, finished, lock_directory, put_aside, require_same_input
+from hpcwigner.simulation.restart import CHECKPOINTS, SERIES
+from hpcwigner.simulation.run import MOMENTS, ensure, finished, lock_directory, put_aside, require_same_input
 from hpcwigner.storage import provenance
 from hpcwigner.storage.files import OutputFile, whole, write_whole
 from hpcwigner.studies import sweep_summary
