@@ -11,6 +11,7 @@ import math
 from typing import Annotated, Any, ClassVar, Literal
 
 from hpcwigner.observables import registry
+from hpcwigner.problem.shapes import Shape, Width
 from hpcwigner.runtime.schema import Document, OnOff, Quantity, did_you_mean, require
 
 
@@ -49,81 +50,6 @@ class Injection:
     """Rms width of the Gaussian."""
 
 
-Length = Annotated[float, Quantity("nm", shown="um")]
-Width = Annotated[float, Quantity("nm", shown="um", positive=True)]
-Degrees = Annotated[float, Quantity("degree")]
-
-
-@dataclasses.dataclass(frozen=True)
-class Gaussian:
-    """A spot; in a slab a line along y."""
-
-    fwhm: Width
-    """Full width at half maximum."""
-    peak: float = 1.0
-    """Value in the middle."""
-    center: tuple[Length, Length] = (0.0, 0.0)
-    """[x, y] of the middle."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Cosine:
-    """A grating: amplitude · cos(2πs/period − phase) along the direction `angle`."""
-
-    period: Width
-    """Length of a period."""
-    amplitude: float = 1.0
-    """Largest value."""
-    angle: Degrees = 0.0
-    """Of the direction s against x."""
-    phase: Degrees = 0.0
-    """Shift of the maximum, 360 degrees for a period."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Edge:
-    """½ height [1 + tanh((s − at)/width)] along the direction `angle`."""
-
-    width: Width
-    """Width of the edge."""
-    at: Length = 0.0
-    """Position of the edge."""
-    height: float = 1.0
-    """Value far beyond the edge."""
-    angle: Degrees = 0.0
-    """Of the direction s against x."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Ring:
-    """A circle around the origin with a Gaussian cross-section."""
-
-    radius: Width
-    """Radius of the circle."""
-    fwhm: Width
-    """Full width at half maximum of the cross-section."""
-    peak: float = 1.0
-    """Value on the circle."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Shape:
-    """A function of the position: exactly one of these."""
-
-    gaussian: Gaussian | None = None
-    """A spot."""
-    cosine: Cosine | None = None
-    """A grating."""
-    step: Edge | None = None
-    """An edge."""
-    ring: Ring | None = None
-    """A ring."""
-
-    def __post_init__(self) -> None:
-        given = [name for name, value in vars(self).items() if value is not None]
-        require(len(given) == 1, "", ", ".join(given) or "none", "exactly one of gaussian, cosine, step and ring")
-
-
 @dataclasses.dataclass(frozen=True)
 class Pump:
     """Laser pulse with a field A(r, t) that is Gaussian in space and time; `pump: off` for none, the default with `initial`."""
@@ -132,7 +58,7 @@ class Pump:
     """Time of the pulse's maximum."""
     duration_fwhm: Annotated[float, Quantity("ps", shown="fs", positive=True)] = 0.1
     """FWHM of the field in time."""
-    spot_fwhm: Annotated[float, Quantity("nm", shown="um", positive=True)] = 500.0
+    spot_fwhm: Width = 500.0
     """FWHM of the field in space; that of the density is smaller by √2."""
     profile: float | Shape | tuple[float | Shape, ...] | None = None
     """Of the density, not the spot: shapes or numbers, summed up. A slab is uniform along y then, populations per length."""
@@ -185,7 +111,7 @@ class Space:
 
     dimensions: Literal[1, 2] = 1
     """1: slab; 2: plane."""
-    length: Annotated[float, Quantity("nm", shown="um", positive=True)] = 12000.0
+    length: Width = 12000.0
     """Length of the sample along x, and along y."""
     cells: int | tuple[int, int] = 128
     """Cells in each direction, or [along x, along y] of a plane; at least 6."""

@@ -7,12 +7,12 @@ import numpy as np
 
 from hpcwigner.momentum.equilibrium import Equilibrium
 from hpcwigner.problem.config import Injection as InjectionEnergy
-from hpcwigner.problem.config import Pump, Shape
+from hpcwigner.problem.config import Pump
 from hpcwigner.problem.kinetics import Kinetics
+from hpcwigner.problem.shapes import Shape
 from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.runtime.schema import did_you_mean
-from hpcwigner.space import shapes
 from hpcwigner.space.grid import SpaceGrid
 from hpcwigner.terms.pulse import CoherentPopulation, Intensity
 from hpcwigner.terms.scattering import Scattering
@@ -26,7 +26,7 @@ def source(kinetics: Kinetics, key: str, pump: Pump, scattering: Scattering, spa
     if pump.profile is None:
         area = math.pi * width_squared
     else:
-        shape, width_squared, area = _profile(key, pump, space)
+        shape, width_squared, area = _profile(key, pump.profile, space)
     amplitude = 1.0 if pump.density is None else pump.density * area
     share = scattering.angles.from_harmonics[:, 0]
     shared = kinetics.equilibrium, space, share
@@ -47,16 +47,17 @@ def source(kinetics: Kinetics, key: str, pump: Pump, scattering: Scattering, spa
     return CoherentSource(*shared, coherent, kinetics.formation, **options)
 
 
-def _profile(key: str, pump: Pump, space: SpaceGrid) -> tuple[Array, float, float]:
+def _profile(key: str, profile: float | Shape | tuple[float | Shape, ...], space: SpaceGrid) -> tuple[Array, float, float]:
     """Shape on the held grid, (x, y), its ⟨r²⟩ [nm²] and its integral over its peak [nm², slab: nm]. Raises InputError."""
-    parts = pump.profile if isinstance(pump.profile, tuple) else (pump.profile,)
-    values = shapes.on_grid(shapes.total([position_function(part) for part in parts if part is not None]), space)
+    x, y = space.centers(0)[:, None], space.centers(1)
+    parts = profile if isinstance(profile, tuple) else (profile,)
+    values = np.zeros(space.shape) + sum(part(x, y) if isinstance(part, Shape) else part for part in parts)
     if not values.max() > 0 or values.min() < -1e-12 * values.max():
         raise InputError(
             f"{key}.profile: found values from {values.min():g} to {values.max():g}, expected none below 0 and some above"
         )
     values = np.maximum(values, 0.0)
-    squares = shapes.on_grid(lambda x, y: np.asarray((x**2 + y**2) * (2.0 if space.dimensions == 1 else 1.0)), space)
+    squares = (x**2 + y**2) * (2.0 if space.dimensions == 1 else 1.0)
     return values, float((squares * values).sum() / values.sum()), float(values.sum() / values.max()) * space.cell_measure
 
 
@@ -77,17 +78,3 @@ def unknown_valley(key: str, name: str, equilibrium: Equilibrium) -> InputError:
     return InputError(
         f"{key}: found '{name}', expected a valley of the material; {hint}{' ' * bool(hint)}(known here: {', '.join(names)})"
     )
-
-
-def position_function(shape: float | Shape) -> shapes.Shape:
-    """The function of the position that an input describes."""
-    if not isinstance(shape, Shape):
-        return shapes.constant(shape)
-    if (spot := shape.gaussian) is not None:
-        return shapes.gaussian(spot.peak, spot.fwhm, spot.center)
-    if (grating := shape.cosine) is not None:
-        return shapes.cosine(grating.amplitude, grating.period, math.radians(grating.angle), math.radians(grating.phase))
-    if (edge := shape.step) is not None:
-        return shapes.step(edge.height, edge.at, edge.width, math.radians(edge.angle))
-    assert shape.ring is not None
-    return shapes.ring(shape.ring.peak, shape.ring.radius, shape.ring.fwhm)

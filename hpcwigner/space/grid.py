@@ -77,6 +77,16 @@ class SpaceGrid:
         profile = factors[0][:, None] if self.dimensions == 1 else np.outer(*factors)
         return np.asarray(profile / (math.fsum(profile.ravel()) * self.cell_measure))
 
+    def mirrors(self, values: Array) -> frozenset[int]:
+        """Axes whose mirror images leave values on a whole grid, shape `shape`, as they are, to 1e-12 of the largest."""
+        small = 1e-12 * np.abs(values).max()
+        return frozenset(a for a in (0, 1) if a >= self.dimensions or np.abs(values - np.flip(values, a)).max() <= small)
+
+    def at_edges(self, values: Array) -> float:
+        """Largest of values, shape `shape`, beside the edges of the sample."""
+        sides = (0, -1)[self.folded :]
+        return max(float(values.take(side, axis).max()) for axis in range(self.dimensions) for side in sides)
+
 
 def process_grid(shape: tuple[int, int], dimensions: int, size: int) -> tuple[int, int]:
     """Numbers of ranks along x and y with the smallest halo. Raises DecompositionError if a rank would get too few cells."""
