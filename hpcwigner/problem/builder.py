@@ -205,10 +205,10 @@ def _terms(kinetics: Kinetics, scattering: Scattering, space: SpaceGrid) -> tupl
     if config.radiation:
         terms.append(Radiation(equilibrium, kinetics.light_cone))
     if config.recombination is not None:
-        try:
-            terms.append(Recombination(equilibrium, config.recombination.lifetime))
-        except KeyError as error:
-            raise pulses.unknown_valley("recombination.lifetime", error.args[0], equilibrium) from None
+        lifetime = config.recombination.lifetime
+        for name in sorted(lifetime) if isinstance(lifetime, dict) else ():
+            pulses.valley_number("recombination.lifetime", name, equilibrium.cells)
+        terms.append(Recombination(equilibrium, lifetime))
     return tuple(terms)
 
 

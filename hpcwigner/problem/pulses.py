@@ -1,12 +1,10 @@
 """From the pulses of an input to source terms."""
 
 import math
-from typing import Any
 
 import numpy as np
 
-from hpcwigner.momentum.equilibrium import Equilibrium
-from hpcwigner.problem.config import Injection as InjectionEnergy
+from hpcwigner.momentum.cells import EnergyCells
 from hpcwigner.problem.config import Pump
 from hpcwigner.problem.kinetics import Kinetics
 from hpcwigner.problem.shapes import Shape
@@ -14,37 +12,37 @@ from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.runtime.schema import did_you_mean
 from hpcwigner.space.grid import SpaceGrid
-from hpcwigner.terms.pulse import CoherentPopulation, Intensity
+from hpcwigner.terms.pulse import CoherentPopulation, Intensity, Pulse
 from hpcwigner.terms.scattering import Scattering
-from hpcwigner.terms.sources import CoherentSource, Injection, injection_spectrum
+from hpcwigner.terms.sources import CoherentSource, Injection, PulseSource, injection_spectrum
 from hpcwigner.terms.term import Source
 
 
 def source(kinetics: Kinetics, key: str, pump: Pump, scattering: Scattering, space: SpaceGrid) -> Source:
     """A pulse of the input, at `key`, as a source. Raises InputError."""
-    width_squared, area, shape = pump.spot_fwhm**2 / (8 * math.log(2)), 0.0, None
-    if pump.profile is None:
-        area = math.pi * width_squared
-    else:
+    equilibrium, energy = kinetics.equilibrium, pump.energy
+    width_squared, shape = pump.spot_fwhm**2 / (8 * math.log(2)), None
+    area = math.pi * width_squared
+    if pump.profile is not None:
         shape, width_squared, area = _profile(key, pump.profile, space)
     amplitude = 1.0 if pump.density is None else pump.density * area
     share = scattering.angles.from_harmonics[:, 0]
-    shared = kinetics.equilibrium, space, share
-    options: dict[str, Any] = {
-        "width_squared": width_squared,
-        "amplitude": amplitude,
-        "switches": kinetics.switches,
-        "shape": shape,
-    }
-    if isinstance(pump.energy, InjectionEnergy):
-        spectrum = _injection_spectrum(f"{key}.energy", kinetics.equilibrium, pump.energy)
+    kind: type[PulseSource]
+    if energy == "resonant":
+        if (formed := kinetics.formation_rate) == 0:
+            raise InputError("scattering: found intravalley and intervalley off, expected one of them on: nothing forms excitons")
+        dephasing = 0.5 * (kinetics.radiative_rate + formed)
+        pulse: Pulse = CoherentPopulation(pump.center, pump.duration_fwhm, dephasing, formed)
+        kind, spectra = CoherentSource, kinetics.formation
+    else:
+        valley = valley_number(f"{key}.energy.valley", energy.valley, equilibrium.cells)
+        try:
+            spectrum = injection_spectrum(equilibrium, valley, energy.above, energy.spread)
+        except ValueError as error:
+            raise InputError(f"{key}.energy.above: found {energy.above:g} meV, expected {error}") from None
         pulse = Intensity(pump.center, pump.duration_fwhm)
-        return Injection(*shared, pulse, [spectrum] * len(scattering.stages), **options)
-    formed = kinetics.formation_rate
-    if formed == 0:
-        raise InputError("scattering: found intravalley and intervalley off, expected one of them on: nothing forms excitons")
-    coherent = CoherentPopulation(pump.center, pump.duration_fwhm, 0.5 * (kinetics.radiative_rate + formed), formed)
-    return CoherentSource(*shared, coherent, kinetics.formation, **options)
+        kind, spectra = Injection, [spectrum] * len(scattering.stages)
+    return kind(equilibrium, space, share, pulse, spectra, width_squared, amplitude, shape, kinetics.switches)
 
 
 def _profile(key: str, profile: float | Shape | tuple[float | Shape, ...], space: SpaceGrid) -> tuple[Array, float, float]:
@@ -61,20 +59,12 @@ def _profile(key: str, profile: float | Shape | tuple[float | Shape, ...], space
     return values, float((squares * values).sum() / values.sum()), float(values.sum() / values.max()) * space.cell_measure
 
 
-def _injection_spectrum(key: str, equilibrium: Equilibrium, energy: InjectionEnergy) -> Array:
-    names = [valley.name for valley in equilibrium.cells.valleys]
-    if energy.valley not in names:
-        raise unknown_valley(f"{key}.valley", energy.valley, equilibrium)
-    try:
-        return injection_spectrum(equilibrium, names.index(energy.valley), energy.above, energy.spread)
-    except ValueError as error:
-        raise InputError(f"{key}.above: found {energy.above:g} meV, expected {error}") from None
-
-
-def unknown_valley(key: str, name: str, equilibrium: Equilibrium) -> InputError:
-    """For a name that is none of the material's valleys."""
-    names = [valley.name for valley in equilibrium.cells.valleys]
+def valley_number(key: str, name: str, cells: EnergyCells) -> int:
+    """Number of the valley that the input names at `key`. Raises InputError."""
+    names = [valley.name for valley in cells.valleys]
+    if name in names:
+        return names.index(name)
     hint = did_you_mean(name, names, cutoff=0.3)
-    return InputError(
+    raise InputError(
         f"{key}: found '{name}', expected a valley of the material; {hint}{' ' * bool(hint)}(known here: {', '.join(names)})"
     )
