@@ -7,10 +7,8 @@ converge monotonically from above; hydrogen 1s states are basis functions.
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
-from collections.abc import Callable, Mapping
-from typing import Protocol
+from collections.abc import Callable
 
 import numpy as np
 from numpy.polynomial import chebyshev
@@ -161,16 +159,12 @@ def bound_states(
     ]
 
 
-class Wavefunction(Protocol):
-    """A 1s state of the relative motion."""
-
-    def overlap(self, other: Wavefunction, shift: Array) -> Array:
-        """∫ψ(r) ψ'(r) exp(iκ·r) d²r at the momentum shift κ [1/nm]; dimensionless, same shape as `shift`."""
-
-
 @dataclasses.dataclass(frozen=True)
 class OverlapTable:
-    """F(κ) = (1 + x)^{−3/2} g(x/(1 + x)), x = (κa/2)². g is smooth, and constant for ψ ∝ exp(−r/a)."""
+    """The overlap F(κ) = ∫ψψ' exp(iκ·r) d²r of two 1s states, a function of the momentum shift κ [1/nm].
+
+    F = (1 + x)^{−3/2} g(x/(1 + x)), x = (κa/2)². g is smooth, and constant for ψ ∝ exp(−r/a).
+    """
 
     length: float  # a [nm]
     coefficients: tuple[float, ...]  # Chebyshev coefficients of g on [0, x_max/(1 + x_max)]
@@ -193,25 +187,3 @@ class OverlapTable:
 
 def _compressed(x: Array | float) -> Array:
     return np.asarray(x / (1 + np.asarray(x)))
-
-
-@dataclasses.dataclass(frozen=True)
-class TabulatedState:
-    """A 1s state given by its overlaps with all 1s states of its material."""
-
-    name: str
-    tables: Mapping[str, OverlapTable]  # Overlap with each state, by name
-
-    def overlap(self, other: Wavefunction, shift: Array) -> Array:
-        """Interpolated from the table. Raises TypeError for a state of another material."""
-        if not isinstance(other, TabulatedState) or other.name not in self.tables:
-            raise TypeError("a tabulated state overlaps with the states of its own material only")
-        return self.tables[other.name](shift)
-
-
-def tabulate(states: Mapping[str, BoundState]) -> dict[str, TabulatedState]:
-    """States with the overlaps of all pairs, each computed once."""
-    tables: dict[tuple[str, str], OverlapTable] = {}
-    for a, b in itertools.combinations_with_replacement(states, 2):
-        tables[a, b] = tables[b, a] = OverlapTable.from_states(states[a], states[b])
-    return {a: TabulatedState(a, {b: tables[a, b] for b in states}) for a in states}

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcwigner.exciton.constants import HBAR2_OVER_M0
-from hpcwigner.exciton.phonons import ValleyState
+from hpcwigner.exciton.valley import ValleyState
 from hpcwigner.runtime.arrays import Array
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from hpcwigner.exciton.constants import UM
-from hpcwigner.exciton.phonons import Couplings, absorption_threshold
+from hpcwigner.exciton.phonons import absorption_threshold
 from hpcwigner.integrators.steps import StepPlan, multiples
 from hpcwigner.observables import registry
 from hpcwigner.observables.budget import SpatialMoments
@@ -71,7 +71,7 @@ class RunOutput:
             momenta = {"k": cut.k, "q": cut.q, "angle": angles.theta}
             threshold = Constant(
                 "threshold", ("valley",), "nm-1", "smallest momentum from which an acoustic phonon lifts into the bright valley",
-                absorption_threshold(Couplings.from_material(self.problem.material, self.problem.valleys), self.problem.bright),
+                absorption_threshold(self.problem.couplings, self.problem.bright),
             )  # fmt: skip
             self.wigner_file = file("wigner.h5", self.chosen.wigner, {"x": places["x"]} | momenta, threshold)
 

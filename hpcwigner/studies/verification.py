@@ -10,13 +10,13 @@ from hpcwigner.exciton.constants import BOLTZMANN, CM2_PER_S, HBAR
 from hpcwigner.exciton.materials import Material, Number
 from hpcwigner.exciton.phonons import Couplings
 from hpcwigner.exciton.radiation import LightCone, linewidth_from_dipole
-from hpcwigner.exciton.valley import ExcitonValleys, film_potential, reduced_masses
+from hpcwigner.exciton.valley import ValleyState, film_potential, reduced_masses
 from hpcwigner.exciton.wannier import bound_states
 from hpcwigner.momentum.cells import EnergyCells
 from hpcwigner.momentum.equilibrium import Equilibrium, auto_energy_above, auto_energy_step
 from hpcwigner.momentum.rates import Rates, formation_rates, generator
 from hpcwigner.observables.transport import chapman_enskog, elastic_acoustic
-from hpcwigner.problem.kinetics import exciton_valleys
+from hpcwigner.problem import kinetics
 
 TEMPERATURES = (300.0, 77.0, 20.0)
 SLOPE_BETWEEN = (20.0, 100.0)  # Temperatures [K] between which the slope of the acoustic linewidth is taken
@@ -24,16 +24,15 @@ SLOPE_BETWEEN = (20.0, 100.0)  # Temperatures [K] between which the slope of the
 
 def report(material: Material) -> str:
     """Text of the verb. Raises InputError if the material binds no excitons."""
-    landscape = exciton_valleys(material)
-    couplings = Couplings.from_material(material, landscape)
+    couplings = kinetics.couplings(material)
     bright = list(material.valleys).index(material.radiation.bright_valley)
     sections = (
         material.name,
-        _valleys(material, landscape),
+        _valleys(material, couplings.valleys),
         _linewidths(material, couplings, bright),
-        _radiation(material, landscape),
+        _radiation(material, couplings.valleys),
     )
-    return "\n\n".join([*sections, _diffusion(couplings, bright), _landscape_statement(material, landscape)])
+    return "\n\n".join([*sections, _diffusion(couplings, bright), _landscape_statement(material, couplings.valleys)])
 
 
 def _beside(value: float, known: Number | None, unit: str, scale: float = 1.0) -> str:
@@ -41,18 +40,18 @@ def _beside(value: float, known: Number | None, unit: str, scale: float = 1.0) -
     return text if known is None else f"{text} ({known.confidence} {known.value * scale:.4g} {unit}, {known.source})"
 
 
-def _valleys(material: Material, landscape: ExcitonValleys) -> str:
+def _valleys(material: Material, valleys: tuple[ValleyState, ...]) -> str:
     lines = ["valley    μ (m0)   E_1s      E_2s      E_3s (meV)  rms radius (nm)  ψ(0)² (nm⁻²)  E_v given   E_v computed (meV)"]
-    for v in landscape.valleys:
+    for v in valleys:
         energies = "".join(f"{s.energy:10.2f}" for s in v.states)
         offsets = "".join(f"{'—' if e is None else f'{e:.2f}':>12}" for e in (v.given, v.computed))
         ground = v.states[0]
         lines.append(f"{v.name:<8}{v.reduced_mass:8.4f}{energies}{ground.rms_radius:15.3f}{ground.at_origin**2:15.3f}{offsets}")
     bright = material.radiation.bright_valley
-    binding = next(v.binding_energy for v in landscape.valleys if v.name == bright)
+    binding = next(-v.states[0].energy for v in valleys if v.name == bright)
     lines.append(f"binding energy of {bright}: " + _beside(binding, material.benchmarks.binding_energy, "meV"))
-    if material.dielectric is not None and (film := film_potential(material)) is not None:
-        (state,) = bound_states(film, reduced_masses(material)[bright], 1.0, count=1)
+    if material.dielectric is not None and material.film is not None:
+        (state,) = bound_states(film_potential(material.film), reduced_masses(material)[bright], 1.0, count=1)
         lines.append(f"the same in the film between its half spaces (not used): {-state.energy:.4g} meV")
     return "\n".join(lines)
 
@@ -80,9 +79,9 @@ def _linewidths(material: Material, couplings: Couplings, bright: int) -> str:
     return "\n".join(lines)
 
 
-def _radiation(material: Material, landscape: ExcitonValleys) -> str:
+def _radiation(material: Material, valleys: tuple[ValleyState, ...]) -> str:
     cone, width = LightCone.from_material(material), material.radiation.linewidth.value
-    bright = next(v for v in landscape.valleys if v.name == material.radiation.bright_valley)
+    bright = next(v for v in valleys if v.name == material.radiation.bright_valley)
     dipole = linewidth_from_dipole(material, bright.states[0].at_origin ** 2)
     thermal = [f"{cone.mean_lifetime(t):.3g} ps at {t:g} K" for t in TEMPERATURES]
     return (
@@ -122,10 +121,10 @@ def _equilibrium_diffusion(couplings: Couplings, temperature: float) -> float:
     return CM2_PER_S * chapman_enskog(equilibrium, generator(rates.intravalley + rates.intervalley)[1])
 
 
-def _landscape_statement(material: Material, landscape: ExcitonValleys) -> str:
+def _landscape_statement(material: Material, valleys: tuple[ValleyState, ...]) -> str:
     """Lowest valley, thermal population of the bright one, and the consequence for its diffusion."""
     bright = material.radiation.bright_valley
-    offsets = {v.name: v.energy for v in landscape.valleys}
+    offsets = {v.name: v.energy for v in valleys}
     lowest = min(offsets, key=lambda name: offsets[name])
     energies = np.array(list(offsets.values())) - offsets[lowest]
     weights = np.array([v.degeneracy * v.mass for v in material.valleys.values()])
