@@ -9,8 +9,8 @@ from mpi4py import MPI
 
 from hpcwigner.exciton.constants import BOLTZMANN, HBAR, HBAR2_OVER_M0
 from hpcwigner.exciton.phonons import Couplings
+from hpcwigner.momentum import conductance
 from hpcwigner.momentum.cells import EnergyCells
-from hpcwigner.momentum.conductance import Quadrature
 from hpcwigner.momentum.equilibrium import Equilibrium
 from hpcwigner.momentum.rates import Rates
 from hpcwigner.terms.scattering import ScatteringStage
@@ -117,8 +117,10 @@ def test_energy_diffusion_is_of_second_order_in_the_cells_width(couplings):
     assert errors[0] < 0.01
 
 
-def test_quadrature_is_converged(rates, couplings):
-    fine = Rates.build(couplings, rates.equilibrium, 2, 0, Quadrature(angles=256, points=8), MPI.COMM_SELF)
+def test_quadrature_is_converged(rates, couplings, monkeypatch):
+    monkeypatch.setattr(conductance, "ANGLES", 256)
+    monkeypatch.setattr(conductance, "POINTS", 8)
+    fine = Rates.build(couplings, rates.equilibrium, 2, 0, comm=MPI.COMM_SELF)
     for m in (0, 1, 2):
         coarse, exact = ((r.intravalley + r.intervalley)[m] for r in (rates, fine))
         assert np.abs(coarse - exact).max() < 1e-3 * np.abs(exact).max()

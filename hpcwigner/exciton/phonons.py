@@ -7,10 +7,11 @@ rate  ∫dε ∫dθ/2π R (n + ½ ± ½) δ(ε' − ε ∓ ħω).  momentum/ doe
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 
 import numpy as np
 
-from hpcwigner.exciton.constants import BOLTZMANN, HBAR, HBAR2_OVER_M0
+from hpcwigner.exciton.constants import BOLTZMANN, HBAR, HBAR2_OVER_M0, HBAR_OVER_M0
 from hpcwigner.exciton.materials import Material
 from hpcwigner.exciton.valley import ValleyState
 from hpcwigner.runtime.arrays import Array
@@ -31,6 +32,11 @@ class AcousticPhonon:
     electron: float  # D1 of the electron [meV]
     hole: float  # D1 of the hole [meV]
 
+    @property
+    def sound_momentum(self) -> float:
+        """Q_s = Mv/ħ [1/nm], at which an exciton moves at the speed of sound."""
+        return self.valley.mass * self.sound_velocity / HBAR_OVER_M0
+
     def rate(self, transfer: Array) -> Array:
         """R(q) [1/ps] at the momentum transfer q [1/nm], without the occupation: M q |D_e F_e + D_h F_h|²/(2ħ²ρv)."""
         overlap = self.valley.overlaps[self.valley.name]
@@ -38,6 +44,15 @@ class AcousticPhonon:
         coupling = coupling + self.hole * overlap(transfer * self.valley.electron_fraction)
         prefactor = self.valley.mass / HBAR2_OVER_M0 / (2 * self.area_density * self.sound_velocity)
         return prefactor * transfer * coupling**2
+
+    def from_rest(self, temperature: float) -> Iterator[tuple[float, float]]:
+        """Kinetic energy [meV] after and rate [1/ps] of scattering from Q = 0: absorption, to Q = 2Q_s.
+
+        There dε/dQ = 2ħv, which doubles the weight of the energy delta.
+        """
+        momentum = 2 * self.sound_momentum
+        energy = HBAR * self.sound_velocity * momentum
+        yield energy, float(2 * self.rate(np.array(momentum)) * bose(np.array(energy), temperature))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,6 +90,17 @@ class OpticalPhonon:
         prefactor = self.final_valleys * self.final.mass / HBAR2_OVER_M0 / (2 * self.area_density * (self.energy / HBAR))
         return prefactor * coupling**2
 
+    def from_rest(self, temperature: float) -> Iterator[tuple[float, float]]:
+        """Kinetic energy [meV] after and rate [1/ps] of scattering from Q = 0: emission and absorption, as far as possible."""
+        number, rest = bose(np.array(self.energy), temperature), np.array(0.0)
+        for change, occupation in ((-self.energy, number + 1), (self.energy, number)):
+            kinetic = self.initial.energy + change - self.final.energy
+            if kinetic >= 0:
+                yield kinetic, float(self.rate(rest, self.final.momentum(np.array(kinetic)), rest) * occupation)
+
+
+Phonon = AcousticPhonon | OpticalPhonon
+
 
 @dataclasses.dataclass(frozen=True)
 class Couplings:
@@ -104,6 +130,14 @@ class Couplings:
                 OpticalPhonon(p.name, initial, final, p.final_valleys, energy, density, electron, 0.0, intervalley=True)
             )
         return cls(valleys, tuple(acoustic), tuple(optical))
+
+    def processes(self) -> Iterator[tuple[bool, ValleyState, ValleyState, Phonon]]:
+        """Emission processes: whether they change the valley, final and initial valley, phonon."""
+        for acoustic in self.acoustic:
+            yield False, acoustic.valley, acoustic.valley, acoustic
+        for optical in self.optical:
+            for process in optical.directions():
+                yield process.intervalley, process.final, process.initial, process
 
 
 ACOUSTIC_BRANCHES = ("TA", "LA", "ZA", "acoustic")  # Name endings of acoustic phonons among those of constant energy
