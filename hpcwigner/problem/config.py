@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from hpcwigner.observables import registry
 from hpcwigner.problem.shapes import Shape, Width
-from hpcwigner.runtime.schema import Document, OnOff, Quantity, did_you_mean, require
+from hpcwigner.runtime.schema import Document, OnOff, Quantity, require
 
 
 @dataclasses.dataclass(frozen=True)
@@ -228,11 +228,11 @@ class Sweep(Document):
         counts = ", ".join(f"{n} of {key}" for key, n in lengths.items())
         require(combinable, "vary", counts, "equally many values to zip")
 
-    def choices(self) -> list[dict[str, int]]:
-        """For every point the index into each key's values; the last key changes fastest."""
-        ranges = [range(len(values)) for values in self.vary.values()]
-        combined = itertools.product(*ranges) if self.combine == "product" else zip(*ranges, strict=True)
-        return [dict(zip(self.vary, indices, strict=True)) for indices in combined]
+    def choices(self) -> list[dict[str, tuple[int, Any]]]:
+        """For every point the number and the value of each key; the last key changes fastest."""
+        numbered = map(enumerate, self.vary.values())
+        combined = itertools.product(*numbered) if self.combine == "product" else zip(*numbered, strict=True)
+        return [dict(zip(self.vary, choice, strict=True)) for choice in combined]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -267,23 +267,23 @@ class Config(Document):
             time = getattr(self.scattering, key)
             whole = math.isinf(time) or abs(time / every - round(time / every)) < 1e-9 * max(1.0, time / every)
             require(whole, f"scattering.{key}.off_at", f"{time:g} ps", f"a multiple of output.series_every ({every:g} ps)")
-        if isinstance(self.pump, tuple):
-            for i, pulse in enumerate(self.pump):
-                require(pulse.density is not None, f"pump.{i}.density", "none", "the density of every pulse of a list")
-        require(
-            bool(self.pump) or self.initial != "none",
-            "pump",
-            "off",
-            "a pump, since initial is none: without either there are no excitons",
-        )
+        for key, pulse in self.pulses.items():
+            scaled = key == "pump" or pulse.density is not None
+            require(scaled, f"{key}.density", "none", "the density of every pulse of a list")
+        excited = bool(self.pulses) or self.initial != "none"
+        require(excited, "pump", "off", "a pump, since initial is none: without either there are no excitons")
         for i, name in enumerate(self.output.observables):
-            if problem := _observable_problem(name, self.space.dimensions):
-                require(False, f"output.observables.{i}", name, problem)
+            try:
+                registry.select([name], self.space.dimensions)
+            except ValueError as error:
+                require(False, f"output.observables.{i}", name, str(error))
 
     @property
-    def pulses(self) -> tuple[Pump, ...]:
-        """All pulses, in the order of the input."""
-        return self.pump if isinstance(self.pump, tuple) else (self.pump,) if self.pump else ()
+    def pulses(self) -> dict[str, Pump]:
+        """All pulses by key, in the order of the input."""
+        if isinstance(self.pump, tuple):
+            return {f"pump.{i}": pulse for i, pulse in enumerate(self.pump)}
+        return {"pump": self.pump} if self.pump else {}
 
     @property
     def cuts(self) -> tuple[float, ...]:
@@ -299,15 +299,3 @@ class Config(Document):
     def in_directory(self, directory: str) -> Config:
         """The same with its output elsewhere."""
         return dataclasses.replace(self, output=dataclasses.replace(self.output, directory=directory))
-
-
-def _observable_problem(name: str, dimensions: int) -> str:
-    """What is expected instead of the name of an observable, or nothing if it is one."""
-    try:
-        registry.select([name], dimensions)
-    except KeyError:
-        hint = did_you_mean(name, ["default", "all", *(o.name for o in registry.ALL)])
-        return f"a name that `python -m hpcwigner observables` lists{'; ' * bool(hint)}{hint}"
-    except ValueError:
-        return f"what a sample of {dimensions} dimensions has"
-    return ""

@@ -66,12 +66,13 @@ class Kinetics:
 
 def load(config: Config, comm: MPI.Intracomm) -> Kinetics:
     """Kinetics of an input. Raises InputError. Collective."""
+    return for_material(config, *on_first_rank(comm, lambda: solve(config.material)), comm)
 
-    def solve() -> tuple[Material, Couplings]:
-        material = materials.load(config.material)
-        return material, couplings(material)
 
-    return for_material(config, *on_first_rank(comm, solve), comm)
+def solve(name: str) -> tuple[Material, Couplings]:
+    """Material of an input, and what follows from it. Raises InputError."""
+    material = materials.load(name)
+    return material, couplings(material)
 
 
 def couplings(material: Material) -> Couplings:

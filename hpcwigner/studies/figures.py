@@ -73,7 +73,7 @@ def figures(
     lifetimes, flattening = {}, {}
     for key in TEMPERATURES:
         problem = builder.build(configs[key.replace(" ", "")], comm)
-        lifetimes[key] = 1 / problem.coherent_decay
+        lifetimes[key] = 1 / (problem.formation_rate + problem.radiative_rate)  # of |p0|² after the pulse
         flattening[key] = float(problem.peak_loss(on_first_rank(comm, problem.moments.reference)).max())
         problem.free()
 

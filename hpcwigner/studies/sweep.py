@@ -138,8 +138,7 @@ def _prepare(config: Config, number: int | None, ranks: int) -> tuple[int, int, 
 def _check(config: Config, ranks: int, solved: Solved) -> None:
     """Check material, energy cutoff, grid and observables, all that needs no rates; adds to `solved`. Raises InputError."""
     if config.material not in solved:
-        material = materials.load(config.material)
-        solved[config.material] = material, kinetics.couplings(material)
+        solved[config.material] = kinetics.solve(config.material)
     kinetics.momentum_grid(config, solved[config.material][1])
     builder.space_grid(config, ranks)
     if "diffusion" not in (o.name for o in registry.select(config.output.observables, config.space.dimensions).series):
