@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from hpcwigner.exciton.constants import UM
-from hpcwigner.exciton.phonons import Couplings, absorption_threshold
+from hpcwigner.exciton.phonons import absorption_threshold
 from hpcwigner.integrators.steps import StepPlan, multiples
 from hpcwigner.observables import registry
 from hpcwigner.observables.budget import SpatialMoments
@@ -72,9 +72,8 @@ class RunOutput:
 
     def _constants(self) -> tuple[Constant]:
         """The constant of a file of Wigner functions."""
-        couplings = Couplings.from_material(self.problem.material, self.problem.valleys)
         text = "smallest momentum from which an acoustic phonon lifts into the bright valley"
-        return (("threshold", absorption_threshold(couplings, self.problem.bright), ("valley",), "nm-1", text),)
+        return (("threshold", absorption_threshold(self.problem.couplings, self.problem.bright), ("valley",), "nm-1", text),)
 
     def flushed(self) -> list[OutputFile]:
         """The files, complete on disk. Collective."""
