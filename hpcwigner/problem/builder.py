@@ -3,14 +3,13 @@
 import dataclasses
 import functools
 import math
-from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
 from mpi4py import MPI
 
 from hpcwigner.integrators.exponential import SCHEMES
-from hpcwigner.integrators.steps import plan
+from hpcwigner.integrators.steps import multiples, plan
 from hpcwigner.momentum.angles import Angles
 from hpcwigner.observables.budget import Budget, Entry, SpatialMoments, budget
 from hpcwigner.problem import pulses
@@ -70,11 +69,6 @@ class Problem(Kinetics):
         light = sum((term.rate for term in losses if isinstance(term, Radiation)), zero)
         return tuple(LocalGenerator(stage, loss, light) for stage in self.scattering.stages)
 
-    @property
-    def coherent_decay(self) -> float:
-        """Rate γ + Γ_0 at which |p0|² decays after the pulse [1/ps]."""
-        return self.formation_rate + self.radiative_rate
-
     def final_scale(self, reference: list[Budget]) -> Array:
         """Populations (valley,) at the end, a small part of which makes w_v² and D_v undefined.
 
@@ -106,9 +100,7 @@ class Problem(Kinetics):
     @property
     def stops(self) -> tuple[float, ...]:
         """Times at which a step ends, beside those of the series outputs [ps]."""
-        output, end = self.config.output, self.config.time.end
-        fields = np.arange(1, math.floor(end / output.fields_every * (1 + 1e-12)) + 1) * output.fields_every
-        return tuple(sorted({*fields.tolist(), *self.config.cuts}))
+        return tuple(sorted({*multiples(self.config.output.fields_every, self.config.time.end)[1:], *self.config.cuts}))
 
     def budget(self, time: float, moments: SpatialMoments) -> Budget:
         """Budget of some moments at a time [ps], term by term."""
@@ -187,11 +179,9 @@ def assemble(kinetics: Kinetics, space: SpaceGrid) -> Problem:
     ]  # by all ranks together: their blocks are shared within a node
     scattering = Scattering(angles, stages, switches)
     terms = _terms(kinetics, scattering, space)
-
-    def state() -> InitialState | None:
-        return InitialState.from_input(config.initial, kinetics.equilibrium, angles, whole_grid(config))
-
-    problem = Problem(**vars(kinetics), space=space, scattering=scattering, terms=terms, initial=on_first_rank(rates.comm, state))
+    sought = config.initial, kinetics.equilibrium, angles, whole_grid(config)
+    initial = on_first_rank(rates.comm, lambda: InitialState.from_input(*sought))
+    problem = Problem(**vars(kinetics), space=space, scattering=scattering, terms=terms, initial=initial)
     _check_switches(problem)
     return problem
 
@@ -200,15 +190,14 @@ def _terms(kinetics: Kinetics, scattering: Scattering, space: SpaceGrid) -> tupl
     """The equation of an input. Raises InputError."""
     config, equilibrium = kinetics.config, kinetics.equilibrium
     terms: list[Term] = [Drift(equilibrium, scattering.angles, space), scattering]
-    keys = [f"pump.{i}" for i in range(len(config.pulses))] if isinstance(config.pump, tuple) else ["pump"]
-    terms += [pulses.source(kinetics, *pulse, scattering, space) for pulse in zip(keys, config.pulses, strict=False)]
+    terms += [pulses.source(kinetics, key, pulse, scattering, space) for key, pulse in config.pulses.items()]
     if config.radiation:
         terms.append(Radiation(equilibrium, kinetics.light_cone))
     if config.recombination is not None:
-        try:
-            terms.append(Recombination(equilibrium, config.recombination.lifetime))
-        except KeyError as error:
-            raise pulses.unknown_valley("recombination.lifetime", error.args[0], equilibrium) from None
+        lifetime = config.recombination.lifetime
+        for name in sorted(lifetime) if isinstance(lifetime, dict) else ():
+            pulses.valley_number("recombination.lifetime", name, equilibrium.cells)
+        terms.append(Recombination(equilibrium, lifetime))
     return tuple(terms)
 
 
@@ -229,18 +218,16 @@ def whole_grid(config: Config) -> SpaceGrid:
     return SpaceGrid(config.space.dimensions, config.space.length, config.space.shape, config.space.boundary)
 
 
-def space_grid(config: Config, ranks: int, mirrors: Sequence[int] | frozenset[int] = frozenset((0, 1))) -> SpaceGrid:
+def space_grid(config: Config, ranks: int, mirrors: frozenset[int] = frozenset((0, 1))) -> SpaceGrid:
     """The grid, folded where the input and the terms allow; `mirrors` are the axes that all terms respect. Raises InputError."""
     whole = whole_grid(config)
     wanted = config.space.symmetry
-    halved = whole.halved if set(range(whole.dimensions)) <= set(mirrors) else None
+    halved = whole.halved if mirrors.issuperset(range(whole.dimensions)) else None
     if wanted == "folded" and halved is None:
         cause = f"{config.space.cells} cells have no middle face" if whole.halved is None else "the state is not symmetric"
         raise InputError(f"space.symmetry: found folded, expected whole: {cause}")
     problem = ""
-    for space in (halved if wanted != "whole" else None, whole if wanted != "folded" else None):
-        if space is None:
-            continue
+    for space in filter(None, (halved if wanted != "whole" else None, whole if wanted != "folded" else None)):
         try:
             process_grid(space.shape, space.dimensions, ranks)
             return space

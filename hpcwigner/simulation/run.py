@@ -23,6 +23,7 @@ from hpcwigner.simulation import estimate, restart
 from hpcwigner.simulation.control import Control, Job, Request
 from hpcwigner.simulation.output import RunOutput
 from hpcwigner.simulation.progress import LOG, Progress, start_logging
+from hpcwigner.simulation.restart import CHECKPOINTS, FIELDS, SERIES, WIGNER
 from hpcwigner.simulation.summary import announce, checks, performance
 from hpcwigner.storage import xdmf
 from hpcwigner.storage.archive import CheckpointError
@@ -31,8 +32,8 @@ from hpcwigner.storage.files import write_whole
 from hpcwigner.storage.reading import last_time, write_summary
 from hpcwigner.terms.equation import WignerEquation
 
-CHECKPOINTS = "checkpoints"  # Their folder in the run directory
-RUN_FILES = ("series.h5", "fields.h5", "input.yaml", CHECKPOINTS)
+RUN_FILES = (SERIES, FIELDS, "input.yaml", CHECKPOINTS)
+MOMENTS = "moments.h5"  # The series of a solution of the moment equations
 
 
 def new_directory(directory: Path) -> IO[str]:
@@ -68,7 +69,7 @@ class _Stepper:
         self, config: Config, equation: WignerEquation, output: RunOutput, control: Control, schedule: Schedule,
         progress: Progress, attributes: Mapping[str, Any], resumed: restart.Resumption | None,
     ) -> None:  # fmt: skip
-        """`attributes` are those of the output files; what was due at the step resumed from is already written."""
+        """`attributes` are those of the output files."""
         self.equation, self.output, self.control, self.schedule, self.progress = equation, output, control, schedule, progress
         options = config.checkpoint
         layout = Layout(options.writes == "collective", options.compression == "gzip", int(options.alignment), options.hints)
@@ -76,16 +77,10 @@ class _Stepper:
         self.store = CheckpointStore(directory, equation.decomposition, options.keep, layout, extent)
         self.input_text, self.history = str(attributes["input"]), tuple(json.loads(attributes["history"]))
         self.stopped = False
-        self._observed = resumed.header.step if resumed else None
 
     def monitor(self, done: int, vector: Any) -> None:
         """Before the first and after every step."""
-        u = self.equation.read(vector).u
-        if done == self._observed:
-            self.output.balance.update(done, u)
-        else:
-            self.output.observe(done, u)
-            self._observed = done
+        self.output.observe(done, self.equation.read(vector).u)
         self.progress.update(done, self.schedule.time_after(done - 1))
 
     def after_step(self, done: int, vector: Any) -> bool:
@@ -157,8 +152,8 @@ def run(
         stack.callback(equation.free)
         announce(problem, equation, choice, directory, reference)
         stepper = _advance(problem, equation, choice, reference, complete, control, restart_from, quiet)
-        if comm.rank == 0 and (directory / "fields.h5").exists():
-            xdmf.write(directory / "fields.h5")
+        if comm.rank == 0 and (directory / FIELDS).exists():
+            xdmf.write(directory / FIELDS)
         if stepper.stopped:
             at = stepper.schedule.time_after(stepper.progress.done - 1)
             LOG.warning("stopped by %s with a checkpoint at %g ps: go on with --restart", control.reason, at)
@@ -166,7 +161,7 @@ def run(
         accounts = stepper.output.balance.accounts() if problem.not_closed and not stepper.stopped else []
         if comm.rank == 0:
             summary = {"performance": performance(equation, started, stepper.progress, largest, needed.resident)}
-            series = directory / "series.h5"
+            series = directory / SERIES
             if not stepper.stopped:
                 summary["checks"] = checks(problem, stepper.output.worst_undershoot, accounts, series, reference)
             write_summary(series, summary | {"warnings": warnings})
@@ -236,8 +231,6 @@ def _load(equation: WignerEquation, vector: Any, directory: Path, which: str, sc
     return resumption
 
 
-SERIES, MOMENTS = "series.h5", "moments.h5"
-"""Time series of a run, and of a solution of the moment equations."""
 NO_EFFECT = ("time.walltime", "output.directory", "checkpoint")
 """Keys, or sections, that do not change what a run writes into its files."""
 
@@ -281,7 +274,7 @@ def require_same_input(config: Config) -> None:
 def finished(config: Config, by_moments: bool = False) -> bool:
     """Whether every output file in the run directory reaches its last time; `by_moments`: that of the moment equations."""
     directory, end = Path(config.output.directory), config.time.end
-    optional = {} if by_moments else {"fields.h5": end, "wigner.h5": max(config.cuts, default=0.0)}
+    optional = {} if by_moments else {FIELDS: end, WIGNER: max(config.cuts, default=0.0)}
     due = {MOMENTS if by_moments else SERIES: end} | {name: t for name, t in optional.items() if (directory / name).exists()}
     return all(last_time(directory / name) >= time * (1 - 1e-9) for name, time in due.items())
 

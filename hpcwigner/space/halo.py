@@ -34,24 +34,19 @@ class Halo:
         self.ghosts: list[list[Array]] = []
         self._packed: dict[tuple[int, int], Array] = {}
         self._requests: list[MPI.Prequest] = []
+        comm = decomposition.comm
         for axis in self.axes:
             layers = [*decomposition.local_shape[:2], *trailing_shape]
             layers[axis] = HALO
             self.ghosts.append([np.zeros(layers), np.zeros(layers)])
             for side in (0, 1):
-                self._connect(axis, side)
+                if (neighbor := decomposition.neighbor(axis, 2 * side - 1)) not in (None, comm.rank):
+                    packed = self._packed[axis, side] = np.zeros(layers)
+                    # A message is tagged by the side on which it leaves; it arrives on the opposite one.
+                    self._requests.append(comm.Send_init(packed, neighbor, tag=2 * axis + side))
+                    self._requests.append(comm.Recv_init(self.ghosts[axis][side], neighbor, tag=2 * axis + 1 - side))
         if len(self.ghosts) == 1:  # the drift kernel takes ghosts of both axes
             self.ghosts.append([np.zeros((0, 0) + (0,) * len(trailing_shape)) for _ in (0, 1)])
-
-    def _connect(self, axis: int, side: int) -> None:
-        comm = self.decomposition.comm
-        neighbor = self.decomposition.neighbor(axis, 2 * side - 1)
-        if neighbor in (None, comm.rank):
-            return
-        packed = self._packed[axis, side] = np.zeros_like(self.ghosts[axis][side])
-        # A message is tagged by the side on which it leaves; it arrives on the opposite one.
-        self._requests.append(comm.Send_init(packed, neighbor, tag=2 * axis + side))
-        self._requests.append(comm.Recv_init(self.ghosts[axis][side], neighbor, tag=2 * axis + 1 - side))
 
     @property
     def remote(self) -> list[tuple[int, int]]:

@@ -72,7 +72,7 @@ def figures(
     lifetimes, losses = {}, {}
     for key in TEMPERATURES:
         problem = builder.build(configs[key.replace(" ", "")], comm)
-        lifetimes[key] = 1 / problem.coherent_decay
+        lifetimes[key] = 1 / (problem.formation_rate + problem.radiative_rate)  # of |p0|² after the pulse
         losses[key] = float(problem.peak_loss(on_first_rank(comm, problem.moments.reference)).max())
         problem.free()
 

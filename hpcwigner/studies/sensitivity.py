@@ -45,7 +45,7 @@ class Sensitivity:
 def curves(config: Config, material: Material) -> Curves:
     """D_v(t) of an input with `material` instead of its own. Raises InputError."""
     config = dataclasses.replace(config, momentum=dataclasses.replace(config.momentum, angles=4))  # it needs m = 0 and 1
-    point = kinetics.for_material(config, material, kinetics.exciton_valleys(material), MPI.COMM_SELF)
+    point = kinetics.for_material(config, material, kinetics.couplings(material), MPI.COMM_SELF)
     problem = builder.assemble(point, SpaceGrid(1, config.space.length, (6, 1), config.space.boundary))
     point.rates.free()
     diffusion = np.array([b.diffusion for b in problem.moments.reference()])

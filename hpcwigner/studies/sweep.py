@@ -10,7 +10,6 @@ from mpi4py import MPI
 from hpcwigner.exciton import materials
 from hpcwigner.exciton.materials import Material
 from hpcwigner.exciton.phonons import Couplings
-from hpcwigner.exciton.valley import ExcitonValleys
 from hpcwigner.observables import registry
 from hpcwigner.problem import builder, kinetics, loading
 from hpcwigner.problem.builder import Problem
@@ -21,13 +20,14 @@ from hpcwigner.runtime.parallel import on_first_rank
 from hpcwigner.simulation.control import Control, Job, Request
 from hpcwigner.simulation.output import write_series
 from hpcwigner.simulation.progress import LOG, start_logging
-from hpcwigner.simulation.run import CHECKPOINTS, MOMENTS, SERIES, ensure, finished, lock_directory, put_aside, require_same_input
+from hpcwigner.simulation.restart import CHECKPOINTS, SERIES
+from hpcwigner.simulation.run import MOMENTS, ensure, finished, lock_directory, put_aside, require_same_input
 from hpcwigner.storage import provenance
 from hpcwigner.storage.files import OutputFile, whole, write_whole
 from hpcwigner.studies import sweep_summary
 
 INPUT = "sweep.yaml"  # The sweep's complete input, in its directory
-Solved = dict[str, tuple[Material, ExcitonValleys]]  # Materials with their 1s states, by `material` of the input
+Solved = dict[str, tuple[Material, Couplings]]  # Materials with what follows from them, by `material` of the input
 
 
 def sweep(config: Config, comm: MPI.Intracomm, quiet: bool = False, number: int | None = None) -> str | None:
@@ -137,9 +137,8 @@ def _prepare(config: Config, number: int | None, ranks: int) -> tuple[int, int, 
 def _check(config: Config, ranks: int, solved: Solved) -> None:
     """Check material, energy cutoff, grid and observables, all that needs no rates; adds to `solved`. Raises InputError."""
     if config.material not in solved:
-        material = materials.load(config.material)
-        solved[config.material] = material, kinetics.exciton_valleys(material)
-    kinetics.momentum_grid(config, Couplings.from_material(*solved[config.material]))
+        solved[config.material] = kinetics.solve(config.material)
+    kinetics.momentum_grid(config, solved[config.material][1])
     builder.space_grid(config, ranks)
     if "diffusion" not in (o.name for o in registry.select(config.output.observables, config.space.dimensions).series):
         raise InputError("output.observables: found no diffusion, expected it: the sweep is summed up by D_v(t)")
@@ -157,9 +156,9 @@ def _finished(config: Config, moments: bool) -> bool:
     return finished(config, moments)
 
 
-def moments_run(config: Config, material: Material, valleys: ExcitonValleys) -> None:
+def moments_run(config: Config, material: Material, couplings: Couplings) -> None:
     """Write moments.h5 and the complete input into the run directory, on this rank alone. Raises InputError."""
-    solved = kinetics.for_material(config, material, valleys, MPI.COMM_SELF)
+    solved = kinetics.for_material(config, material, couplings, MPI.COMM_SELF)
     problem = builder.assemble(solved, builder.space_grid(config, 1))
     solved.rates.free()
     directory = Path(config.output.directory)

@@ -7,7 +7,7 @@ import numpy as np
 from mpi4py import MPI
 
 from hpcwigner.exciton.constants import BOLTZMANN, CM2_PER_S, HBAR
-from hpcwigner.exciton.materials import Material
+from hpcwigner.exciton.materials import load
 from hpcwigner.exciton.phonons import Couplings
 from hpcwigner.exciton.radiation import LightCone, linewidth_from_dipole
 from hpcwigner.exciton.valley import film_potential
@@ -17,17 +17,18 @@ from hpcwigner.momentum.equilibrium import Equilibrium, auto_energy_above, auto_
 from hpcwigner.momentum.rates import Rates, formation_rates, generator
 from hpcwigner.observables.transport import chapman_enskog, elastic_acoustic
 from hpcwigner.plotting import style
-from hpcwigner.problem.kinetics import exciton_valleys
+from hpcwigner.problem import kinetics
 
 TEMPERATURES = (300.0, 77.0, 20.0)
 SLOPE_BETWEEN = (20.0, 100.0)  # Temperatures [K] between which the slope of the acoustic linewidth is taken
 
 
-def report(material: Material) -> str:
-    """Text of the verb. Raises InputError if the material binds no excitons."""
-    landscape, cone, linewidth = exciton_valleys(material), LightCone.from_material(material), material.radiation.linewidth
-    couplings, valleys, bright = Couplings.from_material(material, landscape), landscape.valleys, cone.bright_valley
-    film = film_potential(material) if material.dielectric is not None else None
+def report(name: str) -> str:
+    """Text of the verb for a shipped material or a file. Raises InputError, also if the material binds no excitons."""
+    material = load(name)
+    cone, linewidth, couplings = LightCone.from_material(material), material.radiation.linewidth, kinetics.couplings(material)
+    valleys, bright = couplings.valleys, cone.bright_valley
+    film = film_potential(material.film) if material.dielectric is not None and material.film is not None else None
     low, high = (_formation(couplings, bright, t)[0] for t in SLOPE_BETWEEN)
     energies = np.array([v.energy for v in valleys])
     weights = np.array([v.degeneracy * v.mass for v in material.valleys.values()])
