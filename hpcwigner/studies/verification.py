@@ -16,7 +16,6 @@ from hpcwigner.momentum.cells import EnergyCells
 from hpcwigner.momentum.equilibrium import Equilibrium, auto_energy_above, auto_energy_step
 from hpcwigner.momentum.rates import Rates, formation_rates, generator
 from hpcwigner.observables.transport import chapman_enskog, elastic_acoustic
-from hpcwigner.problem import kinetics
 
 TEMPERATURES = (300.0, 77.0, 20.0)
 SLOPE_BETWEEN = (20.0, 100.0)  # Temperatures [K] between which the slope of the acoustic linewidth is taken
@@ -24,7 +23,7 @@ SLOPE_BETWEEN = (20.0, 100.0)  # Temperatures [K] between which the slope of the
 
 def report(material: Material) -> str:
     """Text of the verb. Raises InputError if the material binds no excitons."""
-    couplings = kinetics.couplings(material)
+    couplings = Couplings.from_material(material)
     bright = list(material.valleys).index(material.radiation.bright_valley)
     sections = (
         material.name,
