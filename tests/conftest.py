@@ -16,11 +16,11 @@ from helpers import hpcwigner, small_input
 from mpi4py import MPI
 
 from hpcwigner.exciton import materials
+from hpcwigner.exciton.phonons import Couplings
 from hpcwigner.exciton.radiation import LightCone
 from hpcwigner.momentum.cells import EnergyCells
 from hpcwigner.momentum.equilibrium import Equilibrium
 from hpcwigner.momentum.rates import Rates
-from hpcwigner.problem import kinetics
 from hpcwigner.terms.generator import LocalGenerator
 from hpcwigner.terms.radiation import Radiation
 from hpcwigner.terms.scattering import ScatteringStage
@@ -34,7 +34,7 @@ def ws2():
 
 @pytest.fixture(scope="session")
 def couplings(ws2):
-    return kinetics.couplings(ws2)
+    return Couplings.from_material(ws2)
 
 
 @pytest.fixture(scope="session")

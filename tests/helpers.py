@@ -18,10 +18,11 @@ from mpi4py import MPI
 
 from hpcwigner.cli.main import main
 from hpcwigner.exciton import materials
+from hpcwigner.exciton.phonons import Couplings
 from hpcwigner.problem import builder
 from hpcwigner.problem.config import Config, Momentum, Output, Time
 from hpcwigner.problem.config import Scattering as ScatteringInput
-from hpcwigner.problem.kinetics import Kinetics, couplings
+from hpcwigner.problem.kinetics import Kinetics
 from hpcwigner.space.grid import SpaceGrid
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -106,7 +107,7 @@ def problem_of(rates, light_cone, end=6.0, off_at=None, off=(), radiation=True):
         material="ws2_hbn", temperature=rates.equilibrium.temperature, radiation=radiation, momentum=Momentum(angles=8),
         scattering=ScatteringInput(**dict.fromkeys(off, off_at)), time=Time(end=end), output=Output(series_every=0.25),
     )  # fmt: skip
-    kinetics = Kinetics(config, material, couplings(material), light_cone, rates)
+    kinetics = Kinetics(config, material, Couplings.from_material(material), light_cone, rates)
     return builder.assemble(kinetics, SpaceGrid(1, 6000.0, (48, 1), "periodic"))
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from hpcwigner.exciton.constants import BOLTZMANN, HBAR, HBAR2_OVER_M0, HBAR_OVER_M0
 from hpcwigner.exciton.materials import Material
-from hpcwigner.exciton.valley import ValleyState
+from hpcwigner.exciton.valley import ValleyState, solve
 from hpcwigner.runtime.arrays import Array
 
 
@@ -111,8 +111,9 @@ class Couplings:
     optical: tuple[OpticalPhonon, ...]
 
     @classmethod
-    def from_material(cls, material: Material, valleys: tuple[ValleyState, ...]) -> Couplings:
-        """From a material and its valleys."""
+    def from_material(cls, material: Material, valleys: tuple[ValleyState, ...] = ()) -> Couplings:
+        """From a material and its valleys, which are solved for if not given. Raises InputError."""
+        valleys = valleys or solve(material)
         density, states = material.area_density.value, {state.name: state for state in valleys}
         acoustic = []
         for name, valley in material.valleys.items():

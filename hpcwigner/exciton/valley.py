@@ -13,6 +13,7 @@ from hpcwigner.exciton.constants import HBAR2_OVER_M0
 from hpcwigner.exciton.materials import DielectricFilm, Material
 from hpcwigner.exciton.wannier import BoundState, Film, OverlapTable, Potential, RytovaKeldysh, bound_states
 from hpcwigner.runtime.arrays import Array
+from hpcwigner.runtime.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,9 +46,12 @@ class ValleyState:
 
 
 def solve(material: Material) -> tuple[ValleyState, ...]:
-    """Valleys in the order of the material's file. Raises ArithmeticError if one binds fewer than three s states."""
+    """Valleys in the order of the material's file. Raises InputError if one binds fewer than three s states."""
     potential, masses = potential_of(material), reduced_masses(material)
-    states = {name: tuple(_states(potential, mass)) for name, mass in masses.items()}
+    try:
+        states = {name: tuple(_states(potential, mass)) for name, mass in masses.items()}
+    except ArithmeticError as error:
+        raise InputError(f"material: found '{material.name}', expected bound excitons: {error}") from None
     overlaps: dict[str, dict[str, OverlapTable]] = {name: {} for name in states}
     for a, b in itertools.combinations_with_replacement(states, 2):
         overlaps[a][b] = overlaps[b][a] = OverlapTable.from_states(states[a][0], states[b][0])

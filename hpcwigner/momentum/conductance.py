@@ -131,9 +131,7 @@ def _largest_share(sums: Array, taken: Array) -> Array:
     (c_0 + s − a)(g² + g'²) − 2(c_m − a)gg', s ≥ 0 the loss within its cells, a the amount subtracted. It is ≥ 0 for all g, g'
     as long as 2a ≤ c_0 + c_m + s.
     """
-    lower = np.arange(taken.shape[1])
-    upper = lower + 1
-    between = sums[:, lower, upper] + sums[:, upper, lower]
+    between = sums.diagonal(1, 1, 2) + sums.diagonal(-1, 1, 2)
     inside = sums[0].diagonal() - sums.diagonal(axis1=1, axis2=2)
     available = 0.5 * (between[0] + between + np.minimum(inside[:, :-1], inside[:, 1:]))
     available[0] = between[0]

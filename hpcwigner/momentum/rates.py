@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
 
 import numpy as np
 from mpi4py import MPI
@@ -19,8 +18,6 @@ from hpcwigner.momentum.conductance import conductance
 from hpcwigner.momentum.equilibrium import Equilibrium
 from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.parallel import NodeShared
-
-Groups = dict[tuple[bool, int, int], list[Phonon]]  # Emission processes by intervalley, final and initial valley
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,25 +69,26 @@ class Rates:
         number of ranks, to the last bit.
         """
         cells = equilibrium.cells
-        groups: Groups = {}
+        blocks: dict[tuple[bool, int, int], list[Phonon]] = {}  # Emission by intervalley, final and initial valley
         for intervalley, final, initial, phonon in couplings.processes():
-            groups.setdefault((intervalley, cells.valleys.index(final), cells.valleys.index(initial)), []).append(phonon)
-        scratch, blocks = _conductances(groups, equilibrium, orders, comm)
+            blocks.setdefault((intervalley, cells.valleys.index(final), cells.valleys.index(initial)), []).append(phonon)
         shared = NodeShared(comm, (2, orders + 1, cells.size, cells.size))
+        matrices = shared.array.reshape(-1, cells.size, cells.size)
 
-        def add_up(part: int) -> None:
-            intervalley, order = divmod(part, orders + 1)
-            total = shared.array[intervalley, order]
-            total[...] = 0.0
-            for (between_valleys, final, initial), block in zip(groups, blocks, strict=True):
-                if between_valleys == bool(intervalley):
-                    to, start = cells.slices[final], cells.slices[initial]
-                    total[to, start] += block[order]
-                    total[start, to] += block[order].T  # the reverse absorption
-            total /= equilibrium.population
+        def clear(number: int) -> None:
+            matrices[number] = 0.0
 
-        shared.fill(2 * (orders + 1), add_up)
-        scratch.free()
+        def add_emission(number: int) -> None:
+            (intervalley, final, initial), phonons = list(blocks.items())[number]
+            conductances = sum(conductance(phonon, equilibrium, orders) for phonon in phonons)
+            shared.array[int(intervalley), :, cells.slices[final], cells.slices[initial]] = conductances
+
+        def add_absorption(number: int) -> None:
+            matrices[number] += matrices[number].T
+            matrices[number] /= equilibrium.population
+
+        for compute, parts in ((clear, len(matrices)), (add_emission, len(blocks)), (add_absorption, len(matrices))):
+            shared.fill(parts, compute)
         return cls(equilibrium, shared, formation_rates(couplings, equilibrium, bright_valley), comm)
 
 
@@ -100,21 +98,6 @@ def generator(in_scattering: Array) -> Array:
     diagonal = np.arange(gamma.shape[1])
     gamma[:, diagonal, diagonal] -= in_scattering[0].sum(axis=0)
     return gamma
-
-
-def _conductances(groups: Groups, equilibrium: Equilibrium, orders: int, comm: MPI.Intracomm) -> tuple[NodeShared, list[Array]]:
-    """c_m[to, from] of each group, shape (m, cell of `final`, cell of `initial`), in node-shared memory. Collective."""
-    shapes = [(orders + 1, equilibrium.cells.counts[final], equilibrium.cells.counts[initial]) for _, final, initial in groups]
-    processes = list(groups.values())
-    ends = np.cumsum([math.prod(shape) for shape in shapes])
-    scratch = NodeShared(comm, (int(ends[-1]),))
-    views = [part.reshape(shape) for part, shape in zip(np.split(scratch.array, ends[:-1]), shapes, strict=True)]
-
-    def compute(number: int) -> None:
-        views[number][...] = sum(conductance(process, equilibrium, orders) for process in processes[number])
-
-    scratch.fill(len(groups), compute)
-    return scratch, views
 
 
 def formation_rates(couplings: Couplings, equilibrium: Equilibrium, bright_valley: int) -> Array:

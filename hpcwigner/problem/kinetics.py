@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mpi4py import MPI
 
-from hpcwigner.exciton import materials, valley
+from hpcwigner.exciton import materials
 from hpcwigner.exciton.materials import Material
 from hpcwigner.exciton.phonons import Couplings
 from hpcwigner.exciton.radiation import LightCone
@@ -72,15 +72,7 @@ def load(config: Config, comm: MPI.Intracomm) -> Kinetics:
 def solve(name: str) -> tuple[Material, Couplings]:
     """Material of an input, and what follows from it. Raises InputError."""
     material = materials.load(name)
-    return material, couplings(material)
-
-
-def couplings(material: Material) -> Couplings:
-    """Valleys with their s states, and phonons. Raises InputError when the material's potential binds no exciton."""
-    try:
-        return Couplings.from_material(material, valley.solve(material))
-    except ArithmeticError as error:
-        raise InputError(f"material: found '{material.name}', expected bound excitons: {error}") from None
+    return material, Couplings.from_material(material)
 
 
 def for_material(config: Config, material: Material, couplings: Couplings, comm: MPI.Intracomm) -> Kinetics:

@@ -13,6 +13,7 @@ from mpi4py import MPI
 from hpcwigner.exciton import materials
 from hpcwigner.exciton.constants import CM2_PER_S
 from hpcwigner.exciton.materials import Material
+from hpcwigner.exciton.phonons import Couplings
 from hpcwigner.observables.curves import JUDGED_FROM, Curves
 from hpcwigner.plotting import style
 from hpcwigner.problem import builder, kinetics
@@ -45,7 +46,7 @@ class Sensitivity:
 def curves(config: Config, material: Material) -> Curves:
     """D_v(t) of an input with `material` instead of its own. Raises InputError."""
     config = dataclasses.replace(config, momentum=dataclasses.replace(config.momentum, angles=4))  # it needs m = 0 and 1
-    point = kinetics.for_material(config, material, kinetics.couplings(material), MPI.COMM_SELF)
+    point = kinetics.for_material(config, material, Couplings.from_material(material), MPI.COMM_SELF)
     problem = builder.assemble(point, SpaceGrid(1, config.space.length, (6, 1), config.space.boundary))
     point.rates.free()
     diffusion = np.array([b.diffusion for b in problem.moments.reference()])

@@ -17,7 +17,6 @@ from hpcwigner.momentum.equilibrium import Equilibrium, auto_energy_above, auto_
 from hpcwigner.momentum.rates import Rates, formation_rates, generator
 from hpcwigner.observables.transport import chapman_enskog, elastic_acoustic
 from hpcwigner.plotting import style
-from hpcwigner.problem import kinetics
 
 TEMPERATURES = (300.0, 77.0, 20.0)
 SLOPE_BETWEEN = (20.0, 100.0)  # Temperatures [K] between which the slope of the acoustic linewidth is taken
@@ -26,7 +25,11 @@ SLOPE_BETWEEN = (20.0, 100.0)  # Temperatures [K] between which the slope of the
 def report(name: str) -> str:
     """Text of the verb for a shipped material or a file. Raises InputError, also if the material binds no excitons."""
     material = load(name)
-    cone, linewidth, couplings = LightCone.from_material(material), material.radiation.linewidth, kinetics.couplings(material)
+    cone, linewidth, couplings = (
+        LightCone.from_material(material),
+        material.radiation.linewidth,
+        Couplings.from_material(material),
+    )
     valleys, bright = couplings.valleys, cone.bright_valley
     film = film_potential(material.film) if material.dielectric is not None and material.film is not None else None
     low, high = (_formation(couplings, bright, t)[0] for t in SLOPE_BETWEEN)

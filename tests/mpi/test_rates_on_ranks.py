@@ -7,12 +7,12 @@ import pytest
 from mpi4py import MPI
 
 from hpcwigner.exciton import materials
+from hpcwigner.exciton.phonons import Couplings
 from hpcwigner.exciton.radiation import LightCone
 from hpcwigner.momentum import rates_file
 from hpcwigner.momentum.cells import EnergyCells
 from hpcwigner.momentum.equilibrium import Equilibrium
 from hpcwigner.momentum.rates import Rates
-from hpcwigner.problem import kinetics
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.terms.scattering import ScatteringStage
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.mpi
 @pytest.fixture(scope="module")
 def problem():
     material = materials.load("ws2_hbn")
-    couplings = COMM.bcast(kinetics.couplings(material) if COMM.rank == 0 else None)
+    couplings = COMM.bcast(Couplings.from_material(material) if COMM.rank == 0 else None)
     equilibrium = Equilibrium(EnergyCells.build(couplings.valleys, 2.0, 30.0), 20.0)
     return couplings, equilibrium, LightCone.from_material(material)
 
