@@ -13,9 +13,10 @@ from hpcwigner.integrators.steps import multiples, plan
 from hpcwigner.momentum.angles import Angles
 from hpcwigner.observables.budget import Budget, Entry, SpatialMoments, budget
 from hpcwigner.problem import pulses
-from hpcwigner.problem.config import Config, StepPhase
+from hpcwigner.problem.config import Config, FewerAngles, Reduction, StepPhase
 from hpcwigner.problem.initial import InitialState
 from hpcwigner.problem.kinetics import Kinetics, load
+from hpcwigner.reference import anisotropy
 from hpcwigner.reference.moment_problem import MomentProblem
 from hpcwigner.reference.step_choice import Choice, NoStepsError, choose
 from hpcwigner.runtime.arrays import Array
@@ -100,7 +101,8 @@ class Problem(Kinetics):
     @property
     def stops(self) -> tuple[float, ...]:
         """Times at which a step ends, beside those of the series outputs [ps]."""
-        return tuple(sorted({*multiples(self.config.output.fields_every, self.config.time.end)[1:], *self.config.cuts}))
+        given = {*self.config.cuts, *(reduction.at for reduction in self.config.momentum.reductions)}
+        return tuple(sorted({*multiples(self.config.output.fields_every, self.config.time.end)[1:], *given}))
 
     def budget(self, time: float, moments: SpatialMoments) -> Budget:
         """Budget of some moments at a time [ps], term by term."""
@@ -143,6 +145,20 @@ class Problem(Kinetics):
         except NoStepsError as error:
             raise InputError(f"time.tolerance: {error}; raise it, or choose another time.integrator") from None
 
+    def reductions(self, reference: list[Budget]) -> tuple[tuple[float, int], ...]:
+        """Times [ps] from which on there are fewer angles, with their number: given, or chosen on the moment equations."""
+        angles = self.config.momentum.angles
+        if isinstance(angles, int) or angles.reduce == "off" or (angles.reduce == "auto" and self.not_closed):
+            return ()
+        if angles.reduce == "auto":
+            return anisotropy.reductions(self.moments, reference, angles.start)
+        return tuple((r.at, r.to) for r in angles.reduce)
+
+    def with_angles(self, number: int) -> "Problem":
+        """The same problem with another number of angle cells, at most as many as its rates have orders for."""
+        scattering = Scattering(dataclasses.replace(self.angles, number=number), self.scattering.stages, self.switches)
+        return dataclasses.replace(self, scattering=scattering, terms=_terms(self, scattering, self.space))
+
     def equation(self, comm: MPI.Intracomm) -> WignerEquation:
         """The Wigner equation on the spatial grid, decomposed over `comm`. Collective."""
         decomposition = Decomposition(self.space, comm, (self.angles.count, self.cells.size))
@@ -164,14 +180,14 @@ def build(config: Config, comm: MPI.Intracomm) -> Problem:
     if whole.initial is not None:
         symmetric &= whole.initial.mirrors
     space = space_grid(whole.config, comm.size, symmetric)
-    _check_size(kinetics, space, Angles(config.momentum.angles, half=space.dimensions == 1))
+    _check_size(kinetics, space, Angles(config.momentum.first_angles, half=space.dimensions == 1))
     return dataclasses.replace(whole, space=space, terms=_terms(kinetics, whole.scattering, space))
 
 
 def assemble(kinetics: Kinetics, space: SpaceGrid) -> Problem:
     """Problem on a grid with rates that are at hand. Raises InputError. Collective."""
     config, rates, switches = kinetics.config, kinetics.rates, kinetics.switches
-    angles = Angles(config.momentum.angles, half=space.dimensions == 1)
+    angles = Angles(config.momentum.first_angles, half=space.dimensions == 1)
     processes = config.scattering
     stages = [
         ScatteringStage.build(rates, intravalley=processes.intravalley > start, intervalley=processes.intervalley > start)
@@ -255,4 +271,8 @@ def completed(config: Config, choice: Choice, folded: bool) -> Config:
     steps = tuple(StepPhase(tick / count, end) for (_, count), end in zip(phases, ends, strict=True))
     time = dataclasses.replace(config.time, steps=steps, integrator=cast(Any, choice.integrator))
     space = dataclasses.replace(config.space, symmetry="folded" if folded else "whole")
-    return dataclasses.replace(config, time=time, space=space)
+    momentum = config.momentum
+    if isinstance(momentum.angles, FewerAngles):
+        fewer = tuple(Reduction(at, to) for at, to in choice.plan.reductions)
+        momentum = dataclasses.replace(momentum, angles=FewerAngles(momentum.angles.start, fewer or "off"))
+    return dataclasses.replace(config, time=time, space=space, momentum=momentum)

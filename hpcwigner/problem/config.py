@@ -69,6 +69,26 @@ class Pump:
 
 
 @dataclasses.dataclass(frozen=True)
+class Reduction:
+    """Fewer directions of motion from a time on."""
+
+    at: Duration
+    """Time."""
+    to: int
+    """Number of directions."""
+
+
+@dataclasses.dataclass(frozen=True)
+class FewerAngles:
+    """Directions of motion that become fewer once the density varies slowly in space."""
+
+    start: int = 16
+    """Number at the start."""
+    reduce: Literal["auto", "off"] | tuple[Reduction, ...] = "auto"
+    """`auto` halves them, down to 8, when the harmonics that are dropped are negligible; fixed before the run."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Momentum:
     """Cells in energy and in the direction of motion."""
 
@@ -76,12 +96,31 @@ class Momentum:
     """Cutoff above the highest valley bottom; at most 1e-4 of a valley's Boltzmann weight may lie beyond it."""
     energy_step: Annotated[float | Auto, Quantity("meV", positive=True, words=("auto",))] = "auto"
     """Width of the energy cells; `auto` follows from the temperature."""
-    angles: int = 16
-    """Directions of motion, a multiple of 4 from 4 to 256."""
+    angles: int | FewerAngles = 16
+    """Directions of motion, a multiple of 4 from 4 to 256; with `reduce` they become fewer."""
+
+    @property
+    def first_angles(self) -> int:
+        """Directions of motion at the start."""
+        return self.angles if isinstance(self.angles, int) else self.angles.start
+
+    @property
+    def reductions(self) -> tuple[Reduction, ...]:
+        """Later numbers of directions as far as they are given."""
+        given = () if isinstance(self.angles, int) else self.angles.reduce
+        return () if isinstance(given, str) else given
 
     def __post_init__(self) -> None:
-        valid = 4 <= self.angles <= 256 and self.angles % 4 == 0
-        require(valid, "angles", self.angles, "a multiple of 4 from 4 to 256")
+        valid = 4 <= self.first_angles <= 256 and self.first_angles % 4 == 0
+        require(
+            valid,
+            "angles" if isinstance(self.angles, int) else "angles.start",
+            self.first_angles,
+            "a multiple of 4 from 4 to 256",
+        )
+        times, numbers = [r.at for r in self.reductions], [self.first_angles, *(r.to for r in self.reductions)]
+        good = times == sorted(set(times)) and all(2 * b == a and b % 4 == 0 for a, b in itertools.pairwise(numbers))
+        require(good, "angles.reduce", f"{numbers[1:]} at {times} ps", "increasing times, each with half as many, multiples of 4")
 
 
 @dataclasses.dataclass(frozen=True)

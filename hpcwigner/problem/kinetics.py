@@ -79,7 +79,7 @@ def for_material(config: Config, material: Material, couplings: Couplings, comm:
     """Kinetics of a material that is at hand. Raises InputError. Collective."""
     equilibrium, config = momentum_grid(config, couplings)
     light_cone = LightCone.from_material(material)
-    orders = config.momentum.angles // 2
+    orders = config.momentum.first_angles // 2
     if config.rates != "auto":
         rates = rates_file.read(Path(config.rates), equilibrium, orders, comm)
     else:

@@ -80,7 +80,7 @@ def figures(
         runs = {name: PaperRun(Path(config.output.directory), bright) for name, config in configs.items()}
         ours = {key: runs[key.replace(" ", "")] for key in TEMPERATURES}
         data = PaperData(ours, runs["300K_off"], intrinsic, lifetimes)
-        return draw(data, folder, configs["20K"].momentum.angles, losses.values())
+        return draw(data, folder, configs["20K"].momentum.first_angles, losses.values())
 
     return on_first_rank(comm, finish)
 
