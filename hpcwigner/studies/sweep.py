@@ -140,7 +140,7 @@ def _check(config: Config, ranks: int, solved: Solved) -> None:
         solved[config.material] = kinetics.solve(config.material)
     kinetics.momentum_grid(config, solved[config.material][1])
     builder.space_grid(config, ranks)
-    if "diffusion" not in (o.name for o in registry.select(config.output.observables, config.space.dimensions).series):
+    if "diffusion" not in (o.name for o in registry.select(config.output.observables, config.space.dimensions)[SERIES]):
         raise InputError("output.observables: found no diffusion, expected it: the sweep is summed up by D_v(t)")
 
 
@@ -184,7 +184,7 @@ def write_moments(problem: Problem, directory: Path) -> None:
     if path.exists():
         raise InputError(f"--output: '{path}' is there already, expected a new one")
     axes, attributes = {"valley": [v.name for v in problem.cells.valleys]}, provenance.attributes(to_yaml(problem.config), 1)
-    observables = registry.select(problem.config.output.observables, 1).series
+    observables = registry.select(problem.config.output.observables, 1)[SERIES]
     with whole(path) as part:
         file = OutputFile(part, MPI.COMM_SELF, observables, axes, attributes)
         for time, snapshot in zip(problem.moments.times, problem.moments.snapshots(), strict=True):
