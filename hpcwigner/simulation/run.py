@@ -28,7 +28,7 @@ from hpcwigner.simulation.summary import announce, checks, performance
 from hpcwigner.storage import xdmf
 from hpcwigner.storage.archive import CheckpointError
 from hpcwigner.storage.checkpoint import CheckpointStore, Header, Layout
-from hpcwigner.storage.files import write_whole
+from hpcwigner.storage.files import set_aside, write_whole
 from hpcwigner.storage.reading import last_time, write_summary
 from hpcwigner.terms.equation import WignerEquation
 
@@ -36,18 +36,13 @@ RUN_FILES = (SERIES, FIELDS, "input.yaml", CHECKPOINTS)
 MOMENTS = "moments.h5"  # The series of a solution of the moment equations
 
 
-def new_directory(directory: Path) -> IO[str]:
-    """As `lock_directory`, for a run from the start. Raises InputError also when a run is in the directory."""
-    if any((directory / name).exists() for name in RUN_FILES):
+def lock_directory(directory: Path, new: bool = False) -> IO[str]:
+    """Makes a directory and locks it, as long as the file returned is open. Raises InputError; if `new`, also where a run is."""
+    if new and any((directory / name).exists() for name in RUN_FILES):
         raise InputError(
             f"output.directory: found '{directory}', which holds a run already, expected a new one: "
             f"choose another with --output DIR, go on with it with --restart, or move it away"
         )
-    return lock_directory(directory)
-
-
-def lock_directory(directory: Path) -> IO[str]:
-    """Makes a directory and locks it, as long as the file returned is open. Raises InputError."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
         lock = (directory / "run.lock").open("a")
@@ -144,8 +139,7 @@ def run(
         estimate.require_room(needed, comm)
         complete = builder.completed(problem.config, choice, problem.space.folded)
         directory = Path(complete.output.directory)
-        lock = lock_directory if restart_from else new_directory
-        on_first_rank(comm, lambda: stack.enter_context(lock(directory)).name)
+        on_first_rank(comm, lambda: stack.enter_context(lock_directory(directory, new=not restart_from)).name)
         warnings = start_logging(comm, directory / "run.log", quiet)
         control = Control(comm, directory, complete.checkpoint.every, complete.time.walltime, job)
         equation = problem.equation(comm)
@@ -282,5 +276,4 @@ def finished(config: Config, by_moments: bool = False) -> bool:
 def put_aside(directory: Path) -> None:
     """Rename a run directory to NAME.unfinished1, …. Raises InputError while a run is under way in it."""
     with lock_directory(directory):
-        number = next(n for n in range(1, 1000) if not directory.with_name(f"{directory.name}.unfinished{n}").exists())
-        directory.rename(directory.with_name(f"{directory.name}.unfinished{number}"))
+        set_aside(directory, "unfinished", 1)

@@ -2,7 +2,6 @@
 
 import platform
 import subprocess
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -62,12 +61,6 @@ def attributes(input_text: str, ranks: int) -> dict[str, str | int]:
         "ranks": ranks,
         "input": input_text,
     }
-
-
-def start(latest: Mapping[str, Any], first_step: int, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Entry of the history for a start with the attributes `latest`; `changes` has both values of each key of the input."""
-    now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
-    return {"time": now, "first_step": first_step, **{key: latest[key] for key in KEPT}, "changes": dict(changes)}
 
 
 def describe_history(starts: Sequence[Mapping[str, Any]]) -> list[str]:
