@@ -20,7 +20,7 @@ from hpcwigner.reference.step_choice import Choice
 from hpcwigner.runtime.errors import InputError, RunError
 from hpcwigner.runtime.parallel import CollectiveStack, on_first_rank
 from hpcwigner.simulation import estimate, restart
-from hpcwigner.simulation.control import Control, Job, Request
+from hpcwigner.simulation.control import Control, Request
 from hpcwigner.simulation.output import RunOutput
 from hpcwigner.simulation.progress import LOG, Progress, start_logging
 from hpcwigner.simulation.restart import CHECKPOINTS, FIELDS, SERIES, WIGNER
@@ -121,12 +121,12 @@ class _Stepper:
 
 
 def run(
-    config: Config, comm: MPI.Intracomm, quiet: bool = False, restart_from: str | None = None, job: Job | None = None
+    config: Config, comm: MPI.Intracomm, quiet: bool = False, restart_from: str | None = None, above: Control | None = None
 ) -> tuple[Path, bool]:
     """Runs the input to its end, or until it is stopped. Returns the run directory and whether the end was reached.
 
-    `restart_from` is 'latest' or a checkpoint; `job` is the sweep that the run is part of. Raises InputError and RunError
-    on all ranks. Collective.
+    `restart_from` is 'latest' or a checkpoint; `above` is the control of the sweep that the run is part of. Raises InputError and
+    RunError on all ranks. Collective.
     """
     started = time.perf_counter()
     if restart_from:
@@ -141,7 +141,7 @@ def run(
         directory = Path(complete.output.directory)
         on_first_rank(comm, lambda: stack.enter_context(lock_directory(directory, new=not restart_from)).name)
         warnings = start_logging(comm, directory / "run.log", quiet)
-        control = Control(comm, directory, complete.checkpoint.every, complete.time.walltime, job)
+        control = Control(comm, directory, complete.checkpoint.every, complete.time.walltime, above)
         equation = problem.equation(comm)
         stack.callback(equation.free)
         announce(problem, equation, choice, directory, reference)
@@ -229,7 +229,7 @@ NO_EFFECT = ("time.walltime", "output.directory", "checkpoint")
 """Keys, or sections, that do not change what a run writes into its files."""
 
 
-def ensure(config: Config, comm: MPI.Intracomm, quiet: bool = False, job: Job | None = None) -> bool:
+def ensure(config: Config, comm: MPI.Intracomm, quiet: bool = False, above: Control | None = None) -> bool:
     """Reuse, resume or start the run of an input; a run directory without a checkpoint is renamed and its run started again.
 
     Returns whether the end was reached. Raises InputError when the directory holds a run of another input. Collective.
@@ -247,7 +247,7 @@ def ensure(config: Config, comm: MPI.Intracomm, quiet: bool = False, job: Job | 
         return "startable"
 
     held = on_first_rank(comm, prepare)
-    return held == "finished" or run(config, comm, quiet, "latest" if held == "resumable" else None, job)[1]
+    return held == "finished" or run(config, comm, quiet, "latest" if held == "resumable" else None, above)[1]
 
 
 def require_same_input(config: Config) -> None:
