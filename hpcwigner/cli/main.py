@@ -173,7 +173,7 @@ def rates(options: argparse.Namespace, comm: MPI.Intracomm) -> Outcome:
     def write() -> str:
         rates, origin = solved.rates, provenance.attributes(to_yaml(solved.config), comm.size)
         rates_file.write(options.output, rates, solved.light_cone.bright_valley, origin)
-        out = rates.intravalley_out + rates.intervalley_out
+        out = rates.out.sum(axis=0)
         harmonics, cells = rates.intravalley.shape[:2]
         return (
             f"{options.output}: {harmonics} harmonics of {cells} cells at {solved.equilibrium.temperature:g} K, "

@@ -29,10 +29,9 @@ _AXES = {
 def write(path: Path, rates: Rates, bright_valley: int, attributes: Mapping[str, str | int]) -> None:
     """Writes `rates` to a new file, on one rank. Raises InputError when that fails."""
     equilibrium, cells = rates.equilibrium, rates.cells
-    width = np.array([cells.width(v) for v in range(len(cells.valleys))])[cells.valley_of_cell]
     per_cell = {
-        "energy": (_bottoms(equilibrium) + equilibrium.kinetic_energy, "meV", "mean energy"),
-        "width": (width, "meV", "width in energy"),
+        "energy": (equilibrium.total_energy, "meV", "mean energy"),
+        "width": (cells.per_cell(map(cells.width, range(len(cells.valleys)))), "meV", "width in energy"),
         "velocity": (equilibrium.velocity, "nm ps-1", "rms speed"),
         "equilibrium": (equilibrium.population, "1", "Boltzmann population, summing to 1"),
         "valley_of_cell": (cells.valley_of_cell, "1", "index into valley"),
@@ -131,10 +130,9 @@ def _check_layout(path: Path, file: h5py.File, equilibrium: Equilibrium, orders:
 
 def _per_cell(path: Path, file: h5py.File, equilibrium: Equilibrium) -> dict[str, Array]:
     """Populations, speeds and kinetic energies of the file. Raises InputError where they do not fit the cells."""
-    cells, bottoms = equilibrium.cells, _bottoms(equilibrium)
-    valleys = range(len(cells.valleys))
-    lower = bottoms + np.concatenate([cells.edges(v)[:-1] for v in valleys])
-    width = np.array([cells.width(v) for v in valleys])[cells.valley_of_cell]
+    cells, valleys = equilibrium.cells, range(len(equilibrium.cells.valleys))
+    lower = cells.bottoms + np.concatenate([cells.edges(v)[:-1] for v in valleys])
+    width = cells.per_cell(map(cells.width, valleys))
     energy, velocity, population = (file[name][()] for name in ("energy", "velocity", "equilibrium"))
     _require(path, "energy", energy, (energy >= lower) & (energy <= lower + width), f"one inside the cell: {REMEDY}", equilibrium)
     if "width" in file:
@@ -144,7 +142,7 @@ def _per_cell(path: Path, file: h5py.File, equilibrium: Equilibrium) -> dict[str
     _require(path, "equilibrium", population, population > 0, "a population > 0", equilibrium)
     if not abs(population.sum() - 1) < TOLERANCE:
         raise InputError(f"{path}: equilibrium: found a sum of {population.sum():.9g}, expected 1")
-    return {"population": population, "velocity": velocity, "kinetic_energy": energy - bottoms}
+    return {"population": population, "velocity": velocity, "kinetic_energy": energy - cells.bottoms}
 
 
 def _require(path: Path, name: str, values: Array, valid: NDArray[np.bool_], expected: str, equilibrium: Equilibrium) -> None:
@@ -195,11 +193,6 @@ def _in_scattering(path: Path, name: str, gamma: Array, equilibrium: Equilibrium
 def _worst(values: Array) -> tuple[int, int]:
     to, source = np.unravel_index(int(values.argmax()), values.shape)
     return int(to), int(source)
-
-
-def _bottoms(equilibrium: Equilibrium) -> Array:
-    """E_v of each cell's valley [meV], shape (cell,)."""
-    return np.array([v.energy for v in equilibrium.cells.valleys])[equilibrium.cells.valley_of_cell]
 
 
 def _name(equilibrium: Equilibrium, cell: int) -> str:

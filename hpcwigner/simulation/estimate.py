@@ -226,7 +226,7 @@ def _report(problem: Problem, choice: Choice, memory: Memory, ranks: int, refere
 def _offsets(problem: Problem) -> str:
     """Valley bottoms used, and beside a given one what the material's splitting and binding energies say."""
     texts = []
-    for exciton in problem.valleys.valleys:
+    for exciton in problem.cells.valleys:
         origin = " (computed)" if exciton.given is None else ""
         if exciton.given is not None and exciton.computed is not None and exciton.name != problem.bright:
             origin = f" (given; computed {exciton.computed:.4g})"

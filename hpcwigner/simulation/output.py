@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from hpcwigner.exciton.constants import UM
-from hpcwigner.exciton.phonons import Couplings, absorption_threshold
+from hpcwigner.exciton.phonons import absorption_threshold
 from hpcwigner.integrators.steps import StepPlan, multiples
+from hpcwigner.momentum.angles import Angles
 from hpcwigner.observables import registry
 from hpcwigner.observables.budget import SpatialMoments
 from hpcwigner.observables.fields import Directions, LocalState, SpatialMomentSums, WignerCut, undershoot
@@ -19,7 +20,6 @@ from hpcwigner.runtime.errors import RunError
 from hpcwigner.simulation.restart import FIELDS, SERIES, WIGNER, Resumption
 from hpcwigner.space.grid import Decomposition
 from hpcwigner.storage.files import Constant, OutputFile
-from hpcwigner.terms.equation import WignerEquation
 from hpcwigner.terms.term import LocalLinearTerm
 
 
@@ -27,17 +27,17 @@ class RunOutput:
     """Observes the state whenever an output is due and writes it."""
 
     def __init__(
-        self, problem: Problem, equation: WignerEquation, plan: StepPlan, directory: Path, attributes: Mapping[str, str | int],
-        final: Array, resume: Resumption | None = None,
+        self, problem: Problem, decomposition: Decomposition, plan: StepPlan, directory: Path,
+        attributes: Mapping[str, str | int], final: Array, resume: Resumption | None = None,
     ) -> None:  # fmt: skip
         """`final` are populations (valley,): below a small part of them w_v² and D_v are undefined.
 
         `attributes` are those of the files. With `resume` the files keep the rows that this checkpoint knows.
         """
-        self.problem, self.equation = problem, equation
-        decomposition = equation.decomposition
+        self.problem, self.decomposition = problem, decomposition
         self.comm = decomposition.comm
-        self._directions, self._sums = Directions(problem.angles), SpatialMomentSums(decomposition)
+        self._sums = SpatialMomentSums(decomposition)
+        self.set_angles(problem.angles)
         self._final = final
         self._observed = resume.header.step if resume else None  # What was due then is already written
         self.worst_undershoot = np.array(resume.header.accumulators["undershoot"]) if resume else np.zeros(len(final))
@@ -72,9 +72,8 @@ class RunOutput:
 
     def _constants(self) -> tuple[Constant]:
         """The constant of a file of Wigner functions."""
-        couplings = Couplings.from_material(self.problem.material, self.problem.valleys)
         text = "smallest momentum from which an acoustic phonon lifts into the bright valley"
-        return (("threshold", absorption_threshold(couplings, self.problem.bright), ("valley",), "nm-1", text),)
+        return (("threshold", absorption_threshold(self.problem.couplings, self.problem.bright), ("valley",), "nm-1", text),)
 
     def flushed(self) -> list[OutputFile]:
         """The files, complete on disk. Collective."""
@@ -85,6 +84,11 @@ class RunOutput:
     def accumulators(self) -> dict[str, list[float]]:
         """Running accumulators, the same on every rank: what a checkpoint keeps of them. Collective."""
         return {"undershoot": [float(x) for x in self.worst_undershoot], **self.balance.accumulators()}
+
+    def set_angles(self, angles: Angles) -> None:
+        """The angles of the states from now on; Wigner functions are written with those of the problem."""
+        self._directions = Directions(angles)
+        self._to_all_angles = None if angles == self.problem.angles else angles.resampled(self.problem.angles)
 
     def observe(self, done: int, u: Array) -> None:
         """Writes what is due after `done` steps; u is (point, angle, cell). Collective."""
@@ -105,14 +109,15 @@ class RunOutput:
                 snapshot = Snapshot(moments, self.problem.budget(now, moments), generator, self._final)
                 write_series(self.files[SERIES], row, self._observables[SERIES], snapshot)
         if FIELDS in due:
-            local = LocalState(directions, self.equation.decomposition, generator, moments)
+            local = LocalState(directions, self.decomposition, generator, moments)
             if now >= self.problem.moments.judged_from:
                 self.worst_undershoot = np.minimum(self.worst_undershoot, undershoot(local.density, self.comm))
             held = (..., 0) if self.problem.space.dimensions == 1 else ...
             self._write_places(FIELDS, now, lambda observable: observable.compute(local)[held])
             self.flushed()
         if WIGNER in due and (cut := self.cut) is not None:
-            self._write_places(WIGNER, now, lambda observable: observable.compute(cut, u))
+            whole = u if self._to_all_angles is None else self._to_all_angles @ u
+            self._write_places(WIGNER, now, lambda observable: observable.compute(cut, whole))
 
     def _write_places(self, name: str, now: float, compute: Callable[[Observable], Array]) -> None:
         """A row of a file, if the run has it: this rank's part, if it holds one. Collective."""
@@ -127,7 +132,7 @@ class RunOutput:
         """This rank's block and its mirror images; `values` has the observable's dimensions without time."""
         dimensions = observable.dimensions[1:]
         turned = {"x": {"x", "k", "angle"}, "y": {"y"}}  # motion along x turns round as well
-        for block, mirrored in self.equation.decomposition.images():
+        for block, mirrored in self.decomposition.images():
             axes = [axis for axis, flip in zip("xy", mirrored, strict=True) if flip and axis in dimensions]
             place = dict(zip("xy", block, strict=True))
             seen = np.flip(values, [i for i, d in enumerate(dimensions) if any(d in turned[axis] for axis in axes)])

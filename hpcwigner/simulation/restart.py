@@ -11,7 +11,7 @@ from typing import Any
 from mpi4py import MPI
 
 from hpcwigner.problem import loading
-from hpcwigner.problem.config import Config
+from hpcwigner.problem.config import Config, FewerAngles
 from hpcwigner.runtime import schema
 from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.errors import InputError
@@ -74,6 +74,10 @@ def filled_from(asked: Config, stored: Config) -> Config:
         new, old = getattr(asked, section), getattr(stored, section)
         taken = {key: getattr(old, key) for key in keys if getattr(new, key) == "auto"}
         asked = dataclasses.replace(asked, **{section: dataclasses.replace(new, **taken)})
+    angles, before = asked.momentum.angles, stored.momentum.angles
+    if isinstance(angles, FewerAngles) and isinstance(before, FewerAngles) and angles.reduce == "auto":
+        momentum = dataclasses.replace(asked.momentum, angles=dataclasses.replace(angles, reduce=before.reduce))
+        asked = dataclasses.replace(asked, momentum=momentum)
     return asked
 
 

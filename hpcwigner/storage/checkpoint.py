@@ -162,7 +162,8 @@ class CheckpointStore:
         for name, expected in mark["files"].items():
             if self._file_sums(path / name) != expected:
                 raise CheckpointError(f"{path / name} is damaged (size or checksum)")
-        return read_state(path / STATE, self.partition)
+        angles = int(mark["header"]["shape"][2])  # fewer than at the start where they were reduced
+        return read_state(path / STATE, Decomposition(self.partition.grid, self.comm, (angles, self.partition.per_point[1])))
 
     def on_first(self, action: Callable[[], T]) -> T:
         """Result of an action on rank 0; its failure is raised on all ranks as CheckpointError."""

@@ -158,7 +158,6 @@ def plot(summary: SweepSummary, bright: str, paths: Sequence[Path], name: str) -
         chosen = chosen[np.argsort(places[chosen])]
         for v, (axis, valley) in enumerate(zip(row, summary.valleys, strict=False)):
             _values(axis, places[chosen], summary, chosen, v)
-            _scale(axis, summary.values["diffusion"])
             axis.set(title=f"{title}  " * (v == 0) + valley + " (bright)" * (valley == bright))
         row[0].set_ylabel("$D_v$ (cm²/s)")
         _windows(row[-1], places[chosen], summary, chosen)
@@ -197,22 +196,18 @@ def _parameter_axis(axis: Any, parameter: Parameter) -> None:
 
 
 def _values(axis: Any, x: Array, summary: SweepSummary, chosen: NDArray[np.intp], valley: int) -> None:
-    from matplotlib import colormaps
+    """D_v at each of the times, on a scale that fits those of all valleys."""
+    from matplotlib import colormaps, ticker
 
     options = {"marker": "o", "ms": 3.5, "lw": 1.4, "ls": "none" if summary.parameters[0].texts else "-"}
     shades = colormaps["viridis"](np.linspace(0.0, 0.88, len(summary.times)))
+    diffusion = summary.values["diffusion"]
     for t, (time, colour) in enumerate(zip(summary.times, shades, strict=True)):
-        axis.plot(x, summary.values["diffusion"][chosen, t, valley], color=colour, label=f"{time:g} ps", **options)
+        axis.plot(x, diffusion[chosen, t, valley], color=colour, label=f"{time:g} ps", **options)
     axis.axhline(0, **style.ZERO_LINE)
-
-
-def _scale(axis: Any, values: Array) -> None:
-    """Scale that fits `values` (of all valleys)."""
-    from matplotlib import ticker
-
-    if not np.isfinite(values).any():
+    if not np.isfinite(diffusion).any():
         return
-    low, high = np.nanmin(values), np.nanmax(values)
+    low, high = np.nanmin(diffusion), np.nanmax(diffusion)
     if max(high, -low) > 30 * LINEAR_BELOW:
         axis.set_yscale("symlog", linthresh=LINEAR_BELOW, linscale=0.5)
         axis.yaxis.set_major_formatter(ticker.FormatStrFormatter("%g"))
