@@ -90,7 +90,7 @@ def test_reductions_are_chosen_where_the_dropped_harmonics_are_small():
     switched = "scattering.intravalley={off_at: 2 ps}", "scattering.intervalley={off_at: 2 ps}"
     free, *_ = chosen(ROOT / "inputs/ws2_300K.yaml", "momentum.angles={start: 16}", *switched)
     assert free == ()
-    grating = "pump.profile={kind: grating, period: 2 um}"
+    grating = "pump.profile=[0.5, {cosine: {amplitude: 0.5, period: 2 um}}]"
     assert chosen(ROOT / "inputs/ws2_20K.yaml", "momentum.angles={start: 16}", grating)[0] == ()
 
 
@@ -130,7 +130,7 @@ def test_outputs_keep_their_angles_and_their_numbers(tmp_path):
     everything, fewer = results["all"], results["fewer"]
     for key in ("population", "diffusion"):
         assert fewer["series.h5"][key] == pytest.approx(everything["series.h5"][key], rel=1e-8, abs=1e-12, nan_ok=True)
-    for file, key in (("fields.h5", "density"), ("wigner.h5", "occupation_angle")):
+    for file, key in (("fields.h5", "density"), ("wigner.h5", "wigner_angles")):
         x, y = everything[file][key], fewer[file][key]
         assert x.shape == y.shape
         assert 0 < np.nanmax(np.abs(x - y)) < 0.05 * np.nanmax(x)
