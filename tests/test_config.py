@@ -1,12 +1,16 @@
 """The input file: what it accepts, what it refuses and how, and that it survives being written."""
 
+import dataclasses
+
 import pytest
 import yaml
 from helpers import ROOT
 
 from hpcwigner.exciton import materials
+from hpcwigner.exciton.phonons import Couplings
 from hpcwigner.problem import describe, loading
-from hpcwigner.problem.config import Injection
+from hpcwigner.problem.config import Config, Injection, Momentum
+from hpcwigner.problem.kinetics import momentum_grid
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.runtime.schema import Quantity
 
@@ -233,3 +237,14 @@ def test_the_list_of_keys_is_up_to_date():
     assert text.partition(describe.START)[2] == describe.markdown()
     rows = ("| `duration_fwhm` | number in fs, above 0 | `100.0 fs` |", "| `energy.above` |", "| `steps.until` |", "## `sweep`")
     assert [row for row in rows if row not in text] == []
+
+
+def test_energy_cells_must_be_enough_for_the_kernels():
+    """A material with one valley can have too few."""
+    couplings = Couplings.from_material(materials.load("ws2_hbn"))
+    alone = Couplings(couplings.valleys[:1], (), ())
+    config = Config(material="ws2_hbn", temperature=300.0, momentum=Momentum(energy_step=150.0, energy_max=600.0))
+    with pytest.raises(InputError, match=r"momentum.energy_step: found 150 meV, which makes 4 energy cells, expected at least 8"):
+        momentum_grid(config, alone)
+    with pytest.raises(InputError, match=r"momentum.energy_max: found 600 meV, expected at least two energy steps of 400 meV"):
+        momentum_grid(dataclasses.replace(config, momentum=Momentum(energy_step=400.0, energy_max=600.0)), alone)

@@ -18,6 +18,7 @@ from hpcwigner.problem.config import Config
 from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.runtime.parallel import on_first_rank
+from hpcwigner.runtime.vectors import WIDTH
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,6 +97,9 @@ def momentum_grid(config: Config, couplings: Couplings) -> tuple[Equilibrium, Co
     if above < 2 * step:
         raise InputError(f"momentum.energy_max: found {above:g} meV, expected at least two energy steps of {step:g} meV")
     equilibrium = Equilibrium(EnergyCells.build(couplings.valleys, step, above), temperature)
+    if equilibrium.cells.size < WIDTH:
+        cells = equilibrium.cells.size
+        raise InputError(f"momentum.energy_step: found {step:g} meV, which makes {cells} energy cells, expected at least {WIDTH}")
     if equilibrium.discarded_weight > MAX_DISCARDED_WEIGHT:
         needed = -math.log(MAX_DISCARDED_WEIGHT) * equilibrium.thermal_energy
         raise InputError(
