@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Mapping
 
@@ -44,7 +45,7 @@ class ExcitonValleys:
     def from_material(cls, material: Material) -> ExcitonValleys:
         """Solves the Wannier equation in every valley. Raises ArithmeticError if a valley binds fewer than three s states."""
         potential, masses = potential_of(material), reduced_masses(material)
-        states = {name: tuple(_states(potential, mass)) for name, mass in masses.items()}
+        states = {name: _states(potential, mass) for name, mass in masses.items()}
         bright = -states[material.radiation.bright_valley][0].energy
         valleys = []
         for name, valley in material.valleys.items():
@@ -83,10 +84,11 @@ def reduced_masses(material: Material) -> dict[str, float]:
     return {name: measured.get(name, scale * band[name]) for name in band}
 
 
-def _states(potential: Potential, reduced_mass: float) -> list[BoundState]:
+@functools.lru_cache(maxsize=12)  # a study solves many materials that differ in other numbers
+def _states(potential: Potential, reduced_mass: float) -> tuple[BoundState, ...]:
     """1s…3s, in a basis scaled to the 1s state."""
     scale = 1.0
     for _ in range(2):
         (ground,) = bound_states(potential, reduced_mass, scale, count=1)
         scale = ground.rms_radius / math.sqrt(3 / 2)  # the hydrogen 1s state with this radius is a basis function
-    return bound_states(potential, reduced_mass, scale)
+    return tuple(bound_states(potential, reduced_mass, scale))
