@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import io
 import logging
 import os
@@ -18,10 +19,11 @@ from mpi4py import MPI
 
 from hpcwigner.cli.main import main
 from hpcwigner.exciton import materials
+from hpcwigner.exciton.phonons import Couplings
 from hpcwigner.problem import builder
 from hpcwigner.problem.config import Config, Momentum, Output, Time
 from hpcwigner.problem.config import Scattering as ScatteringInput
-from hpcwigner.problem.kinetics import Kinetics, exciton_valleys
+from hpcwigner.problem.kinetics import Kinetics
 from hpcwigner.space.grid import SpaceGrid
 from hpcwigner.storage.reading import read
 
@@ -121,7 +123,7 @@ def problem_of(rates, light_cone, end=6.0, off_at=None, off=(), radiation=True):
         material="ws2_hbn", temperature=rates.equilibrium.temperature, radiation=radiation, momentum=Momentum(angles=8),
         scattering=ScatteringInput(**dict.fromkeys(off, off_at)), time=Time(end=end), output=Output(series_every=0.25),
     )  # fmt: skip
-    kinetics = Kinetics(config, material, exciton_valleys(material), light_cone, rates)
+    kinetics = Kinetics(config, material, Couplings.from_material(material), light_cone, rates)
     return builder.assemble(kinetics, SpaceGrid(1, 6000.0, (48, 1), "periodic"))
 
 
@@ -130,13 +132,13 @@ def on_one_rank(problem):
     return problem.equation(MPI.COMM_SELF)
 
 
-@dataclasses.dataclass(frozen=True)
-class ExponentialState:
-    """ψ(r) = √(2/πa²) exp(−r/a) with a = `radius` [nm], as a Wavefunction of the package."""
+def exponential_overlap(shift, a, b):
+    """(c²/ab) [1 + (κc/2)²]^(−3/2), 2/c = 1/a + 1/b, of ψ(r) = √(2/πa²) exp(−r/a) with the radii `a` and `b` [nm]."""
+    mean = 2 / (1 / a + 1 / b)
+    return mean**2 / (a * b) * (1 + (0.5 * mean * np.asarray(shift)) ** 2) ** -1.5
 
-    radius: float
 
-    def overlap(self, other, shift):
-        """(b²/aa') [1 + (κb/2)²]^(−3/2) with 2/b = 1/a + 1/a'."""
-        mean = 2 / (1 / self.radius + 1 / other.radius)
-        return mean**2 / (self.radius * other.radius) * (1 + (0.5 * mean * np.asarray(shift)) ** 2) ** -1.5
+def exponential(valleys, radius):
+    """Valleys whose 1s states are exponential functions of one radius."""
+    overlaps = dict.fromkeys((v.name for v in valleys), functools.partial(exponential_overlap, a=radius, b=radius))
+    return tuple(dataclasses.replace(v, overlaps=overlaps) for v in valleys)

@@ -44,7 +44,7 @@ class PlaneWaves:
         self.transform.forward(state.u, tile.slots, number, tile.points)
 
     def store(self, tile, state):
-        self.transform.backward(tile.result, state.u, tile.points)
+        self.transform.store(tile, state.u)
 
 
 def growth(scheme, system, operators, scale, steps=200):

@@ -10,11 +10,11 @@ from hpcwigner.space.stencil import runge_kutta, stable_step, symbol, upwind_der
 from hpcwigner.terms.drift import Drift
 from hpcwigner.terms.term import State
 
-SPEED = np.array([0.5, 1.0, 7.0])
+SPEED = np.array([0.5, 1.0, 7.0, *np.linspace(0.3, 5.0, 8)])  # no multiple of the length of a vector
 
 
 class Speeds:
-    """Stands for an Equilibrium: three cells with given speeds."""
+    """Stands for an Equilibrium: cells with given speeds."""
 
     velocity = SPEED
 

@@ -71,7 +71,7 @@ def test_wigner_cut_of_a_boltzmann_state(place, rates):
         kinetic = 76.1996 * cut.k**2 / (2 * valley.mass)
         inside = kinetic < cells.tops[v]
         assert np.array_equal(np.isfinite(found[v, 30]), inside | (kinetic <= cells.tops[v]))
-        occupation = (equilibrium.population / cells.states)[cells.cell_at(v, kinetic[inside])]
+        occupation = (equilibrium.population / cells.states)[cells.slices[v].start + cells.cell_within(v, kinetic[inside])]
         direction = 1 + np.sign(cut.k[inside]) * x[:, None] / 1e4
         expected = norm * profile[:, None] * direction * occupation
         assert found[v][:, inside] == pytest.approx(expected, rel=1e-4)

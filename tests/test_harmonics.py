@@ -5,6 +5,7 @@ import pytest
 
 from hpcwigner.momentum.angles import Angles
 from hpcwigner.momentum.harmonics import CACHE, AngularSums, AngularTransform
+from hpcwigner.momentum.tile import Tile
 
 ANGLES = [Angles(number, half) for number in (4, 8, 16, 20, 36) for half in (True, False)]
 
@@ -23,8 +24,6 @@ def test_forward_is_the_full_matrix(angles):
     expected = np.einsum("mk,pkc->mpc", angles.to_harmonics, state)
     transform.forward(state, slots, 1)
     assert slots[:, :, 1] == pytest.approx(expected, rel=0, abs=1e-13)
-    transform.forward(state, slots, 1, add=True)
-    assert slots[:, :, 1] == pytest.approx(2 * expected, rel=0, abs=1e-13)
     assert np.array_equal(slots[:, :, ::2], before[:, :, ::2])
 
 
@@ -35,8 +34,6 @@ def test_backward_is_its_inverse(angles):
     out = np.full_like(state, np.nan)
     transform.backward(harmonics, out)
     assert out == pytest.approx(state, rel=0, abs=1e-13)
-    transform.backward(harmonics, out, add=True)
-    assert out == pytest.approx(2 * state, rel=0, abs=1e-13)
 
 
 @pytest.mark.parametrize("angles", ANGLES)
@@ -93,3 +90,25 @@ def test_sums_over_angles(angles):
     assert out == pytest.approx(expected, rel=0, abs=1e-13)
     assert np.array_equal(AngularSums(weights)(state[2:4]), out[:, 2:4])
     assert AngularSums(weights[:1])(state) == pytest.approx(expected[:1], rel=0, abs=1e-13)
+
+
+@pytest.mark.parametrize("onto", [-1, 0])
+@pytest.mark.parametrize("angles", ANGLES)
+def test_a_pending_sum_is_stored_as_if_it_had_been_made(angles, onto):
+    """Diagonal weights for m ≥ 1, the order 0 of the result as it stands."""
+    rng, cells, points = np.random.default_rng(3), 21, np.array([4, 0, 3])
+    transform, state, _ = problem(angles, cells=cells)
+    tile = Tile(angles.count, 4, 3, cells, 0)
+    tile.slots[...], tile.result[...] = rng.standard_normal(tile.slots.shape), rng.standard_normal(tile.result.shape)
+    tile.points, weights = points, rng.standard_normal((max(angles.orders) + 1, 2, cells))
+    orders = np.array(angles.orders)
+    expected = np.einsum("hsc,hpsc->hpc", weights[orders], tile.slots[:, :3, 1:])
+    expected[orders == 0] = tile.result[orders == 0, :3]
+    expected += tile.slots[:, :3, onto] if onto >= 0 else 0
+    tile.pending = 1, orders, weights, onto
+    before = state.copy()
+    transform.store(tile, state)
+    assert state[points] == pytest.approx(np.einsum("km,mpc->pkc", angles.from_harmonics, expected), rel=0, abs=1e-13)
+    assert np.array_equal(state[[1, 2]], before[[1, 2]])
+    tile.complete()
+    assert tile.result[:, :3] == pytest.approx(expected, rel=0, abs=1e-13)

@@ -5,11 +5,11 @@ import math
 
 import numpy as np
 import pytest
-from helpers import ROOT, ExponentialState, problem_of
+from helpers import ROOT, exponential, problem_of
 from mpi4py import MPI
 
-from hpcwigner.exciton import materials
-from hpcwigner.exciton.valley import ExcitonValleys
+from hpcwigner.exciton import materials, valley
+from hpcwigner.exciton.phonons import Couplings
 from hpcwigner.observables.curves import negative_windows
 from hpcwigner.problem import builder, kinetics, loading
 from hpcwigner.reference.moment_problem import deviation
@@ -187,11 +187,9 @@ def curves_with_exponential_states(temperature, step):
     """Time and D_v(t) [cm²/s] of the shipped input with the wave functions of the independent calculation (module docstring)."""
     settings = loading.load(ROOT / f"inputs/ws2_{temperature}K.yaml", [f"momentum.energy_step={step} meV", "momentum.angles=4"])
     material = materials.load("ws2_hbn")
-    landscape = ExcitonValleys.from_material(material)
-    exponential = dict.fromkeys(landscape.wavefunctions, ExponentialState(1.355))
-    landscape = dataclasses.replace(landscape, wavefunctions=exponential)
+    couplings = Couplings.from_material(material, exponential(valley.solve(material), 1.355))
     problem = builder.assemble(
-        kinetics.for_material(settings, material, landscape, MPI.COMM_SELF), SpaceGrid(1, 12000.0, (6, 1), "periodic")
+        kinetics.for_material(settings, material, couplings, MPI.COMM_SELF), SpaceGrid(1, 12000.0, (6, 1), "periodic")
     )
     diffusion = np.array([b.diffusion for b in problem.moments.reference()]) / 100
     return settings.output.series_every * np.arange(len(diffusion)), diffusion

@@ -4,14 +4,13 @@ import dataclasses
 
 import numpy as np
 import pytest
-from helpers import ExponentialState
+from helpers import exponential, exponential_overlap
 from mpi4py import MPI
 
 from hpcwigner.exciton.constants import BOLTZMANN, HBAR, HBAR2_OVER_M0
 from hpcwigner.exciton.phonons import Couplings
-from hpcwigner.exciton.valley import ExcitonValleys
+from hpcwigner.momentum import conductance
 from hpcwigner.momentum.cells import EnergyCells
-from hpcwigner.momentum.conductance import Quadrature
 from hpcwigner.momentum.equilibrium import Equilibrium
 from hpcwigner.momentum.rates import Rates
 from hpcwigner.terms.scattering import ScatteringStage
@@ -28,16 +27,13 @@ def test_form_factor_of_exponential_states_by_quadrature():
     angle = (np.arange(400) + 0.5) * 2 * np.pi / 400
     bessel = np.cos(shift * length * r[:, None] * np.cos(angle)).mean(axis=1)
     exact = 2 / np.pi / (a * b) * 2 * np.pi * length**2 * np.sum(w * r * bessel)
-    assert ExponentialState(a).overlap(ExponentialState(b), np.array(shift)) == pytest.approx(exact, rel=1e-8)
-    assert ExponentialState(a).overlap(ExponentialState(a), np.array(0.0)) == pytest.approx(1, rel=1e-15)
+    assert exponential_overlap(shift, a, b) == pytest.approx(exact, rel=1e-8)
+    assert exponential_overlap(0.0, a, a) == pytest.approx(1, rel=1e-15)
 
 
 def test_fast_excitons_scatter_elastically_at_high_temperature(couplings):
     """1/τ = M D² kT/(ħ³ρv²) for point-like excitons (form factor 1) much faster than sound."""
-    phonon = dataclasses.replace(
-        couplings.acoustic[0],
-        valley=dataclasses.replace(couplings.valleys[0], wavefunction=ExponentialState(1e-6)),
-    )
+    phonon = dataclasses.replace(couplings.acoustic[0], valley=exponential(couplings.valleys, 1e-6)[0])
     coupling = dataclasses.replace(only(couplings, [phonon]), valleys=(phonon.valley,))
     temperature = 3000.0
     equilibrium = Equilibrium(EnergyCells.build(coupling.valleys, 20.0, 2600.0), temperature)
@@ -57,11 +53,9 @@ def test_acoustic_linewidth_of_the_bright_exciton_grows_with_30_microelectronvol
 
 
 @pytest.mark.parametrize(("temperature", "expected"), [(300.0, 22.3), (77.0, 7.1), (20.0, 4.7)])
-def test_linewidth_of_the_coherent_exciton(ws2, temperature, expected):
+def test_linewidth_of_the_coherent_exciton(ws2, couplings, temperature, expected):
     """ħΓ_0(KK) of an independent calculation with exponential states."""
-    landscape = ExcitonValleys.from_material(ws2)
-    exponential = dict.fromkeys(landscape.wavefunctions, ExponentialState(1.355))
-    couplings = Couplings.from_material(ws2, dataclasses.replace(landscape, wavefunctions=exponential))
+    couplings = Couplings.from_material(ws2, exponential(couplings.valleys, 1.355))
     equilibrium = Equilibrium(EnergyCells.build(couplings.valleys, 1.0, max(60.0, 12 * BOLTZMANN * temperature)), temperature)
     rates = Rates.build(couplings, equilibrium, 1, 0, comm=MPI.COMM_SELF)
     assert HBAR * (rates.formation[0] + rates.formation[1]).sum() == pytest.approx(expected, abs=0.06)
@@ -70,8 +64,7 @@ def test_linewidth_of_the_coherent_exciton(ws2, temperature, expected):
 def test_optical_emission_rate_from_the_golden_rule(couplings):
     """Isotropic coupling: Γ = g M D0²/(2ρħω)·(n + 1) below, n above; below the threshold absorption only."""
     phonon = next(p for p in couplings.optical if p.name == "K TA")
-    point = ExponentialState(1e-6)
-    states = tuple(dataclasses.replace(v, wavefunction=point) for v in couplings.valleys)
+    states = exponential(couplings.valleys, 1e-6)
     phonon = dataclasses.replace(phonon, initial=states[0], final=states[1])
     equilibrium = Equilibrium(EnergyCells.build(states, 1.0, 100.0), 77.0)
     rates = Rates.build(Couplings(states, (), (phonon,)), equilibrium, 1, 0, comm=MPI.COMM_SELF)
@@ -124,8 +117,10 @@ def test_energy_diffusion_is_of_second_order_in_the_cells_width(couplings):
     assert errors[0] < 0.01
 
 
-def test_quadrature_is_converged(rates, couplings):
-    fine = Rates.build(couplings, rates.equilibrium, 2, 0, Quadrature(angles=256, points=8), MPI.COMM_SELF)
+def test_quadrature_is_converged(rates, couplings, monkeypatch):
+    monkeypatch.setattr(conductance, "ANGLES", 256)
+    monkeypatch.setattr(conductance, "POINTS", 8)
+    fine = Rates.build(couplings, rates.equilibrium, 2, 0, comm=MPI.COMM_SELF)
     for m in (0, 1, 2):
         coarse, exact = ((r.intravalley + r.intervalley)[m] for r in (rates, fine))
         assert np.abs(coarse - exact).max() < 1e-3 * np.abs(exact).max()

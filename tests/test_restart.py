@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from helpers import BROAD, FILES, LONG, ROOT, clean_environment, hpcwigner, same, small_input
 
-from hpcwigner.simulation.control import parse_slurm_duration
+from hpcwigner.simulation.control import slurm_time_left
 from hpcwigner.storage.reading import read, read_summary
 
 FEW_STEPS = "[{size: 50 fs, until: 0.75 ps}, {size: 125 fs}]"
@@ -232,12 +232,17 @@ def test_a_lost_rank_ends_all(tmp_path):
     assert process.returncode not in (0, 3)
 
 
-def test_slurm_durations():
-    assert parse_slurm_duration("1-02:03:04") == 93784
-    assert parse_slurm_duration("59:30") == 3570
-    assert parse_slurm_duration("0:45") == 45
-    assert parse_slurm_duration("UNLIMITED") is None
-    assert parse_slurm_duration("") is None
+@pytest.mark.parametrize(("answer", "left"), [("2000-01-01T00:10:00", 600), ("N/A", None), ("", None)])
+def test_the_end_of_a_slurm_job(tmp_path, monkeypatch, answer, left):
+    (tmp_path / "squeue").write_text(f"#!/bin/sh\necho {answer}\n")
+    (tmp_path / "squeue").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(time, "time", lambda: time.mktime((2000, 1, 1, 0, 0, 0, 0, 1, -1)))
+    monkeypatch.delenv("SLURM_JOB_END_TIME", raising=False)
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    assert slurm_time_left() is None
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    assert slurm_time_left() == left
 
 
 def test_a_signal_during_start_up_is_not_lost(tmp_path):

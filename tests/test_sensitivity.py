@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from helpers import ExponentialState, hpcwigner, small_input
+from helpers import exponential, hpcwigner, small_input
 from mpi4py import MPI
 
 from hpcwigner.exciton import materials
@@ -76,7 +76,7 @@ def test_verb_writes_table_and_plot_the_same_on_two_ranks(tmp_path):
 
 @pytest.mark.parametrize("name", materials.shipped())
 def test_report_of_every_shipped_material(name):
-    text = verification.report(materials.load(name))
+    text = verification.report(name)
     for word in ("binding energy of KK", "acoustic slope", "Chapman–Enskog", "light cone", "in equilibrium KK holds"):
         assert word in text
     lowest = name.startswith("mo")
@@ -96,7 +96,7 @@ def test_verify_and_check_from_the_command_line(tmp_path):
 
 def test_acoustic_diffusion_of_point_like_excitons_is_the_elastic_limit(couplings):
     """At high temperature Chapman–Enskog tends to ħ³ρv²/(M²D²) when excitons are points."""
-    state = dataclasses.replace(couplings.valleys[0], wavefunction=ExponentialState(1e-6))
+    state = exponential(couplings.valleys, 1e-6)[0]
     phonon = dataclasses.replace(couplings.acoustic[0], valley=state)
     equilibrium = Equilibrium(EnergyCells.build((state,), 10.0, 1200.0), 1000.0)
     rates = Rates.build(Couplings((state,), (phonon,), ()), equilibrium, 1, 0, comm=MPI.COMM_SELF)

@@ -179,13 +179,13 @@ def test_a_list_of_pulses_from_input_to_files(tmp_path):
 def test_entries_of_a_list_are_counted_from_zero(tmp_path):
     path = small_input(tmp_path)
     config = loading.load(path, [TRAIN, "pump.1.density=3e10 cm^-2"])
-    assert [pulse.density for pulse in config.pulses] == pytest.approx([2e-4, 3e-4])
+    assert [pulse.density for pulse in config.pulses.values()] == pytest.approx([2e-4, 3e-4])
     for wrong, message in (("pump.2.density=1 cm^-2", "from 0 to 1"), ("pump.first.density=1 cm^-2", "found 'first' in a list")):
         with pytest.raises(InputError, match=message):
             loading.load(path, [TRAIN, wrong])
     vary = "sweep={vary: {pump.1.density: [1e10 cm^-2, 4e10 cm^-2]}}"
     points = loading.points(loading.load(path, [TRAIN, vary]))
-    assert [point.config.pulses[1].density for point in points] == pytest.approx([1e-4, 4e-4])
+    assert [point.config.pulses["pump.1"].density for point in points] == pytest.approx([1e-4, 4e-4])
     assert schema.shown(points[1].config, "pump.1.density") == (4e10, "cm^-2")
 
 

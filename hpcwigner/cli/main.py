@@ -9,10 +9,12 @@ import argparse
 import contextlib
 import dataclasses
 import enum
+import io
+import pkgutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from hpcwigner import __version__
 from hpcwigner.runtime.errors import InputError, RunError
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from mpi4py import MPI
 
     from hpcwigner.problem.config import Config
+
+T = TypeVar("T")
 
 
 class Exit(enum.IntEnum):
@@ -82,17 +86,26 @@ def declare(verb: str, parser: argparse.ArgumentParser) -> None:
         overrides()
 
 
+Outcome = Exit | str | Path | None
+"""Of a verb: its exit code, or what rank 0 prints when it is done; None when it was stopped on request."""
+
+
+def _on_first(comm: MPI.Intracomm, compute: Callable[[], T]) -> T:
+    from hpcwigner.runtime.parallel import on_first_rank
+
+    return on_first_rank(comm, compute)
+
+
 def _load(options: argparse.Namespace, comm: MPI.Intracomm, directory: str | None, point: int | None) -> Config:
     """The input, or point `point` of its sweep, with its output in `directory`. Raises InputError. Collective."""
     from hpcwigner.problem import loading
-    from hpcwigner.runtime.parallel import on_first_rank
 
     def read() -> Config:
         config = loading.load(options.input, options.set)
         config = config.in_directory(directory) if directory else config
         return config if point is None else loading.point(config, point).config
 
-    return on_first_rank(comm, read)
+    return _on_first(comm, read)
 
 
 def _load_one(options: argparse.Namespace, comm: MPI.Intracomm) -> Config:
@@ -103,80 +116,53 @@ def _load_one(options: argparse.Namespace, comm: MPI.Intracomm) -> Config:
     return config
 
 
-def _print(comm: MPI.Intracomm, text: Callable[[], str | Path | None], quiet: bool = False) -> None:
-    """Print on rank 0 what `text` returns there. An InputError is raised on every rank. Collective."""
-    from hpcwigner.runtime.parallel import on_first_rank
+def run(options: argparse.Namespace, comm: MPI.Intracomm) -> Outcome:
+    from hpcwigner.simulation.control import signals_watched
 
-    if (result := on_first_rank(comm, text)) and comm.rank == 0 and not quiet:
-        print(result, flush=True)
-
-
-@contextlib.contextmanager
-def _watching_signals() -> Iterator[None]:
-    """Begins before the slow imports, as a signal may come at any time, and after PETSc's, whose handlers ours must replace."""
-    from petsc4py import PETSc  # noqa: F401
-
-    from hpcwigner.simulation.control import ignore_signals, watch_signals
-
-    watch_signals()
-    yield
-    ignore_signals()
-
-
-def run(options: argparse.Namespace, comm: MPI.Intracomm) -> Exit:
-    with _watching_signals():
+    with signals_watched():  # begins before the slow imports, as a signal may come at any time
         from hpcwigner.simulation.run import run
 
         config = _load(options, comm, options.output, None)
-        if config.sweep is not None or options.point is not None:
-            if options.restart:
-                raise InputError(f"--restart {options.restart}: found an input with a sweep, which continues without it")
-            return _sweep(config, options, comm, options.point)
-        _, finished = run(config, comm, options.quiet, options.restart)
-    return Exit.DONE if finished else Exit.STOPPED
+        if config.sweep is None and options.point is None:
+            return "" if run(config, comm, options.quiet, options.restart)[1] else None
+        if options.restart:
+            raise InputError(f"--restart {options.restart}: found an input with a sweep, which continues without it")
+        from hpcwigner.studies.sweep import sweep
+
+        return sweep(config, comm, options.quiet, options.point)
 
 
-def _sweep(config: Config, options: argparse.Namespace, comm: MPI.Intracomm, point: int | None) -> Exit:
-    """Run a sweep, or one of its points, and print its table. Raises InputError. Collective."""
-    from hpcwigner.studies.sweep import sweep
-
-    table = sweep(config, comm, options.quiet, point)
-    _print(comm, lambda: table, options.quiet)
-    return Exit.STOPPED if table is None else Exit.DONE
-
-
-def check(options: argparse.Namespace, comm: MPI.Intracomm) -> None:
+def check(options: argparse.Namespace, comm: MPI.Intracomm) -> Outcome:
     from hpcwigner.simulation.estimate import estimate, estimate_sweep
 
     config = _load(options, comm, options.output, options.point)
-    text = estimate(config, comm) if config.sweep is None else estimate_sweep(config, comm)
-    _print(comm, lambda: text)
+    options.quiet = False  # The text is all that it does
+    return estimate(config, comm) if config.sweep is None else estimate_sweep(config, comm)
 
 
-def moments(options: argparse.Namespace, comm: MPI.Intracomm) -> Exit:
+def moments(options: argparse.Namespace, comm: MPI.Intracomm) -> Outcome:
     from hpcwigner.cli.texts import table_of_moments
     from hpcwigner.problem import builder
-    from hpcwigner.studies.sweep import require_closed, write_moments
+    from hpcwigner.studies import sweep
 
     config = _load(options, comm, options.output, options.point)
     if config.sweep is not None:
         if not (config.sweep.moments or options.output):
             raise InputError("--output: missing, expected a directory beside output.directory, which is for the full runs")
-        sweep = dataclasses.replace(config.sweep, moments=True)
-        return _sweep(dataclasses.replace(config, sweep=sweep), options, comm, None)
+        by_moments = dataclasses.replace(config.sweep, moments=True)
+        return sweep.sweep(dataclasses.replace(config, sweep=by_moments), comm, options.quiet)
     problem = builder.build(config, comm)
 
     def solve() -> str:
-        require_closed(problem)
+        sweep.require_closed(problem)
         if options.output:
-            write_moments(problem, Path(options.output))
+            sweep.write_moments(problem, Path(options.output))
         return table_of_moments(problem)
 
-    _print(comm, solve, options.quiet)
-    return Exit.DONE
+    return _on_first(comm, solve)
 
 
-def rates(options: argparse.Namespace, comm: MPI.Intracomm) -> None:
+def rates(options: argparse.Namespace, comm: MPI.Intracomm) -> Outcome:
     from hpcwigner.momentum import rates_file
     from hpcwigner.problem import kinetics
     from hpcwigner.problem.loading import to_yaml
@@ -187,32 +173,25 @@ def rates(options: argparse.Namespace, comm: MPI.Intracomm) -> None:
     def write() -> str:
         rates, origin = solved.rates, provenance.attributes(to_yaml(solved.config), comm.size)
         rates_file.write(options.output, rates, solved.light_cone.bright_valley, origin)
-        out = rates.intravalley_out + rates.intervalley_out
+        out = rates.out.sum(axis=0)
         harmonics, cells = rates.intravalley.shape[:2]
         return (
             f"{options.output}: {harmonics} harmonics of {cells} cells at {solved.equilibrium.temperature:g} K, "
             f"rates out of a cell {out.min():.4g} to {out.max():.4g} /ps"
         )
 
-    _print(comm, write, options.quiet)
+    text = _on_first(comm, write)
     solved.rates.free()
+    return text
 
 
-def sensitivity(options: argparse.Namespace, comm: MPI.Intracomm) -> None:
+def sensitivity(options: argparse.Namespace, comm: MPI.Intracomm) -> Outcome:
     from hpcwigner.studies.sensitivity import report
 
-    text = report(_load_one(options, comm), comm, options.ranged, options.at, options.output)
-    _print(comm, lambda: text, options.quiet)
+    return report(_load_one(options, comm), comm, options.ranged, options.at, options.output)
 
 
-def verify(options: argparse.Namespace, comm: MPI.Intracomm) -> None:
-    from hpcwigner.exciton import materials
-    from hpcwigner.studies import verification
-
-    _print(comm, lambda: verification.report(materials.load(options.material)))
-
-
-def plot(options: argparse.Namespace, comm: MPI.Intracomm) -> None:
+def plot(options: argparse.Namespace, comm: MPI.Intracomm) -> Outcome:
     from hpcwigner.plotting.maps import animate
     from hpcwigner.plotting.views import plot
 
@@ -221,65 +200,64 @@ def plot(options: argparse.Namespace, comm: MPI.Intracomm) -> None:
             return animate(options.directory, options.animate, options.output)
         return plot(options.directory, options.show, options.output, options.interactive)
 
-    _print(comm, draw)
+    return _on_first(comm, draw) or Exit.DONE
 
 
-def report(options: argparse.Namespace, comm: MPI.Intracomm) -> None:
-    from hpcwigner.plotting.report import write_report
+def figures(options: argparse.Namespace, comm: MPI.Intracomm) -> Outcome:
+    from hpcwigner.simulation.control import signals_watched
 
-    _print(comm, lambda: write_report(options.directory, options.output))
-
-
-def info(options: argparse.Namespace, comm: MPI.Intracomm) -> None:
-    from hpcwigner.cli.texts import description_of_run
-
-    _print(comm, lambda: description_of_run(options.directory))
-
-
-def figures(options: argparse.Namespace, comm: MPI.Intracomm) -> Exit:
-    with _watching_signals():
+    with signals_watched():
         from hpcwigner.studies.figures import figures
 
-        text = figures(options.material, Path(options.output), comm, options.plane, options.quiet, options.set)
-    _print(comm, lambda: text, options.quiet)
-    return Exit.STOPPED if text is None else Exit.DONE
+        return figures(options.material, Path(options.output), comm, options.plane, options.quiet, options.set)
 
 
-def collect(options: argparse.Namespace, comm: MPI.Intracomm) -> None:
-    from hpcwigner.studies.sweep import collect
-
-    _print(comm, lambda: collect(options.directory))
-
-
-def observables(_options: argparse.Namespace, comm: MPI.Intracomm) -> None:
-    from hpcwigner.observables import registry
-
-    _print(comm, registry.describe)
-
-
-def doctor(_options: argparse.Namespace, comm: MPI.Intracomm) -> Exit:
+def doctor(_options: argparse.Namespace, comm: MPI.Intracomm) -> Outcome:
     from hpcwigner.cli.doctor import examine
 
     text, healthy = examine(comm)
-    _print(comm, lambda: text)
-    return Exit.DONE if healthy else Exit.ERROR
+    if not healthy and comm.rank == 0:
+        print(text, flush=True)
+    return text if healthy else Exit.ERROR
 
 
-VERBS: dict[str, tuple[Callable[[argparse.Namespace, MPI.Intracomm], Exit | None], str]] = {
+def text_of(function: str, *arguments: str) -> Callable[[argparse.Namespace, MPI.Intracomm], Outcome]:
+    """The verb that prints what a function "module:name" of the package returns on rank 0, for some of the options."""
+
+    def call(options: argparse.Namespace, comm: MPI.Intracomm) -> Outcome:
+        values = [getattr(options, name) for name in arguments]
+        return _on_first(comm, lambda: pkgutil.resolve_name(f"hpcwigner.{function}")(*values))
+
+    return call
+
+
+VERBS: dict[str, tuple[Callable[[argparse.Namespace, MPI.Intracomm], Outcome], str]] = {
     "run": (run, "run an input"),
     "check": (check, "validate an input; print unknowns, memory, steps and output size"),
     "moments": (moments, "D_v(t) and w_v²(t) from the closed moment equations, without a spatial grid"),
     "rates": (rates, "write the scattering rates of an input; `rates: FILE` in an input reads them"),
     "sensitivity": (sensitivity, "change of D_v(t) when each uncertain number of the material grows by a tenth"),
-    "verify": (verify, "linewidths, lifetimes and diffusion coefficients of a material beside reference values"),
+    "verify": (
+        text_of("studies.verification:report", "material"),
+        "linewidths, lifetimes and diffusion coefficients of a material beside reference values",
+    ),
     "plot": (plot, "draw a run directory as a picture, an animation, or in a window"),
-    "report": (report, "write a run directory up as one web page that opens without a network"),
-    "info": (info, "origin and last numbers of a run directory"),
+    "report": (
+        text_of("plotting.report:write_report", "directory", "output"),
+        "write a run directory up as one web page that opens without a network",
+    ),
+    "info": (text_of("cli.texts:description_of_run", "directory"), "origin and last numbers of a run directory"),
     "figures": (figures, "Figures 2 to 5 of Rosati et al. (2020) and their statements, running what is missing"),
-    "collect": (collect, "sum up the finished points of a sweep: table, summary.h5, summary.png and summary.pdf"),
-    "observables": (observables, "every quantity that output.observables can name, with unit, formula and source"),
+    "collect": (
+        text_of("studies.sweep:collect", "directory"),
+        "sum up the finished points of a sweep: table, summary.h5, summary.png and summary.pdf",
+    ),
+    "observables": (
+        text_of("observables.registry:describe"),
+        "every quantity that output.observables can name, with unit, formula and source",
+    ),
     "doctor": (doctor, "check that MPI, HDF5 and PETSc fit together"),
-}  # What each verb does, on all ranks together, and its help. A verb without an exit code of its own is done. Raise InputError.
+}  # What each verb does, on all ranks together, and its help. Raise InputError.
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -296,43 +274,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     comm = MPI.COMM_WORLD
     abort_all_ranks_on_exception(comm)
-    text, stream, code = "", sys.stderr, Exit.DONE
     try:
-        options = _parse(words)
-        return options.call(options, comm) or Exit.DONE
-    except InputError as error:
-        text, code = f"hpcwigner: {error}", Exit.BAD_INPUT
-    except RunError as error:
-        text, code = f"hpcwigner: {error}", Exit.ERROR
-    except _HelpShownError as error:
-        text, stream = str(error), sys.stdout
-    if comm.rank == 0:
-        print(text, file=stream, flush=True)
-    return code
-
-
-class _HelpShownError(Exception):
-    """Help or version was asked for; the text is the message."""
+        with contextlib.redirect_stdout(sys.stdout if comm.rank == 0 else io.StringIO()):
+            options = _parse(words)
+        outcome = options.call(options, comm)
+    except SystemExit:  # help or the version has been printed
+        return Exit.DONE
+    except (InputError, RunError) as error:
+        if comm.rank == 0:
+            print(f"hpcwigner: {error}", file=sys.stderr, flush=True)
+        return Exit.BAD_INPUT if isinstance(error, InputError) else Exit.ERROR
+    if isinstance(outcome, Exit):
+        return outcome
+    if outcome and comm.rank == 0 and not getattr(options, "quiet", False):
+        print(outcome, flush=True)
+    return Exit.STOPPED if outcome is None else Exit.DONE
 
 
 class _Parser(argparse.ArgumentParser):
-    """Errors become InputError, help is printed by one rank."""
+    """Errors become InputError."""
 
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message} (python -m hpcwigner --help)")
 
-    def print_help(self, file: Any = None) -> None:
-        raise _HelpShownError(self.format_help().rstrip())
-
 
 def _parse(words: list[str]) -> argparse.Namespace:
-    """Options with the verb's `call`. Raises InputError."""
+    """Options with the verb's `call`. Raises InputError, and SystemExit once help or the version has been printed."""
     parser = _Parser(
         prog="python -m hpcwigner",
         description="Space-, momentum- and time-resolved exciton kinetics in atomically thin semiconductors.",
         epilog="Without a verb, INPUT is run. Everything after -- goes to PETSc's options.",
     )
-    parser.add_argument("--version", action="store_true", help="print the version")
+    parser.add_argument("--version", action="version", version=f"hpcwigner {__version__}", help="print the version")
     verbs = parser.add_subparsers(metavar="VERB", parser_class=_Parser)
     if words and not words[0].startswith("-") and words[0] not in VERBS:
         if (hint := did_you_mean(words[0], VERBS, cutoff=0.7)) and not Path(words[0]).exists():
@@ -344,8 +317,6 @@ def _parse(words: list[str]) -> argparse.Namespace:
             declare(verb, sub)
             sub.set_defaults(call=call)
     options = parser.parse_args(words)
-    if options.version:
-        raise _HelpShownError(f"hpcwigner {__version__}")
     if not hasattr(options, "call"):
         parser.error("expected an input file or a verb")
     return options

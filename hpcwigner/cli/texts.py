@@ -1,6 +1,5 @@
 """What the verbs `info` and `moments` print."""
 
-import dataclasses
 import json
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import numpy as np
 
 from hpcwigner.exciton.constants import CM2_PER_S, UM
 from hpcwigner.integrators.steps import multiples
-from hpcwigner.observables.curves import Phases, Thermalisation, negative_windows
+from hpcwigner.observables.curves import THERMALISATION_NEEDS, negative_windows, phases, thermalisation, time_or_not
 from hpcwigner.problem.builder import Problem
 from hpcwigner.storage.provenance import KEPT, describe_history
 from hpcwigner.storage.reading import read
@@ -28,16 +27,12 @@ def description_of_run(directory: Path) -> str:
         lines.append(f"{valley:<14}n = {n:.6g}, w² = {w:.6g} µm², D = {d:.6g} cm²/s")
         windows = ", ".join(f"{a:.4g}…{b:.4g} ps" for a, b in negative_windows(times, series.data["diffusion"][:, i]))
         lines.append(f"{'':<14}D < 0: {windows or 'never'} (from 1 ps on)")
-    phases = Phases.from_diffusion(times, series.data["diffusion"])
-    lines.append(f"{'phases':<14}D_v rise until {_at(phases.rise_end)}; within 10 % of each other from: {_at(phases.alike_from)}")
-    if set(series.data) >= Thermalisation.NEEDS:
-        energy, momentum, valley = map(_at, dataclasses.astuple(Thermalisation.from_series(series.data)))
+    rise_end, alike_from = map(time_or_not, phases(times, series.data["diffusion"]))
+    lines.append(f"{'phases':<14}D_v rise until {rise_end}; within 10 % of each other from: {alike_from}")
+    if set(series.data) >= THERMALISATION_NEEDS:
+        energy, momentum, valley = map(time_or_not, thermalisation(series.data))
         lines.append(f"{'thermalised':<14}within 5 % from: energies {energy}, directions {momentum}, valleys {valley}")
     return "\n".join(lines)
-
-
-def _at(time: float) -> str:
-    return f"{time:g} ps" if np.isfinite(time) else "not reached"
 
 
 def table_of_moments(problem: Problem) -> str:

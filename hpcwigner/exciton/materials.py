@@ -1,9 +1,10 @@
 """Material files: every number with its unit, source and confidence."""
 
+import copy
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Generic, Literal, TypeVar, cast
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from hpcwigner.runtime import schema
 from hpcwigner.runtime.errors import InputError
@@ -243,15 +244,7 @@ def numbers(part: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Number
 
 def with_value(material: Material, key: str, value: float) -> Material:
     """The material with another value of one number, whose range is widened if necessary."""
-
-    def changed(part: Any, path: list[str]) -> Any:
-        if isinstance(part, Sourced):
-            low, high = part.range or (part.value, part.value)
-            return dataclasses.replace(part, value=value, range=(min(low, value), max(high, value)))
-        if isinstance(part, dict):
-            return {**part, path[0]: changed(part[path[0]], path[1:])}
-        if isinstance(part, tuple):
-            return tuple(changed(p, path[1:]) if p.name == path[0] else p for p in part)
-        return dataclasses.replace(part, **{path[0]: changed(getattr(part, path[0]), path[1:])})
-
-    return cast(Material, changed(material, key.split(".")))
+    number = dict(numbers(material))[key]
+    low, high = number.range or (number.value, number.value)
+    changed = dataclasses.replace(number, value=value, range=(min(low, value), max(high, value)))
+    return copy.deepcopy(material, {id(number): changed})  # a copy holds `changed` where the material holds `number`

@@ -7,37 +7,19 @@ rate  ∫dε ∫dθ/2π R (n + ½ ± ½) δ(ε' − ε ∓ ħω).  momentum/ doe
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 
 import numpy as np
 
-from hpcwigner.exciton.constants import BOLTZMANN, HBAR, HBAR2_OVER_M0
+from hpcwigner.exciton.constants import BOLTZMANN, HBAR, HBAR2_OVER_M0, HBAR_OVER_M0
 from hpcwigner.exciton.materials import Material
-from hpcwigner.exciton.valley import ExcitonValleys
-from hpcwigner.exciton.wannier import Wavefunction
+from hpcwigner.exciton.valley import ValleyState, solve
 from hpcwigner.runtime.arrays import Array
 
 
 def bose(energy: Array, temperature: float) -> Array:
     """Occupation 1/(exp(ħω/kT) − 1) of phonons of `energy` [meV] at `temperature` [K]."""
     return 1 / np.expm1(np.asarray(energy) / (BOLTZMANN * temperature))
-
-
-@dataclasses.dataclass(frozen=True)
-class ValleyState:
-    """A valley: energy, masses and 1s state."""
-
-    name: str
-    energy: float  # Bottom E_v [meV]
-    degeneracy: int
-    mass: float  # Total mass M [m0]
-    electron_fraction: float
-    """m_e/M: fraction of the transferred momentum that shifts the relative momentum when the hole scatters."""
-    hole_fraction: float  # m_h/M: the same when the electron scatters
-    wavefunction: Wavefunction
-
-    def momentum(self, kinetic: Array) -> Array:
-        """|Q| [1/nm] at kinetic energy [meV]: ε = ħ²Q²/2M."""
-        return np.sqrt(2 * self.mass * np.asarray(kinetic) / HBAR2_OVER_M0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,13 +32,27 @@ class AcousticPhonon:
     electron: float  # D1 of the electron [meV]
     hole: float  # D1 of the hole [meV]
 
+    @property
+    def sound_momentum(self) -> float:
+        """Q_s = Mv/ħ [1/nm], at which an exciton moves at the speed of sound."""
+        return self.valley.mass * self.sound_velocity / HBAR_OVER_M0
+
     def rate(self, transfer: Array) -> Array:
         """R(q) [1/ps] at the momentum transfer q [1/nm], without the occupation: M q |D_e F_e + D_h F_h|²/(2ħ²ρv)."""
-        psi = self.valley.wavefunction
-        coupling = self.electron * psi.overlap(psi, transfer * self.valley.hole_fraction)
-        coupling = coupling + self.hole * psi.overlap(psi, transfer * self.valley.electron_fraction)
+        overlap = self.valley.overlaps[self.valley.name]
+        coupling = self.electron * overlap(transfer * self.valley.hole_fraction)
+        coupling = coupling + self.hole * overlap(transfer * self.valley.electron_fraction)
         prefactor = self.valley.mass / HBAR2_OVER_M0 / (2 * self.area_density * self.sound_velocity)
         return prefactor * transfer * coupling**2
+
+    def from_rest(self, temperature: float) -> Iterator[tuple[float, float]]:
+        """Kinetic energy [meV] after and rate [1/ps] of scattering from Q = 0: absorption, to Q = 2Q_s.
+
+        There dε/dQ = 2ħv, which doubles the weight of the energy delta.
+        """
+        momentum = 2 * self.sound_momentum
+        energy = HBAR * self.sound_velocity * momentum
+        yield energy, float(2 * self.rate(np.array(momentum)) * bose(np.array(energy), temperature))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,18 +78,28 @@ class OpticalPhonon:
 
     def rate(self, initial_momentum: Array, final_momentum: Array, angle: Array) -> Array:
         """R [1/ps] from |Q'| to |Q| [1/nm] at the angle between them, without the occupation."""
-        psi, phi = self.initial.wavefunction, self.final.wavefunction
+        overlap = self.initial.overlaps[self.final.name]
 
         def shift(initial_share: float, final_share: float) -> Array:
             a, b = initial_share * initial_momentum, final_share * final_momentum
             return np.sqrt(np.maximum(a**2 + b**2 - 2 * a * b * np.cos(angle), 0.0))
 
-        coupling = self.electron * psi.overlap(phi, shift(self.initial.hole_fraction, self.final.hole_fraction))
+        coupling = self.electron * overlap(shift(self.initial.hole_fraction, self.final.hole_fraction))
         if self.hole:
-            shifted = shift(self.initial.electron_fraction, self.final.electron_fraction)
-            coupling = coupling + self.hole * psi.overlap(phi, shifted)
+            coupling = coupling + self.hole * overlap(shift(self.initial.electron_fraction, self.final.electron_fraction))
         prefactor = self.final_valleys * self.final.mass / HBAR2_OVER_M0 / (2 * self.area_density * (self.energy / HBAR))
         return prefactor * coupling**2
+
+    def from_rest(self, temperature: float) -> Iterator[tuple[float, float]]:
+        """Kinetic energy [meV] after and rate [1/ps] of scattering from Q = 0: emission and absorption, as far as possible."""
+        number, rest = bose(np.array(self.energy), temperature), np.array(0.0)
+        for change, occupation in ((-self.energy, number + 1), (self.energy, number)):
+            kinetic = self.initial.energy + change - self.final.energy
+            if kinetic >= 0:
+                yield kinetic, float(self.rate(rest, self.final.momentum(np.array(kinetic)), rest) * occupation)
+
+
+Phonon = AcousticPhonon | OpticalPhonon
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,21 +111,18 @@ class Couplings:
     optical: tuple[OpticalPhonon, ...]
 
     @classmethod
-    def from_material(cls, material: Material, landscape: ExcitonValleys | None = None) -> Couplings:
-        """From a material file and its 1s states, which are computed if not given."""
-        landscape = landscape or ExcitonValleys.from_material(material)
-        states, acoustic, density = {}, [], material.area_density.value
-        for exciton in landscape.valleys:
-            name, valley = exciton.name, material.valleys[exciton.name]
-            fractions = valley.electron_mass.value / valley.mass, valley.hole_mass.value / valley.mass
-            wavefunction = landscape.wavefunctions[name]
-            states[name] = ValleyState(name, exciton.energy, valley.degeneracy, valley.mass, *fractions, wavefunction)
+    def from_material(cls, material: Material, valleys: tuple[ValleyState, ...] = ()) -> Couplings:
+        """From a material and its valleys, which are solved for if not given. Raises InputError."""
+        valleys = valleys or solve(material)
+        density, states = material.area_density.value, {state.name: state for state in valleys}
+        acoustic = []
+        for name, valley in material.valleys.items():
             potentials = valley.acoustic_electron.value, valley.acoustic_hole.value
             acoustic.append(AcousticPhonon(states[name], material.sound_velocity.value, density, *potentials))
         optical = [
             OpticalPhonon(p.name, state, state, 1, p.energy.value, density, p.electron.value, p.hole.value, intervalley=False)
             for p in material.intravalley_phonons
-            for state in states.values()
+            for state in valleys
         ]
         for p in material.intervalley_phonons:
             initial, final = (states[name] for name in p.between)
@@ -127,7 +130,15 @@ class Couplings:
             optical.append(
                 OpticalPhonon(p.name, initial, final, p.final_valleys, energy, density, electron, 0.0, intervalley=True)
             )
-        return cls(tuple(states.values()), tuple(acoustic), tuple(optical))
+        return cls(valleys, tuple(acoustic), tuple(optical))
+
+    def processes(self) -> Iterator[tuple[bool, ValleyState, ValleyState, Phonon]]:
+        """Emission processes: whether they change the valley, final and initial valley, phonon."""
+        for acoustic in self.acoustic:
+            yield False, acoustic.valley, acoustic.valley, acoustic
+        for optical in self.optical:
+            for process in optical.directions():
+                yield process.intervalley, process.final, process.initial, process
 
 
 ACOUSTIC_BRANCHES = ("TA", "LA", "ZA", "acoustic")  # Name endings of acoustic phonons among those of constant energy

@@ -1,73 +1,82 @@
-"""The valleys of a material with their 1s states: binding energies, valley offsets, tables of overlaps."""
+"""The valleys of a material with their s states: binding energies, valley offsets, overlaps."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-from hpcwigner.exciton.materials import Material
-from hpcwigner.exciton.wannier import BoundState, Film, Potential, RytovaKeldysh, Wavefunction, bound_states, tabulate
+import numpy as np
+
+from hpcwigner.exciton.constants import HBAR2_OVER_M0
+from hpcwigner.exciton.materials import DielectricFilm, Material
+from hpcwigner.exciton.wannier import BoundState, Film, OverlapTable, Potential, RytovaKeldysh, bound_states
+from hpcwigner.runtime.arrays import Array
+from hpcwigner.runtime.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True)
-class ValleyExciton:
-    """Bound states and energy of one valley."""
+class ValleyState:
+    """A valley: masses, s states and energy."""
 
     name: str
+    degeneracy: int
+    mass: float  # Total mass M [m0]
+    electron_fraction: float
+    """m_e/M: fraction of the transferred momentum that shifts the relative momentum when the hole scatters."""
+    hole_fraction: float  # m_h/M: the same when the electron scatters
     reduced_mass: float  # μ [m0]
     states: tuple[BoundState, ...]  # 1s, 2s, 3s
+    overlaps: Mapping[str, Callable[[Array], Array]]
+    """∫ψψ' exp(iκ·r) d²r of the 1s state with that of each valley, by name: a function of the momentum shift κ [1/nm]."""
     given: float | None  # E_v of the material file, relative to the bright valley [meV]
     computed: float | None  # E_v from the single-particle splitting and the binding energies [meV]
 
     @property
-    def binding_energy(self) -> float:
-        """Binding energy of the 1s state [meV], positive."""
-        return -self.states[0].energy
-
-    @property
     def energy(self) -> float:
-        """E_v [meV]: given, else computed."""
+        """Bottom E_v [meV]: given, else computed."""
         offset = self.given if self.given is not None else self.computed
         assert offset is not None
         return offset
 
+    def momentum(self, kinetic: Array) -> Array:
+        """|Q| [1/nm] at kinetic energy [meV]: ε = ħ²Q²/2M."""
+        return np.sqrt(2 * self.mass * np.asarray(kinetic) / HBAR2_OVER_M0)
 
-@dataclasses.dataclass(frozen=True)
-class ExcitonValleys:
-    """Valleys of a material in the order of its file."""
 
-    valleys: tuple[ValleyExciton, ...]
-    wavefunctions: Mapping[str, Wavefunction]  # 1s states with their overlaps tabulated, by valley
-
-    @classmethod
-    def from_material(cls, material: Material) -> ExcitonValleys:
-        """Solves the Wannier equation in every valley. Raises ArithmeticError if a valley binds fewer than three s states."""
-        potential, masses = potential_of(material), reduced_masses(material)
+def solve(material: Material) -> tuple[ValleyState, ...]:
+    """Valleys in the order of the material's file. Raises InputError if one binds fewer than three s states."""
+    potential, masses = potential_of(material), reduced_masses(material)
+    try:
         states = {name: _states(potential, mass) for name, mass in masses.items()}
-        bright = -states[material.radiation.bright_valley][0].energy
-        valleys = []
-        for name, valley in material.valleys.items():
-            given = valley.energy.value if valley.energy else None
-            computed = valley.splitting.value + bright + states[name][0].energy if valley.splitting else None
-            valleys.append(ValleyExciton(name, masses[name], states[name], given, computed))
-        return cls(tuple(valleys), tabulate({name: s[0] for name, s in states.items()}))
+    except ArithmeticError as error:
+        raise InputError(f"material: found '{material.name}', expected bound excitons: {error}") from None
+    overlaps: dict[str, dict[str, OverlapTable]] = {name: {} for name in states}
+    for a, b in itertools.combinations_with_replacement(states, 2):
+        overlaps[a][b] = overlaps[b][a] = OverlapTable.from_states(states[a][0], states[b][0])
+    bright = -states[material.radiation.bright_valley][0].energy
+    valleys = []
+    for name, valley in material.valleys.items():
+        own, fractions = states[name], (valley.electron_mass.value / valley.mass, valley.hole_mass.value / valley.mass)
+        given = valley.energy.value if valley.energy else None
+        computed = valley.splitting.value + bright + own[0].energy if valley.splitting else None
+        constants = valley.degeneracy, valley.mass, *fractions, masses[name]
+        valleys.append(ValleyState(name, *constants, own, overlaps[name], given, computed))
+    return tuple(valleys)
 
 
 def potential_of(material: Material) -> Potential:
     """The electron-hole attraction: of the sheet, or without one of the film."""
-    if material.dielectric is not None:
-        return RytovaKeldysh(material.dielectric.screening_length.value, material.dielectric.surroundings.value)
-    potential = film_potential(material)
-    assert potential is not None
-    return potential
+    if (sheet := material.dielectric) is not None:
+        return RytovaKeldysh(sheet.screening_length.value, sheet.surroundings.value)
+    assert material.film is not None
+    return film_potential(material.film)
 
 
-def film_potential(material: Material) -> Film | None:
-    """The attraction in the dielectric film; None if the material has no film."""
-    if (film := material.film) is None:
-        return None
+def film_potential(film: DielectricFilm) -> Film:
+    """The attraction in a dielectric film."""
     inside, above, below = ((part.in_plane.value, part.out_of_plane.value) for part in (film, film.above, film.below))
     return Film(inside, film.thickness.value, above, below)
 

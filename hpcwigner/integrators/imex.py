@@ -87,7 +87,8 @@ class ImplicitLocalTerms:
                 if polynomial is not None:
                     strength = float(polynomial @ s ** np.arange(len(polynomial)))
                     self.system.add_source(self._formed, k, strength * source.spectrum(step.stage), self._every)
-            self.system.from_harmonics(self._formed, right.u, add=True)
+            self.system.from_harmonics(self._formed, self._work)
+            right.u[...] += self._work
         g.stateIncrease()
 
     def apply(self, _pc: Any, x: Any, y: Any) -> None:

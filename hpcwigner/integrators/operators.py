@@ -12,11 +12,11 @@ from mpi4py import MPI
 
 from hpcwigner.integrators.propagators import PhiFunctions, conserve, diagonal_phi, phi_functions
 from hpcwigner.integrators.semilinear import SemilinearSystem, apply_blocks
-from hpcwigner.momentum.harmonics import flat
 from hpcwigner.momentum.tile import Tile
 from hpcwigner.runtime import kernels
-from hpcwigner.runtime.arrays import Array
+from hpcwigner.runtime.arrays import Array, flat
 from hpcwigner.runtime.parallel import NodeShared
+from hpcwigner.runtime.vectors import WIDTH
 from hpcwigner.terms.generator import LocalGenerator
 from hpcwigner.terms.pulse import SOURCE_DEGREE
 
@@ -102,18 +102,14 @@ class _InScattering:
         members = [[h for h, order in enumerate(orders) if order == m] for m in range(max(orders) + 1)]
         most = max(map(len, members))
         self._members = np.array([[*row, *[-1] * (most - len(row))] for row in members])
-        self._x = self._y = np.zeros((0, 0))
+        self._x = np.zeros((4, generators[0].equilibrium.cells.size + 2 * WIDTH))
 
     def add(self, tile: Tile) -> None:
         """Slot N grows by Γ_m of slot U."""
-        room, slots, cells = tile.slots.shape[1:]
-        if self._x.shape != (cells, self._members.shape[1] * room):
-            self._x, self._y = np.zeros((2, cells, self._members.shape[1] * room))
-        blocks = self._blocks[tile.class_number]
+        (room, slots), blocks = tile.slots.shape[1:3], self._blocks[tile.class_number]
         kernels.add_in_scattering(
-            len(tile.points), room, slots, self._members, blocks.starts, blocks.columns, blocks.values, self._x, self._y,
-            flat(tile.slots),
-        )  # fmt: skip
+            len(tile.points), room, slots, self._members, blocks.diagonals, blocks.rest, self._x, flat(tile.slots)
+        )
 
 
 class _ClassOperators:
@@ -148,19 +144,18 @@ class _ClassOperators:
         self.shared.fill(full, compute)
         ends = np.cumsum(counts) * cells
         self.blocks = [whole[:, end - n * cells : end] for n, end in zip(counts, ends, strict=True)]
-        self.parts = generator.parts
+        self.parts, self._orders = generator.parts, np.array(orders)
         self.source_vectors = {1.0: sources[0], 0.5: sources[1]}
         formulas = () if scheme.dense else scheme.formulas(size, diagonal_phi(-size * generator.out_rates))
         self.diagonals = [np.stack(list(formula.weights.values()), axis=1) for formula in formulas]
 
     def multiply(self, stage: int, slots: slice, orders: Sequence[int], tile: Tile, onto: int | None) -> None:
-        """The tile's result = Σ matrix · slot, plus slot `onto`."""
-        count, (room, all_slots) = len(tile.points), tile.slots.shape[1:3]
+        """The tile's result = Σ matrix · slot, plus slot `onto`; where matrices are diagonal, the sum is left pending."""
+        count = len(tile.points)
         apply_blocks(self.blocks[stage], orders, tile.slots[:, :count, slots], tile.result[:, :count], self.parts)
+        tile.pending = None
         if self.diagonals:
-            more = -1 if onto is None else onto
-            every, weights = np.array(orders), self.diagonals[stage]
-            kernels.combine(count, room, all_slots, slots.start, every, weights, more, flat(tile.slots), flat(tile.result))
+            tile.pending = slots.start, self._orders, self.diagonals[stage], -1 if onto is None else onto
         elif onto is not None:
             tile.result[:, :count] += tile.slot(onto)
 

@@ -29,8 +29,9 @@ def integrate(
     first_step: int = 0,
     cache: OperatorCache | None = None,
     after_step: AfterStep | None = None,
+    end_step: int | None = None,
 ) -> None:
-    """Advances `vector` through the schedule with the integrator `name`. Collective over `comm`.
+    """Advances `vector` through the schedule, or its steps from `first_step` to before `end_step`. Collective over `comm`.
 
     `generators` are by stage of the scattering, then by class of points. `cache` keeps exponential operators between calls;
     the caller owns it. Without one the operators are made here and released at the end.
@@ -43,7 +44,7 @@ def integrate(
         ts.setSolution(vector)
         ts.setTime(schedule.steps[first_step].start)
         ts.setTimeStep(schedule.steps[first_step].size)
-        ts.setMaxSteps(len(schedule.steps))
+        ts.setMaxSteps(len(schedule.steps) if end_step is None else end_step)
         ts.setMaxTime(1e300)  # the number of steps ends the run, exactly at schedule.end
         ts.setStepNumber(first_step)
         ts.setExactFinalTime(PETSc.TS.ExactFinalTime.STEPOVER)

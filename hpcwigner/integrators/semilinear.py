@@ -51,8 +51,8 @@ class SemilinearSystem(Protocol):
     def to_harmonics(self, u: Array, slots: Array, index: int) -> None:
         """slots[:, :, index] = harmonics of u, for slots (harmonic, point, slot, cell)."""
 
-    def from_harmonics(self, harmonics: Array, out: Array, add: bool = False) -> None:
-        """`out` becomes the state with the given harmonics (contiguous), or grows by it."""
+    def from_harmonics(self, harmonics: Array, out: Array) -> None:
+        """`out` becomes the state with the given harmonics (contiguous)."""
 
     def add_source(self, harmonics: Array, number: int, per_cell: Array, points: Points) -> None:
         """Adds the profile of source `number` at some points times `per_cell` (cell,) to their harmonics."""

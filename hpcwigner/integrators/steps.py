@@ -32,6 +32,7 @@ class StepPlan:
     phases: tuple[tuple[float, int], ...]  # (end [ps], steps per tick) of each phase; ends are rounded up to ticks
     switches: tuple[float, ...] = ()  # Times at which scattering changes [ps]
     stops: tuple[float, ...] = ()  # Further times at which a step must end [ps]: outputs beside those of the series
+    reductions: tuple[tuple[float, int], ...] = ()  # Times of outputs [ps] from which on there are fewer angles, and their number
 
     @property
     def tick(self) -> float:
@@ -68,9 +69,16 @@ class StepPlan:
                 steps += [Step(begin + i * size, size, stage) for i in range(count)]
         return steps
 
+    def legs(self, angles: int) -> list[tuple[int, int, int]]:
+        """Parts of the run with the same number of angles, which are `angles` at first: (first step, last step + 1, angles)."""
+        changes = self.steps_until([time for time, _ in self.reductions]).tolist()
+        ends, numbers = [*changes, len(self.steps())], [angles, *(number for _, number in self.reductions)]
+        return [(first, end, n) for first, end, n in zip([0, *changes], ends, numbers, strict=True) if end > first]
+
     def describe(self) -> str:
-        """Step sizes of the phases, for people."""
-        return ", ".join(f"{1000 * self.tick / n:.4g} fs to {end:g} ps" for end, n in self.phases)
+        """Step sizes of the phases and changes of the angles, for people."""
+        steps = [f"{1000 * self.tick / n:.4g} fs to {end:g} ps" for end, n in self.phases]
+        return ", ".join([*steps, *(f"{number} angles from {time:g} ps" for time, number in self.reductions)])
 
     def steps_until(self, times: Iterable[float]) -> NDArray[np.int64]:
         """Number of steps done at some of the marks, same shape as `times` [ps]."""

@@ -1,5 +1,7 @@
 """Angle cells, and the matrices between them and angular harmonics."""
 
+from __future__ import annotations
+
 import dataclasses
 import functools
 
@@ -30,6 +32,10 @@ class Angles:
     def count(self) -> int:
         """Number of stored cells (and of harmonics)."""
         return len(self.theta)
+
+    def with_count(self, count: int) -> Angles:
+        """Angle cells of which `count` are stored."""
+        return Angles(2 * (count - 1) if self.half else count, self.half)
 
     @functools.cached_property
     def cosine(self) -> Array:
@@ -78,6 +84,22 @@ class Angles:
         m = np.array(self.orders)
         norm = np.where((m == 0) | (m == self.number // 2), 1.0, 2.0) / self.number
         return np.ascontiguousarray((self.to_harmonics * norm[:, None]).T * self.multiplicity[:, None])
+
+    def resampled(self, other: Angles) -> Array:
+        """Matrix (angle of `other`, angle): the same function of θ in another number of cells, by its harmonics.
+
+        With fewer cells higher harmonics are dropped. In N cells cos(Nθ/2) stands for the harmonics m = ±N/2 together.
+        """
+        pick = np.array([[kind == own for own in self._kinds] for kind in other._kinds], dtype=float)
+        if self.number != other.number:
+            last = min(self.number, other.number) // 2, False
+            pick[other._kinds.index(last), self._kinds.index(last)] = 2.0 if other.number < self.number else 0.5
+        return np.asarray(other.from_harmonics @ pick @ self.to_harmonics)
+
+    @property
+    def _kinds(self) -> list[tuple[int, bool]]:
+        """Order of each harmonic, and whether it is a sine."""
+        return [(m, i > self.number // 2) for i, m in enumerate(self.orders)]
 
     def mirror(self, axis: int) -> NDArray[np.int64]:
         """Mirror image of each cell at a wall normal to x (axis 0: θ → π − θ) or y (axis 1: θ → −θ), shape (angle,)."""

@@ -9,13 +9,13 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hpcwigner.exciton.constants import HBAR2_OVER_M0
-from hpcwigner.exciton.phonons import ValleyState
+from hpcwigner.exciton.valley import ValleyState
 from hpcwigner.runtime.arrays import Array
 
 
@@ -51,6 +51,15 @@ class EnergyCells:
         """Valley index of each cell, shape (cell,)."""
         return np.repeat(np.arange(len(self.valleys)), self.counts)
 
+    def per_cell(self, values: Iterable[float]) -> Array:
+        """Values of the valleys, repeated for each of their cells, shape (cell,)."""
+        return np.array(list(values))[self.valley_of_cell]
+
+    @functools.cached_property
+    def bottoms(self) -> Array:
+        """E_v of each cell's valley [meV], shape (cell,)."""
+        return self.per_cell(valley.energy for valley in self.valleys)
+
     def edges(self, valley: int) -> Array:
         """Cell edges of a valley as kinetic energies [meV], from 0, shape (count + 1,)."""
         return np.linspace(0.0, self.tops[valley], self.counts[valley] + 1)
@@ -59,19 +68,15 @@ class EnergyCells:
         """Cell width of a valley [meV]."""
         return self.tops[valley] / self.counts[valley]
 
-    def cell_at(self, valley: int, kinetic: Array) -> NDArray[np.int64]:
-        """Cell that contains each kinetic energy [meV] of a valley; its topmost cell for energies above the top."""
-        return self.cell_within(valley, kinetic) + self.slices[valley].start
-
     def cell_within(self, valley: int, kinetic: Array) -> NDArray[np.int64]:
-        """As `cell_at`, counted from the valley's first cell."""
+        """Cell that contains each kinetic energy [meV], counted from the valley's first one; the topmost one above the top."""
         return np.minimum((np.asarray(kinetic) / self.width(valley)).astype(np.int64), self.counts[valley] - 1)
 
     @functools.cached_property
     def states(self) -> Array:
         """Number of states per area in each cell, all angles [1/nm²]: g M ΔE/(2πħ²), shape (cell,)."""
-        per_valley = [v.degeneracy * v.mass * self.width(i) / (2 * math.pi * HBAR2_OVER_M0) for i, v in enumerate(self.valleys)]
-        return np.array(per_valley)[self.valley_of_cell]
+        per_area = 2 * math.pi * HBAR2_OVER_M0
+        return self.per_cell(v.degeneracy * v.mass * self.width(i) / per_area for i, v in enumerate(self.valleys))
 
     def valley_sum(self, values: Array) -> Array:
         """Sum over each valley's cells along the last axis: (..., cell) → (..., valley)."""

@@ -8,32 +8,23 @@ p(ε') the Boltzmann population per energy and R the spontaneous rate (exciton/p
 reverse absorption has the same conductance. The quadrature is independent of the cells.
 """
 
-import dataclasses
-
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcwigner.exciton.constants import HBAR, HBAR2_OVER_M0, HBAR_OVER_M0
-from hpcwigner.exciton.phonons import AcousticPhonon, OpticalPhonon, bose
+from hpcwigner.exciton.constants import HBAR, HBAR2_OVER_M0
+from hpcwigner.exciton.phonons import AcousticPhonon, OpticalPhonon, Phonon, bose
 from hpcwigner.momentum.equilibrium import Equilibrium
 from hpcwigner.runtime.arrays import Array
 
-Phonon = AcousticPhonon | OpticalPhonon
+ANGLES = 64  # Angles between 0 and π; with these numbers of points rates are good to 1e-3 or better (tests/test_rates.py)
+POINTS = 4  # Gauss points on each piece of an energy cell
 
 
-@dataclasses.dataclass(frozen=True)
-class Quadrature:
-    """Quadrature points; the defaults give rates to 1e-3 or better (tests/test_rates.py)."""
-
-    angles: int = 64  # Angles between 0 and π
-    points: int = 4  # Gauss points on each piece of an energy cell
-
-
-def conductance(phonon: Phonon, equilibrium: Equilibrium, orders: int, rule: Quadrature) -> Array:
+def conductance(phonon: Phonon, equilibrium: Equilibrium, orders: int) -> Array:
     """c_m[to, from] of one emission process for harmonics 0…`orders`: shape (m, cell of final, cell of initial valley)."""
     if isinstance(phonon, AcousticPhonon):
-        return _acoustic(phonon, equilibrium, orders, rule)
-    return _optical(phonon, equilibrium, orders, rule)
+        return _acoustic(phonon, equilibrium, orders)
+    return _optical(phonon, equilibrium, orders)
 
 
 def _cell_sums(target: NDArray[np.int64], source: NDArray[np.int64], values: Array, shape: tuple[int, int]) -> Array:
@@ -42,7 +33,7 @@ def _cell_sums(target: NDArray[np.int64], source: NDArray[np.int64], values: Arr
     return np.stack([np.bincount(pair, row, shape[0] * shape[1]).reshape(shape) for row in values])
 
 
-def _optical(phonon: OpticalPhonon, equilibrium: Equilibrium, orders: int, rule: Quadrature) -> Array:
+def _optical(phonon: OpticalPhonon, equilibrium: Equilibrium, orders: int) -> Array:
     """Emission of a phonon of constant energy, integrated over the overlaps of the target cells with the shifted source cells."""
     cells = equilibrium.cells
     initial, final = cells.valleys.index(phonon.initial), cells.valleys.index(phonon.final)
@@ -51,24 +42,19 @@ def _optical(phonon: OpticalPhonon, equilibrium: Equilibrium, orders: int, rule:
     breaks = breaks[(breaks >= max(shift, 0.0)) & (breaks <= cells.edges(final)[-1])]
     lower, width = breaks[:-1], np.diff(breaks)
     keep = width > 1e-9 * cells.width(final)  # drops overlaps due to rounding of coinciding edges
-    nodes, weights = np.polynomial.legendre.leggauss(rule.points)
+    nodes, weights = np.polynomial.legendre.leggauss(POINTS)
     energy = (lower[keep, None] + width[keep, None] * (0.5 + 0.5 * nodes)).ravel()
     weight = (0.5 * width[keep, None] * weights).ravel()
-    theta = (np.arange(rule.angles) + 0.5) * np.pi / rule.angles
+    theta = (np.arange(ANGLES) + 0.5) * np.pi / ANGLES
     rate = phonon.rate(phonon.initial.momentum(energy - shift)[:, None], phonon.final.momentum(energy)[:, None], theta[None, :])
-    harmonics = np.cos(np.outer(np.arange(orders + 1), theta)) @ rate.T / rule.angles
+    harmonics = np.cos(np.outer(np.arange(orders + 1), theta)) @ rate.T / ANGLES
     emission = 1 + bose(np.array(phonon.energy), equilibrium.temperature)
     harmonics *= weight * emission * equilibrium.density(initial, energy - shift)
     shape = cells.counts[final], cells.counts[initial]
     return _cell_sums(cells.cell_within(final, energy), cells.cell_within(initial, energy - shift), harmonics, shape)
 
 
-def sound_momentum(phonon: AcousticPhonon) -> float:
-    """Q_s = Mv/ħ [1/nm], at which an exciton moves at the speed of sound."""
-    return phonon.valley.mass * phonon.sound_velocity / HBAR_OVER_M0
-
-
-def _acoustic(phonon: AcousticPhonon, equilibrium: Equilibrium, orders: int, rule: Quadrature) -> Array:
+def _acoustic(phonon: AcousticPhonon, equilibrium: Equilibrium, orders: int) -> Array:
     """Inelastic acoustic emission, with energy and momentum conserved exactly.
 
     In units of Q_s = Mv/ħ (energies: E_s = ħ²Q_s²/2M) both conservation laws hold for
@@ -78,10 +64,10 @@ def _acoustic(phonon: AcousticPhonon, equilibrium: Equilibrium, orders: int, rul
     """
     cells = equilibrium.cells
     valley = cells.valleys.index(phonon.valley)
-    momentum = sound_momentum(phonon)
+    momentum = phonon.sound_momentum
     energy = HBAR2_OVER_M0 * momentum**2 / (2 * phonon.valley.mass)
-    nodes, weights = np.polynomial.legendre.leggauss(rule.points)
-    chi_nodes, chi_weights = np.polynomial.legendre.leggauss(2 * rule.angles)
+    nodes, weights = np.polynomial.legendre.leggauss(POINTS)
+    chi_nodes, chi_weights = np.polynomial.legendre.leggauss(2 * ANGLES)
     chi = 0.25 * np.pi * (1 + chi_nodes)
     edges = np.sqrt(cells.edges(valley) / energy)
     # cosh ξ at which Q' or Q crosses an edge, and more breaks for wide cells; shape (χ, break)
@@ -145,9 +131,7 @@ def _largest_share(sums: Array, taken: Array) -> Array:
     (c_0 + s − a)(g² + g'²) − 2(c_m − a)gg', s ≥ 0 the loss within its cells, a the amount subtracted. It is ≥ 0 for all g, g'
     as long as 2a ≤ c_0 + c_m + s.
     """
-    lower = np.arange(taken.shape[1])
-    upper = lower + 1
-    between = sums[:, lower, upper] + sums[:, upper, lower]
+    between = sums.diagonal(1, 1, 2) + sums.diagonal(-1, 1, 2)
     inside = sums[0].diagonal() - sums.diagonal(axis1=1, axis2=2)
     available = 0.5 * (between[0] + between + np.minimum(inside[:, :-1], inside[:, 1:]))
     available[0] = between[0]

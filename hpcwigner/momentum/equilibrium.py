@@ -68,12 +68,12 @@ class Equilibrium:
     @functools.cached_property
     def total_energy(self) -> Array:
         """Valley bottom plus mean kinetic energy of each cell [meV], shape (cell,)."""
-        return np.array([valley.energy for valley in self.cells.valleys])[self.cells.valley_of_cell] + self.kinetic_energy
+        return self.cells.bottoms + self.kinetic_energy
 
     @functools.cached_property
     def velocity(self) -> Array:
         """Boltzmann rms speed of each cell [nm/ps], shape (cell,): Σ p v² = 2kT/M holds exactly within a valley."""
-        mass = np.array([valley.mass for valley in self.cells.valleys])[self.cells.valley_of_cell]
+        mass = self.cells.per_cell(valley.mass for valley in self.cells.valleys)
         return np.sqrt(2 * self.kinetic_energy / (mass * HBAR2_OVER_M0)) * HBAR_OVER_M0
 
     @functools.cached_property

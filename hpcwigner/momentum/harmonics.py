@@ -8,11 +8,13 @@ kernel to rows of energy cells.
 import itertools
 
 import numpy as np
+import scipy.sparse
 from numpy.typing import NDArray
 
 from hpcwigner.momentum.angles import Angles
+from hpcwigner.momentum.tile import Tile
 from hpcwigner.runtime import kernels
-from hpcwigner.runtime.arrays import Array
+from hpcwigner.runtime.arrays import Array, flat
 
 Points = NDArray[np.int64]
 Rows = tuple[NDArray[np.int64], NDArray[np.int64], Array]  # A sparse matrix: start of each row, columns, values
@@ -30,16 +32,10 @@ class AngularTransform:
         self.fold, self._unfold = _rows(fold), _rows(fold.T)
         self.forwards = _rows(np.where(same_parity, angles.to_harmonics[:, member], 0.0))
         self._backwards = _rows(np.where(same_parity.T, angles.from_harmonics[member], 0.0))
-        # Several points at a time, so that each harmonic is written contiguously.
-        self.work = np.zeros((self.points_at_once(angles, cells) * angles.count, cells))
+        self.work, self._harmonics = np.zeros((2, angles.count, cells))
 
-    @staticmethod
-    def points_at_once(angles: Angles, cells: int) -> int:
-        """How many points are processed together, so that their angles stay in the core's own cache."""
-        return max(1, CACHE // (8 * angles.count * cells))
-
-    def forward(self, state: Array, slots: Array, index: int, points: Points | None = None, add: bool = False) -> None:
-        """slots[:, :, index] = harmonics of `state` (point, angle, cell) at some `points` or at all, or grows by them.
+    def forward(self, state: Array, slots: Array, index: int, points: Points | None = None) -> None:
+        """slots[:, :, index] = harmonics of `state` (point, angle, cell) at some `points` or at all.
 
         `slots` (harmonic, point, slot, cell) is contiguous and may hold more points; those given come first.
         """
@@ -47,24 +43,22 @@ class AngularTransform:
         room, count, angles = *slots.shape[1:3], state.shape[1]
         places, target = np.arange(len(sources)), (count, count * room, index)
         every_angle = angles, 1, 0
-        kernels.transform(
-            sources, places, self.fold, self.forwards, flat(state), every_angle, self.work, flat(slots), target, add
-        )
+        kernels.transform(sources, places, self.fold, self.forwards, flat(state), every_angle, self.work, flat(slots), target)
 
-    def backward(self, harmonics: Array, out: Array, points: Points | None = None, add: bool = False) -> None:
-        """Sets `out` (point, angle, cell) at some `points` to the state with these harmonics, or adds it."""
+    def backward(self, harmonics: Array, out: Array, points: Points | None = None) -> None:
+        """Sets `out` (point, angle, cell) at some `points`, or at all, to the state with these harmonics."""
         targets = np.arange(len(out)) if points is None else points
         room, angles = harmonics.shape[1], out.shape[1]
         places, source, target = np.arange(len(targets)), (1, room, 0), (angles, 1, 0)
-        work = self.work[:angles]  # a point at a time: it is contiguous
-        kernels.transform(places, targets, self._backwards, self._unfold, flat(harmonics), source, work, flat(out), target, add)
+        kernels.transform(places, targets, self._backwards, self._unfold, flat(harmonics), source, self.work, flat(out), target)
 
-
-def flat(array: Array) -> Array:
-    """A view as rows of energy cells. Raises AttributeError where that would need a copy."""
-    rows = array.view()
-    rows.shape = (-1, array.shape[-1])
-    return rows
+    def store(self, tile: Tile, out: Array) -> None:
+        """Sets `out` (point, angle, cell) at the tile's points to the state with the tile's result."""
+        if tile.pending is None:
+            self.backward(tile.result, out, tile.points)
+        else:
+            arguments = self._harmonics, self._backwards, self._unfold, self.work, flat(out)
+            kernels.combine_transformed(tile.points, *tile.sum_arguments(), *arguments)
 
 
 class AngularSums:
@@ -72,9 +66,7 @@ class AngularSums:
 
     def __init__(self, weights: Array) -> None:
         """`weights` has shape (sum, angle), for example ones, cos θ and sin θ."""
-        sums, angles = weights.shape
-        self._weights = np.zeros((sums, -(-angles // 8) * 8))
-        self._weights[:, :angles] = weights
+        self._weights = np.ascontiguousarray(weights, dtype=float)
 
     def __call__(self, state: Array, out: Array | None = None) -> Array:
         """Sums of `state` (point, angle, cell), shape (sum, point, cell); both arrays contiguous."""
@@ -101,12 +93,6 @@ def _folding(angles: Angles) -> tuple[Array, NDArray[np.int64]]:
 
 
 def _rows(matrix: Array) -> Rows:
-    """The nonzeros of each row, padded with zeros: the kernel takes four in one pass, or five in the last."""
-    starts, columns, values = [0], [], []
-    for row in matrix:
-        used = np.flatnonzero(row)
-        more = 0 if len(used) % 4 == 1 and len(used) > 1 else -len(used) % 4
-        columns += [*used, *used[:1].repeat(more)]
-        values += [*row[used], *np.zeros(more)]
-        starts.append(len(columns))
-    return np.array(starts), np.array(columns), np.array(values)
+    """The nonzeros of each row."""
+    sparse = scipy.sparse.csr_array(matrix)
+    return sparse.indptr.astype(np.int64), sparse.indices.astype(np.int64), sparse.data

@@ -8,20 +8,16 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
 
 import numpy as np
 from mpi4py import MPI
 
-from hpcwigner.exciton.constants import HBAR
-from hpcwigner.exciton.phonons import AcousticPhonon, Couplings, OpticalPhonon, bose
+from hpcwigner.exciton.phonons import Couplings, Phonon
 from hpcwigner.momentum.cells import EnergyCells
-from hpcwigner.momentum.conductance import Phonon, Quadrature, conductance, sound_momentum
+from hpcwigner.momentum.conductance import conductance
 from hpcwigner.momentum.equilibrium import Equilibrium
 from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.parallel import NodeShared
-
-Groups = dict[tuple[bool, int, int], list[Phonon]]  # Emission processes by intervalley, final and initial valley
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,14 +46,9 @@ class Rates:
         return self.shared.array[1]
 
     @functools.cached_property
-    def intravalley_out(self) -> Array:
-        """Total intravalley rate out of each cell [1/ps], shape (cell,)."""
-        return np.asarray(self.intravalley[0].sum(axis=0))
-
-    @functools.cached_property
-    def intervalley_out(self) -> Array:
-        """Total intervalley rate out of each cell [1/ps], shape (cell,)."""
-        return np.asarray(self.intervalley[0].sum(axis=0))
+    def out(self) -> Array:
+        """Total intravalley and intervalley rate out of each cell [1/ps], shape (2, cell)."""
+        return np.asarray(self.shared.array[:, 0].sum(axis=1))
 
     def free(self) -> None:
         """Releases the shared memory; the rates must not be used afterwards. Collective."""
@@ -70,7 +61,6 @@ class Rates:
         equilibrium: Equilibrium,
         orders: int,
         bright_valley: int,
-        quadrature: Quadrature | None = None,
         comm: MPI.Intracomm = MPI.COMM_SELF,
     ) -> Rates:
         """Rates of all phonons for harmonics 0…`orders`. Collective over `comm`.
@@ -79,23 +69,26 @@ class Rates:
         number of ranks, to the last bit.
         """
         cells = equilibrium.cells
-        groups = _groups(couplings, cells)
-        scratch, blocks = _conductances(groups, equilibrium, orders, quadrature or Quadrature(), comm)
+        blocks: dict[tuple[bool, int, int], list[Phonon]] = {}  # Emission by intervalley, final and initial valley
+        for intervalley, final, initial, phonon in couplings.processes():
+            blocks.setdefault((intervalley, cells.valleys.index(final), cells.valleys.index(initial)), []).append(phonon)
         shared = NodeShared(comm, (2, orders + 1, cells.size, cells.size))
+        matrices = shared.array.reshape(-1, cells.size, cells.size)
 
-        def add_up(part: int) -> None:
-            intervalley, order = divmod(part, orders + 1)
-            total = shared.array[intervalley, order]
-            total[...] = 0.0
-            for (between_valleys, final, initial), block in zip(groups, blocks, strict=True):
-                if between_valleys == bool(intervalley):
-                    to, start = cells.slices[final], cells.slices[initial]
-                    total[to, start] += block[order]
-                    total[start, to] += block[order].T  # the reverse absorption
-            total /= equilibrium.population
+        def clear(number: int) -> None:
+            matrices[number] = 0.0
 
-        shared.fill(2 * (orders + 1), add_up)
-        scratch.free()
+        def add_emission(number: int) -> None:
+            (intervalley, final, initial), phonons = list(blocks.items())[number]
+            conductances = sum(conductance(phonon, equilibrium, orders) for phonon in phonons)
+            shared.array[int(intervalley), :, cells.slices[final], cells.slices[initial]] = conductances
+
+        def add_absorption(number: int) -> None:
+            matrices[number] += matrices[number].T
+            matrices[number] /= equilibrium.population
+
+        for compute, parts in ((clear, len(matrices)), (add_emission, len(blocks)), (add_absorption, len(matrices))):
+            shared.fill(parts, compute)
         return cls(equilibrium, shared, formation_rates(couplings, equilibrium, bright_valley), comm)
 
 
@@ -107,70 +100,17 @@ def generator(in_scattering: Array) -> Array:
     return gamma
 
 
-def _groups(couplings: Couplings, cells: EnergyCells) -> Groups:
-    """All emission processes, in the order of the material."""
-    groups: Groups = {}
-    for acoustic in couplings.acoustic:
-        valley = cells.valleys.index(acoustic.valley)
-        groups.setdefault((False, valley, valley), []).append(acoustic)
-    for optical in couplings.optical:
-        for process in optical.directions():
-            ends = cells.valleys.index(process.final), cells.valleys.index(process.initial)
-            groups.setdefault((process.intervalley, *ends), []).append(process)
-    return groups
-
-
-def _conductances(
-    groups: Groups, equilibrium: Equilibrium, orders: int, rule: Quadrature, comm: MPI.Intracomm
-) -> tuple[NodeShared, list[Array]]:
-    """c_m[to, from] of each group, shape (m, cell of `final`, cell of `initial`), in node-shared memory. Collective."""
-    shapes = [(orders + 1, equilibrium.cells.counts[final], equilibrium.cells.counts[initial]) for _, final, initial in groups]
-    processes = list(groups.values())
-    ends = np.cumsum([math.prod(shape) for shape in shapes])
-    scratch = NodeShared(comm, (int(ends[-1]),))
-    views = [part.reshape(shape) for part, shape in zip(np.split(scratch.array, ends[:-1]), shapes, strict=True)]
-
-    def compute(number: int) -> None:
-        views[number][...] = sum(conductance(process, equilibrium, orders, rule) for process in processes[number])
-
-    scratch.fill(len(groups), compute)
-    return scratch, views
-
-
 def formation_rates(couplings: Couplings, equilibrium: Equilibrium, bright_valley: int) -> Array:
     """Γ_{Q,0} [1/ps] from exactly Q = 0 into each cell: within the bright valley, to other valleys; shape (2, cell)."""
-    formation = np.zeros((2, equilibrium.cells.size))
-    bright = equilibrium.cells.valleys[bright_valley]
-    for acoustic in couplings.acoustic:
-        if acoustic.valley is bright:
-            formation[0] += _acoustic_formation(acoustic, equilibrium, bright_valley)
-    for optical in couplings.optical:
-        for process in optical.directions():
-            if process.initial is bright:
-                formation[int(process.intervalley)] += _optical_formation(process, equilibrium)
-    return formation
-
-
-def _acoustic_formation(phonon: AcousticPhonon, equilibrium: Equilibrium, valley: int) -> Array:
-    """Absorption from Q = 0 to Q = 2Q_s. There dε/dQ = 2ħv, which doubles the weight of the energy delta."""
-    momentum = 2 * sound_momentum(phonon)
-    energy = np.array(HBAR * phonon.sound_velocity * momentum)
-    rate = 2 * phonon.rate(np.array(momentum)) * bose(energy, equilibrium.temperature)
-    return _deposit(equilibrium, valley, float(energy), float(rate))
-
-
-def _optical_formation(phonon: OpticalPhonon, equilibrium: Equilibrium) -> Array:
-    """Emission and absorption of a phonon of constant energy from Q = 0."""
     cells = equilibrium.cells
-    final = cells.valleys.index(phonon.final)
-    formation = np.zeros(cells.size)
-    number = bose(np.array(phonon.energy), equilibrium.temperature)
-    for change, occupation in ((-phonon.energy, number + 1), (phonon.energy, number)):
-        kinetic = phonon.initial.energy + change - phonon.final.energy
-        if 0 <= kinetic < cells.edges(final)[-1]:
-            momentum = phonon.final.momentum(np.array(kinetic))
-            rate = phonon.rate(np.array(0.0), momentum, np.array(0.0)) * occupation
-            formation += _deposit(equilibrium, final, kinetic, float(rate))
+    formation = np.zeros((2, cells.size))
+    for intervalley, final, initial, phonon in couplings.processes():
+        if initial is cells.valleys[bright_valley]:
+            valley = cells.valleys.index(final)
+            reached = [
+                (kinetic, rate) for kinetic, rate in phonon.from_rest(equilibrium.temperature) if kinetic < cells.tops[valley]
+            ]
+            formation[int(intervalley)] += sum(_deposit(equilibrium, valley, *to) for to in reached)
     return formation
 
 

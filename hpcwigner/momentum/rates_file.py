@@ -13,14 +13,12 @@ from hpcwigner.momentum.rates import Rates, generator
 from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.runtime.parallel import NodeShared
-from hpcwigner.storage.files import names_dataset
+from hpcwigner.storage.files import add_variable
 
 TOLERANCE = 1e-6  # Accepted relative error of detailed balance and particle number; errors below it are corrected exactly
 NEGLIGIBLE = 1e-12  # Detailed balance is not checked for rates below this fraction of the largest one
 REMEDY = "take the material, energy_step and energy_max it was made with"
-_MATRIX = ("m", "cell_to", "cell_from")
-_COORDINATES = {
-    "valley": "exciton valley",
+_AXES = {
     "cell": "energy cell, valley by valley",
     "m": "angular harmonic",
     "cell_to": "energy cell scattered into",
@@ -31,10 +29,9 @@ _COORDINATES = {
 def write(path: Path, rates: Rates, bright_valley: int, attributes: Mapping[str, str | int]) -> None:
     """Writes `rates` to a new file, on one rank. Raises InputError when that fails."""
     equilibrium, cells = rates.equilibrium, rates.cells
-    width = np.array([cells.width(v) for v in range(len(cells.valleys))])[cells.valley_of_cell]
     per_cell = {
-        "energy": (_bottoms(equilibrium) + equilibrium.kinetic_energy, "meV", "mean energy"),
-        "width": (width, "meV", "width in energy"),
+        "energy": (equilibrium.total_energy, "meV", "mean energy"),
+        "width": (cells.per_cell(map(cells.width, range(len(cells.valleys)))), "meV", "width in energy"),
         "velocity": (equilibrium.velocity, "nm ps-1", "rms speed"),
         "equilibrium": (equilibrium.population, "1", "Boltzmann population, summing to 1"),
         "valley_of_cell": (cells.valley_of_cell, "1", "index into valley"),
@@ -44,28 +41,17 @@ def write(path: Path, rates: Rates, bright_valley: int, attributes: Mapping[str,
     try:
         with h5py.File(path, "w-") as file:
             file.attrs.update({**attributes, "temperature": equilibrium.temperature, "bright_valley": bright_valley})
-            names_dataset(file, "valley", (v.name for v in cells.valleys)).make_scale("valley")
-            for name, size in (("cell", cells.size), *zip(_MATRIX, rates.intravalley.shape, strict=True)):
-                file[name] = np.arange(size)
-                file[name].attrs["units"] = "1"
-                file[name].make_scale(name)
-            for name, text in _COORDINATES.items():
-                file[name].attrs["long_name"] = text
+            add_variable(file, "valley", [v.name for v in cells.valleys], ("valley",), "", "exciton valley")
+            for (name, text), size in zip(_AXES.items(), (cells.size, *rates.intravalley.shape), strict=True):
+                add_variable(file, name, np.arange(size), (name,), "1", text)
             for name, (values, unit, text) in per_cell.items():
-                _variable(file, name, np.asarray(values), ("cell",), unit, text)
+                add_variable(file, name, values, ("cell",), unit, text)
             total, intervalley = generator(rates.intravalley + rates.intervalley), generator(rates.intervalley)
-            _variable(file, "gamma", total, _MATRIX, "ps-1", "scattering generator per angular harmonic")
-            _variable(file, "gamma_intervalley", intervalley, _MATRIX, "ps-1", "part of gamma that changes the valley")
+            matrix = ("m", "cell_to", "cell_from")
+            add_variable(file, "gamma", total, matrix, "ps-1", "scattering generator per angular harmonic")
+            add_variable(file, "gamma_intervalley", intervalley, matrix, "ps-1", "part of gamma that changes the valley")
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error}), expected the name of a new file") from None
-
-
-def _variable(file: h5py.File, name: str, values: Array, dimensions: tuple[str, ...], unit: str, text: str) -> None:
-    dataset = file.create_dataset(name, data=values)
-    for i, dimension in enumerate(dimensions):
-        dataset.dims[i].attach_scale(file[dimension])
-    dataset.attrs["units"] = unit
-    dataset.attrs["long_name"] = text
 
 
 def read(path: Path, equilibrium: Equilibrium, orders: int, comm: MPI.Intracomm) -> Rates:
@@ -144,10 +130,9 @@ def _check_layout(path: Path, file: h5py.File, equilibrium: Equilibrium, orders:
 
 def _per_cell(path: Path, file: h5py.File, equilibrium: Equilibrium) -> dict[str, Array]:
     """Populations, speeds and kinetic energies of the file. Raises InputError where they do not fit the cells."""
-    cells, bottoms = equilibrium.cells, _bottoms(equilibrium)
-    valleys = range(len(cells.valleys))
-    lower = bottoms + np.concatenate([cells.edges(v)[:-1] for v in valleys])
-    width = np.array([cells.width(v) for v in valleys])[cells.valley_of_cell]
+    cells, valleys = equilibrium.cells, range(len(equilibrium.cells.valleys))
+    lower = cells.bottoms + np.concatenate([cells.edges(v)[:-1] for v in valleys])
+    width = cells.per_cell(map(cells.width, valleys))
     energy, velocity, population = (file[name][()] for name in ("energy", "velocity", "equilibrium"))
     _require(path, "energy", energy, (energy >= lower) & (energy <= lower + width), f"one inside the cell: {REMEDY}", equilibrium)
     if "width" in file:
@@ -157,7 +142,7 @@ def _per_cell(path: Path, file: h5py.File, equilibrium: Equilibrium) -> dict[str
     _require(path, "equilibrium", population, population > 0, "a population > 0", equilibrium)
     if not abs(population.sum() - 1) < TOLERANCE:
         raise InputError(f"{path}: equilibrium: found a sum of {population.sum():.9g}, expected 1")
-    return {"population": population, "velocity": velocity, "kinetic_energy": energy - bottoms}
+    return {"population": population, "velocity": velocity, "kinetic_energy": energy - cells.bottoms}
 
 
 def _require(path: Path, name: str, values: Array, valid: NDArray[np.bool_], expected: str, equilibrium: Equilibrium) -> None:
@@ -208,11 +193,6 @@ def _in_scattering(path: Path, name: str, gamma: Array, equilibrium: Equilibrium
 def _worst(values: Array) -> tuple[int, int]:
     to, source = np.unravel_index(int(values.argmax()), values.shape)
     return int(to), int(source)
-
-
-def _bottoms(equilibrium: Equilibrium) -> Array:
-    """E_v of each cell's valley [meV], shape (cell,)."""
-    return np.array([v.energy for v in equilibrium.cells.valleys])[equilibrium.cells.valley_of_cell]
 
 
 def _name(equilibrium: Equilibrium, cell: int) -> str:

@@ -1,10 +1,12 @@
 """A tile: angular harmonics of a few points, the unit in which a step goes through the state."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from hpcwigner.runtime import kernels
-from hpcwigner.runtime.arrays import Array
+from hpcwigner.runtime.arrays import Array, flat
 
 Points = NDArray[np.int64]
 U, N = 0, 1
@@ -27,6 +29,11 @@ class Tile:
         """Numbers of its points on this rank."""
         self.class_number = 0
         """The class of points to which all of them belong."""
+        self.pending: tuple[int, NDArray[np.int64], Array, int] | None = None
+        """A sum that is still to be made for the result's harmonics of order m ≥ 1, with matrices that are diagonal.
+
+        Its first slot, the order of each harmonic, weights (m, slot, cell), and a slot that is added to all orders (−1: none).
+        """
 
     @property
     def room(self) -> int:
@@ -37,17 +44,28 @@ class Tile:
         """View (harmonic, point, cell) of one slot."""
         return self.slots[:, : len(self.points), number]
 
+    def sum_arguments(self) -> tuple[Any, ...]:
+        """Arguments of kernels.combine from `stride` to `result`, for the pending sum."""
+        assert self.pending is not None
+        return *self.slots.shape[1:3], *self.pending, flat(self.slots), flat(self.result)
+
+    def complete(self) -> None:
+        """Makes the pending sum."""
+        if self.pending is not None:
+            kernels.combine(len(self.points), *self.sum_arguments())
+            self.pending = None
+
     def save(self, number: int, u: Array, fields: Array) -> None:
         """Stores a slot in `u` (point, harmonic, cell) and `fields` (point, field)."""
-        kernels.save(self.points, self.slots, number, u)
+        kernels.save_slot(self.points, self.slots, number, u)
         fields[self.points] = self.fields[number, : len(self.points)]
 
     def load(self, number: int, u: Array, fields: Array) -> None:
         """Fills a slot from what `save` has stored."""
-        kernels.load(self.points, self.slots, number, u)
+        kernels.load_slot(self.points, self.slots, number, u)
         self.fields[number, : len(self.points)] = fields[self.points]
 
     def subtract(self, number: int, u: Array, fields: Array) -> None:
         """Slot −= what `save` has stored."""
-        kernels.subtract(self.points, self.slots, number, u)
+        kernels.subtract_slot(self.points, self.slots, number, u)
         self.fields[number, : len(self.points)] -= fields[self.points]

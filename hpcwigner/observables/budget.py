@@ -40,7 +40,6 @@ class Budget:
 
     population: Array  # n_v
     width_squared: Array  # w_v² [nm²]
-    energy: float  # Of all excitons, valley bottoms included [meV]
     entries: Mapping[str, Entry]  # By part: drift, interv, source, radiative, …
     pl: float  # γ times the light-cone population [1/ps]
     coherent: float  # |p0|²
@@ -65,5 +64,4 @@ def budget(
     """Budget of some moments. `light` is the radiative loss of each cell [1/ps], `coherent` is |p0|² now."""
     population, second = map(equilibrium.cells.valley_sum, (moments.zeroth, moments.second))
     width = np.divide(second, population, out=np.full_like(second, np.nan), where=population > 0)
-    energy = float(equilibrium.total_energy @ moments.zeroth)
-    return Budget(population, width, energy, entries, float(light @ moments.zeroth), coherent)
+    return Budget(population, width, entries, float(light @ moments.zeroth), coherent)

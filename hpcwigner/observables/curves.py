@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import ClassVar
 
 import numpy as np
 
@@ -67,43 +66,40 @@ def settled(time: Array, distance: Array, tolerance: float = THERMAL) -> float:
     return float(time[first]) if first < len(time) else np.nan
 
 
-@dataclasses.dataclass(frozen=True)
-class Phases:
-    """Phases of the D_v as in Fig. 3 of Rosati et al., Nanoscale 12, 356 (2020); NaN: not reached."""
+def phases(time: Array, diffusion: Array) -> tuple[float, float]:
+    """End of phase I and start of phase III of the D_v [ps] as in Fig. 3 of Rosati et al., Nanoscale 12, 356 (2020).
 
-    rise_end: float  # End of phase I, the increase of every D_v [ps]
-    alike_from: float  # End of phase II, in which the D_v approach each other: start of phase III, a common D [ps]
-
-    @classmethod
-    def from_diffusion(cls, time: Array, diffusion: Array) -> Phases:
-        """From `time` [ps], shape (time,), and D_v(t), shape (time, valley); times with an undefined D_v are ignored."""
-        defined = np.isfinite(diffusion).all(axis=1) & (diffusion != 0).any(axis=1)
-        if not defined.any():
-            return cls(np.nan, np.nan)
-        time, diffusion = time[defined], diffusion[defined]
-        risen = (diffusion >= RISEN * diffusion.max(axis=0)).argmax(axis=0)
-        spread = np.ptp(diffusion, axis=1) / np.abs(diffusion).mean(axis=1)
-        rise_end, alike = float(time[risen].max()), settled(time, spread, COMMON_WITHIN)
-        return cls(rise_end, max(rise_end, alike) if np.isfinite(alike) else np.nan)
+    In phase I every D_v increases, in II they approach each other, in III they are alike. `time` [ps] is (time,), D_v(t)
+    (time, valley); times with an undefined D_v are ignored. NaN: not reached.
+    """
+    defined = np.isfinite(diffusion).all(axis=1) & (diffusion != 0).any(axis=1)
+    if not defined.any():
+        return np.nan, np.nan
+    time, diffusion = time[defined], diffusion[defined]
+    risen = (diffusion >= RISEN * diffusion.max(axis=0)).argmax(axis=0)
+    spread = np.ptp(diffusion, axis=1) / np.abs(diffusion).mean(axis=1)
+    rise_end, alike = float(time[risen].max()), settled(time, spread, COMMON_WITHIN)
+    return rise_end, max(rise_end, alike) if np.isfinite(alike) else np.nan
 
 
-@dataclasses.dataclass(frozen=True)
-class Thermalisation:
-    """Times [ps] from which on a quantity is thermalised; NaN: not reached."""
+THERMALISATION_NEEDS = {"population", "energy_distance", "diffusion_drift", "diffusion_adiabatic", "relative_population"}
 
-    NEEDS: ClassVar = {
-        "time", "population", "energy_distance", "diffusion_drift", "diffusion_adiabatic", "relative_population",
-    }  # fmt: skip
-    energy: float  # Energies: part of all excitons that would have to change energy for a Boltzmann distribution in each valley
-    momentum: float  # Directions: relative difference of the drift part of each D_v from its adiabatic value
-    valley: float  # Valleys: relative difference of each share of the excitons from its share in equilibrium
 
-    @classmethod
-    def from_series(cls, series: dict[str, Array]) -> Thermalisation:
-        """From the series variables NEEDS."""
-        population = series["population"]
-        away = np.nansum(population * series["energy_distance"], axis=1) / np.maximum(population.sum(axis=1), 1e-300)
-        lag = np.abs(series["diffusion_drift"] / series["diffusion_adiabatic"] - 1).max(axis=1)
-        uneven = np.abs(series["relative_population"] - 1).max(axis=1)
-        formed = np.isfinite(lag)
-        return cls(*(settled(series["time"][formed], d[formed]) for d in (away, lag, uneven)))
+def thermalisation(series: dict[str, Array]) -> tuple[float, ...]:
+    """Times [ps] from which on energies, directions and valleys are thermalised; NaN: not reached.
+
+    From the series variables `time` and THERMALISATION_NEEDS. Energies: part of all excitons that would have to change energy
+    for a Boltzmann distribution in each valley. Directions: relative difference of the drift part of each D_v from its
+    adiabatic value. Valleys: relative difference of each share of the excitons from its share in equilibrium.
+    """
+    population = series["population"]
+    away = np.nansum(population * series["energy_distance"], axis=1) / np.maximum(population.sum(axis=1), 1e-300)
+    lag = np.abs(series["diffusion_drift"] / series["diffusion_adiabatic"] - 1).max(axis=1)
+    uneven = np.abs(series["relative_population"] - 1).max(axis=1)
+    formed = np.isfinite(lag)
+    return tuple(settled(series["time"][formed], d[formed]) for d in (away, lag, uneven))
+
+
+def time_or_not(time: float) -> str:
+    """A time [ps] in words; NaN is one that was not reached."""
+    return f"{time:g} ps" if np.isfinite(time) else "not reached"

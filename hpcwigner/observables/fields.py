@@ -152,7 +152,7 @@ class WignerCut:
         self.k = np.concatenate((-half[:0:-1], half))  # [1/nm], symmetric to the last bit: ±k fall into the same cell
         kinetic = HBAR2_OVER_M0 * self.k**2 / (2 * mass[:, None])
         self._inside = kinetic <= tops[:, None]
-        self._cells = np.stack([cells.cell_at(v, row) for v, row in enumerate(kinetic)])
+        self._cells = np.stack([cells.slices[v].start + cells.cell_within(v, row) for v, row in enumerate(kinetic)])
         self._states_per_angle, self._angles = cells.states / angles.number, angles
         self._row_weights = centre_weights(decomposition, 1)
         self._column = decomposition.comm.Split(*decomposition.position)

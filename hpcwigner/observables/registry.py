@@ -7,6 +7,7 @@ from typing import Any, Literal
 from hpcwigner.exciton.constants import BOLTZMANN, CM2_PER_S, UM
 from hpcwigner.observables.fields import LocalState, WignerCut
 from hpcwigner.observables.series import Snapshot
+from hpcwigner.runtime.schema import did_you_mean
 
 PAPER = "Rosati et al., Nanoscale 12, 356 (2020)"
 
@@ -119,17 +120,18 @@ class Selection:
 def select(names: Iterable[str], dimensions: int) -> Selection:
     """Observables by `names` or groups (`default`, `all`), in the registry's order, for a slab (`dimensions` = 1) or a plane (2).
 
-    Raises KeyError for an unknown name, ValueError for one that does not apply to a sample of these dimensions.
+    Raises ValueError with what is expected instead of a name that is unknown or does not apply to these dimensions.
     """
     kind = "slab" if dimensions == 1 else "plane"
     wanted: set[str] = set()
     for name in names:
         named = [o for o in ALL if name in (o.name, "all") or (name == "default" and o.default)]
         if not named:
-            raise KeyError(name)
+            hint = did_you_mean(name, ["default", "all", *(o.name for o in ALL)])
+            raise ValueError(f"a name that `python -m hpcwigner observables` lists{'; ' * bool(hint)}{hint}")
         applicable = {o.name for o in named if o.only_in in ("", kind)}
         if not applicable:
-            raise ValueError(name)
+            raise ValueError(f"what a sample of {dimensions} dimensions has")
         wanted |= applicable
 
     def chosen(group: tuple[Observable, ...]) -> tuple[Observable, ...]:

@@ -1,7 +1,5 @@
 """Diffusion coefficients in equilibrium, from scattering alone: the long-time limits of D_v(t)."""
 
-import dataclasses
-
 import numpy as np
 
 from hpcwigner.exciton.constants import HBAR, HBAR2_OVER_M0
@@ -30,22 +28,17 @@ def elastic_acoustic(phonon: AcousticPhonon) -> float:
     return HBAR**3 * phonon.area_density * phonon.sound_velocity**2 / (mass * (phonon.electron + phonon.hole)) ** 2
 
 
-@dataclasses.dataclass(frozen=True)
-class IntrinsicDiffusion:
-    """D of a single valley without intervalley scattering, in equilibrium, by three formulas [nm²/ps]."""
+def intrinsic_diffusion(equilibrium: Equilibrium, intravalley: Array) -> dict[str, Array]:
+    """D of each valley without intervalley scattering, in equilibrium, by three formulas, each of shape (valley,) [nm²/ps].
 
-    relaxation_time: float
-    """½⟨τ_Q v_Q²⟩, 1/τ_Q = Σ_Q' Γ_{Q'Q}^{vv} (Rosati et al.): exact if every scattering event randomised the direction."""
-    constant_time: float  # ⟨τ_Q⟩ kT/M_v
-    exact: float  # Chapman–Enskog, −½⟨v·L_1⁻¹v⟩
-
-
-def intrinsic_diffusion(equilibrium: Equilibrium, intravalley: Array) -> tuple[IntrinsicDiffusion, ...]:
-    """Of every valley; `intravalley` is in-scattering, harmonics m = 0, 1 (or more), shape (m, cell, cell) [1/ps]."""
+    exact: Chapman–Enskog, −½⟨v·L_1⁻¹v⟩. relaxation_time: ½⟨τ_Q v_Q²⟩, 1/τ_Q = Σ_Q' Γ_{Q'Q}^{vv} (Rosati et al.), exact if every
+    scattering event randomised the direction. constant_time: ⟨τ_Q⟩ kT/M_v. `intravalley` is in-scattering, harmonics m = 0, 1
+    (or more), shape (m, cell, cell) [1/ps].
+    """
     momentum_relaxation, out, results = generator(intravalley[:2])[1], intravalley[0].sum(axis=0), []
     for cells, mean_square in zip(equilibrium.cells.slices, equilibrium.mean_square_speed, strict=True):
         p, v, time = equilibrium.population[cells], equilibrium.velocity[cells], 1 / out[cells]
         p = p / p.sum()
         exact = -0.5 * v @ np.linalg.solve(momentum_relaxation[cells, cells], v * p)
-        results.append(IntrinsicDiffusion(float(0.5 * p @ (time * v**2)), float(p @ time * 0.5 * mean_square), float(exact)))
-    return tuple(results)
+        results.append((exact, 0.5 * p @ (time * v**2), p @ time * 0.5 * mean_square))
+    return dict(zip(("exact", "relaxation_time", "constant_time"), np.transpose(results), strict=True))

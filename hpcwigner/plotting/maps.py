@@ -173,22 +173,23 @@ def animate(directory: Path, quantity: str, output: Path | None = None) -> Path:
     rows = rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), MOST_FRAMES)).astype(int))]
     panels = [normalised(frames[rows, p]) for p in range(frames.shape[1])]
     titles = [f"$N$ {valley}" for valley in file.valleys] if quantity == "density" else ["PL"]
-    style.pyplot()
+    plt = style.pyplot()
     figure, updates = (_maps if "y" in file.data else _profiles)(file, panels, titles)
     clock = figure.suptitle("0 ps")
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # else the layout is computed for every frame
 
-    def show(frame: int) -> list[Any]:
-        clock.set_text(f"{file.data['time'][rows[frame]]:.4g} ps")
-        for update, panel in zip(updates, panels, strict=True):
-            update(panel[frame])
-        return []
+    from matplotlib.animation import PillowWriter
 
-    from matplotlib.animation import FuncAnimation, PillowWriter
-
-    animation = FuncAnimation(figure, show, frames=len(rows), init_func=lambda: [])
-    return style.write(figure, (path,), lambda part: animation.save(part, writer=PillowWriter(fps=FRAMES_PER_SECOND), dpi=90))
+    writer = PillowWriter(fps=FRAMES_PER_SECOND)
+    with style.replacing(path) as part, writer.saving(figure, part, dpi=90):
+        for frame, row in enumerate(rows):
+            clock.set_text(f"{file.data['time'][row]:.4g} ps")
+            for update, panel in zip(updates, panels, strict=True):
+                update(panel[frame])
+            writer.grab_frame()
+    plt.close(figure)
+    return path
 
 
 def _maps(file: Variables, panels: list[Array], titles: list[str]) -> tuple[Any, list[Any]]:

@@ -12,7 +12,7 @@ from hpcwigner.plotting.report_plots import Plot, budget, curves, moving, space_
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.runtime.schema import Quantity, read_yaml
 from hpcwigner.storage.provenance import describe_history
-from hpcwigner.storage.reading import Entry, Variables, read, read_summary
+from hpcwigner.storage.reading import Variables, read, read_summary
 
 PROVENANCE = ("source", "git_revision", "libraries", "machine", "ranks")
 
@@ -22,15 +22,12 @@ def write_report(directory: Path, output: Path | None = None) -> Path:
     path = output or directory / "report.html"
     style.check_suffix(path, (".html", ".htm"))
     page = _page(directory)
-    try:
-        path.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror})") from None
+    with style.replacing(path) as part:
+        part.write_text(page, encoding="utf-8")
     return path
 
 
 def _page(directory: Path) -> str:
-    import jinja2
     from plotly.offline import get_plotlyjs
 
     series, fields = read(directory / "series.h5"), read(directory / "fields.h5")
@@ -40,11 +37,8 @@ def _page(directory: Path) -> str:
     history, summaries = json.loads(series.attributes.get("history", "[]")), read_summary(series.path)
     closing = summaries.get(len(history), {})  # of the latest start; there is none while it runs, or if it was killed
     log = directory / "run.log"
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("hpcwigner.plotting", "."), autoescape=True, undefined=jinja2.StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    return environment.get_template("report.html.j2").render(
+    return style.render(
+        "plotting/report.html.j2",
         name=directory.resolve().name,
         version=hpcwigner.__version__,
         temperature=asked["temperature"],
@@ -56,8 +50,9 @@ def _page(directory: Path) -> str:
         last=_last_numbers(series),
         zip=zip,
         sections=_sections(series, fields, wigner),
-        performance=_rows(closing.get("performance", {}), series.valleys),
-        checks=_rows(closing.get("checks", {}), series.valleys),
+        valleys=series.valleys,
+        performance=closing.get("performance", {}),
+        checks=closing.get("checks", {}),
         warnings=[entry for summary in summaries.values() for entry in summary["warnings"].values()],
         log=log.read_text(encoding="utf-8", errors="replace") if log.exists() else "",
         provenance={key: series.attributes.get(key, "?") for key in PROVENANCE},
@@ -65,20 +60,6 @@ def _page(directory: Path) -> str:
         input=(directory / "input.yaml").read_text(encoding="utf-8"),
         plotly=get_plotlyjs(),
     )
-
-
-def _rows(entries: dict[str, Entry], valleys: tuple[str, ...]) -> list[tuple[str, str]]:
-    """Results and their values with units, as rows of a table."""
-    rows = []
-    for entry in entries.values():
-        if isinstance(entry.value, str):
-            value = entry.value
-        elif isinstance(entry.value, list):
-            value = ", ".join(f"{valley} {number:.3g}" for valley, number in zip(valleys, entry.value, strict=True))
-        else:
-            value = f"{entry.value:.6g}"
-        rows.append((entry.long_name, f"{value} {entry.unit.removeprefix('1').replace('s-1', '1/s')}".strip()))
-    return rows
 
 
 def _last_numbers(series: Variables) -> dict[str, list[str]]:

@@ -1,7 +1,8 @@
 """Shared by all figures: colours, labels, scales, the line y = 0 of a plane, and how a figure is saved or shown."""
 
+import contextlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -106,23 +107,41 @@ def subplots(rows: int, columns: int, **options: Any) -> tuple[Any, Any]:
     return plt.subplots(rows, columns, **{"layout": "constrained", **options})
 
 
-def save(figure: Any, *paths: Path, **options: Any) -> Path:
-    """Writes a figure to each path in the format of its suffix and closes it; returns the last path. Raises InputError."""
-    for path in paths:
-        check_suffix(path)
-    return write(figure, paths, lambda part: figure.savefig(part, **{"dpi": 150, **options}))
-
-
-def write(figure: Any, paths: Sequence[Path], action: Callable[[Path], object]) -> Path:
-    """As `save`, where `action` writes a file, which then takes the place of a path. Raises InputError."""
-    from matplotlib import pyplot as plt
-
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """As storage.files.whole, but what cannot be written is a wrong name. Raises InputError."""
     try:
-        for path in paths:
-            with whole(path) as part:
-                action(part)
+        with whole(path) as part:
+            yield part
     except WriteError as error:
         raise InputError(str(error)) from None
-    finally:
-        plt.close(figure)
+
+
+def save(figure: Any, *paths: Path, **options: Any) -> Path:
+    """Writes a figure to each path in the format of its suffix and closes it; returns the last path. Raises InputError."""
+    from matplotlib import pyplot as plt
+
+    for path in paths:
+        check_suffix(path)
+        with replacing(path) as part:
+            figure.savefig(part, **{"dpi": 150, **options})
+    plt.close(figure)
     return paths[-1]
+
+
+def columns(values: Iterable[Any], form: str) -> str:
+    """Values of a table's row, each in the format `form`; missing ones (None, NaN) as dashes."""
+    width = re.findall(r"\d+", form)[0]
+    return "".join(f"{'—':>{width}}" if value is None or value != value else f"{value:{form}}" for value in values)
+
+
+def render(template: str, **values: object) -> str:
+    """A page from a template, given by its path in the package; in HTML, values are escaped."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("hpcwigner", "."), autoescape=jinja2.select_autoescape(["html.j2"]),
+        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
+    )  # fmt: skip
+    environment.filters["columns"] = columns
+    return environment.get_template(template).render(values)

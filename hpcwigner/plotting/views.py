@@ -88,14 +88,19 @@ def lines(axis: Any, time: Array, values: Array, names: Sequence[str]) -> None:
         axis.plot(time, values[:, i], label=name, **style.curve(i))
 
 
-def valleys_against_time(axis: Any, series: Variables, name: str, symbol: str) -> None:
-    """One curve per valley of a series variable; times before JUDGED_FROM do not set the scale. Raises InputError."""
+def valleys(axis: Any, series: Variables, name: str, symbol: str, start: float = JUDGED_FROM, margin: float = 0.05) -> None:
+    """One curve per valley of a series variable, on a scale that fits times from `start` [ps] on. Raises InputError."""
     time, values = series.data["time"], series.need(name)
     series.last_time()
     lines(axis, time, values, series.valleys)
     axis.set_ylabel(style.label(symbol, series.units[name]))
+    style.fit_y(axis, values[time >= start], margin)
+
+
+def valleys_against_time(axis: Any, series: Variables, name: str, symbol: str) -> None:
+    """`valleys` from 0 to the last time, with a legend. Raises InputError."""
+    valleys(axis, series, name, symbol)
     _time_axis(axis)
-    style.fit_y(axis, values[time >= JUDGED_FROM])
     axis.legend(frameon=False)
 
 

@@ -3,20 +3,20 @@
 import dataclasses
 import functools
 import math
-from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
 from mpi4py import MPI
 
 from hpcwigner.integrators.exponential import SCHEMES
-from hpcwigner.integrators.steps import plan
+from hpcwigner.integrators.steps import multiples, plan
 from hpcwigner.momentum.angles import Angles
 from hpcwigner.observables.budget import Budget, Entry, SpatialMoments, budget
 from hpcwigner.problem import pulses
-from hpcwigner.problem.config import Config, StepPhase
+from hpcwigner.problem.config import Config, FewerAngles, Reduction, StepPhase
 from hpcwigner.problem.initial import InitialState
 from hpcwigner.problem.kinetics import Kinetics, load
+from hpcwigner.reference import anisotropy
 from hpcwigner.reference.moment_problem import MomentProblem
 from hpcwigner.reference.step_choice import Choice, NoStepsError, choose
 from hpcwigner.runtime.arrays import Array
@@ -70,11 +70,6 @@ class Problem(Kinetics):
         light = sum((term.rate for term in losses if isinstance(term, Radiation)), zero)
         return tuple(LocalGenerator(stage, loss, light) for stage in self.scattering.stages)
 
-    @property
-    def coherent_decay(self) -> float:
-        """Rate γ + Γ_0 at which |p0|² decays after the pulse [1/ps]."""
-        return self.formation_rate + self.radiative_rate
-
     def final_scale(self, reference: list[Budget]) -> Array:
         """Populations (valley,) at the end, a small part of which makes w_v² and D_v undefined.
 
@@ -106,9 +101,8 @@ class Problem(Kinetics):
     @property
     def stops(self) -> tuple[float, ...]:
         """Times at which a step ends, beside those of the series outputs [ps]."""
-        output, end = self.config.output, self.config.time.end
-        fields = np.arange(1, math.floor(end / output.fields_every * (1 + 1e-12)) + 1) * output.fields_every
-        return tuple(sorted({*fields.tolist(), *self.config.cuts}))
+        given = {*self.config.cuts, *(reduction.at for reduction in self.config.momentum.reductions)}
+        return tuple(sorted({*multiples(self.config.output.fields_every, self.config.time.end)[1:], *given}))
 
     def budget(self, time: float, moments: SpatialMoments) -> Budget:
         """Budget of some moments at a time [ps], term by term."""
@@ -151,6 +145,20 @@ class Problem(Kinetics):
         except NoStepsError as error:
             raise InputError(f"time.tolerance: {error}; raise it, or choose another time.integrator") from None
 
+    def reductions(self, reference: list[Budget]) -> tuple[tuple[float, int], ...]:
+        """Times [ps] from which on there are fewer angles, with their number: given, or chosen on the moment equations."""
+        angles = self.config.momentum.angles
+        if isinstance(angles, int) or angles.reduce == "off" or (angles.reduce == "auto" and self.not_closed):
+            return ()
+        if angles.reduce == "auto":
+            return anisotropy.reductions(self.moments, reference, angles.start)
+        return tuple((r.at, r.to) for r in angles.reduce)
+
+    def with_angles(self, number: int) -> "Problem":
+        """The same problem with another number of angle cells, at most as many as its rates have orders for."""
+        scattering = Scattering(dataclasses.replace(self.angles, number=number), self.scattering.stages, self.switches)
+        return dataclasses.replace(self, scattering=scattering, terms=_terms(self, scattering, self.space))
+
     def equation(self, comm: MPI.Intracomm) -> WignerEquation:
         """The Wigner equation on the spatial grid, decomposed over `comm`. Collective."""
         decomposition = Decomposition(self.space, comm, (self.angles.count, self.cells.size))
@@ -172,14 +180,14 @@ def build(config: Config, comm: MPI.Intracomm) -> Problem:
     if whole.initial is not None:
         symmetric &= whole.initial.mirrors
     space = space_grid(whole.config, comm.size, symmetric)
-    _check_size(kinetics, space, Angles(config.momentum.angles, half=space.dimensions == 1))
+    _check_size(kinetics, space, Angles(config.momentum.first_angles, half=space.dimensions == 1))
     return dataclasses.replace(whole, space=space, terms=_terms(kinetics, whole.scattering, space))
 
 
 def assemble(kinetics: Kinetics, space: SpaceGrid) -> Problem:
     """Problem on a grid with rates that are at hand. Raises InputError. Collective."""
     config, rates, switches = kinetics.config, kinetics.rates, kinetics.switches
-    angles = Angles(config.momentum.angles, half=space.dimensions == 1)
+    angles = Angles(config.momentum.first_angles, half=space.dimensions == 1)
     processes = config.scattering
     stages = [
         ScatteringStage.build(rates, intravalley=processes.intravalley > start, intervalley=processes.intervalley > start)
@@ -187,11 +195,9 @@ def assemble(kinetics: Kinetics, space: SpaceGrid) -> Problem:
     ]  # by all ranks together: their blocks are shared within a node
     scattering = Scattering(angles, stages, switches)
     terms = _terms(kinetics, scattering, space)
-
-    def state() -> InitialState | None:
-        return InitialState.from_input(config.initial, kinetics.equilibrium, angles, whole_grid(config))
-
-    problem = Problem(**vars(kinetics), space=space, scattering=scattering, terms=terms, initial=on_first_rank(rates.comm, state))
+    sought = config.initial, kinetics.equilibrium, angles, whole_grid(config)
+    initial = on_first_rank(rates.comm, lambda: InitialState.from_input(*sought))
+    problem = Problem(**vars(kinetics), space=space, scattering=scattering, terms=terms, initial=initial)
     _check_switches(problem)
     return problem
 
@@ -200,15 +206,14 @@ def _terms(kinetics: Kinetics, scattering: Scattering, space: SpaceGrid) -> tupl
     """The equation of an input. Raises InputError."""
     config, equilibrium = kinetics.config, kinetics.equilibrium
     terms: list[Term] = [Drift(equilibrium, scattering.angles, space), scattering]
-    keys = [f"pump.{i}" for i in range(len(config.pulses))] if isinstance(config.pump, tuple) else ["pump"]
-    terms += [pulses.source(kinetics, *pulse, scattering, space) for pulse in zip(keys, config.pulses, strict=False)]
+    terms += [pulses.source(kinetics, key, pulse, scattering, space) for key, pulse in config.pulses.items()]
     if config.radiation:
         terms.append(Radiation(equilibrium, kinetics.light_cone))
     if config.recombination is not None:
-        try:
-            terms.append(Recombination(equilibrium, config.recombination.lifetime))
-        except KeyError as error:
-            raise pulses.unknown_valley("recombination.lifetime", error.args[0], equilibrium) from None
+        lifetime = config.recombination.lifetime
+        for name in sorted(lifetime) if isinstance(lifetime, dict) else ():
+            pulses.valley_number("recombination.lifetime", name, equilibrium.cells)
+        terms.append(Recombination(equilibrium, lifetime))
     return tuple(terms)
 
 
@@ -229,18 +234,16 @@ def whole_grid(config: Config) -> SpaceGrid:
     return SpaceGrid(config.space.dimensions, config.space.length, config.space.shape, config.space.boundary)
 
 
-def space_grid(config: Config, ranks: int, mirrors: Sequence[int] | frozenset[int] = frozenset((0, 1))) -> SpaceGrid:
+def space_grid(config: Config, ranks: int, mirrors: frozenset[int] = frozenset((0, 1))) -> SpaceGrid:
     """The grid, folded where the input and the terms allow; `mirrors` are the axes that all terms respect. Raises InputError."""
     whole = whole_grid(config)
     wanted = config.space.symmetry
-    halved = whole.halved if set(range(whole.dimensions)) <= set(mirrors) else None
+    halved = whole.halved if mirrors.issuperset(range(whole.dimensions)) else None
     if wanted == "folded" and halved is None:
         cause = f"{config.space.cells} cells have no middle face" if whole.halved is None else "the state is not symmetric"
         raise InputError(f"space.symmetry: found folded, expected whole: {cause}")
     problem = ""
-    for space in (halved if wanted != "whole" else None, whole if wanted != "folded" else None):
-        if space is None:
-            continue
+    for space in filter(None, (halved if wanted != "whole" else None, whole if wanted != "folded" else None)):
         try:
             process_grid(space.shape, space.dimensions, ranks)
             return space
@@ -268,4 +271,8 @@ def completed(config: Config, choice: Choice, folded: bool) -> Config:
     steps = tuple(StepPhase(tick / count, end) for (_, count), end in zip(phases, ends, strict=True))
     time = dataclasses.replace(config.time, steps=steps, integrator=cast(Any, choice.integrator))
     space = dataclasses.replace(config.space, symmetry="folded" if folded else "whole")
-    return dataclasses.replace(config, time=time, space=space)
+    momentum = config.momentum
+    if isinstance(momentum.angles, FewerAngles):
+        fewer = tuple(Reduction(at, to) for at, to in choice.plan.reductions)
+        momentum = dataclasses.replace(momentum, angles=FewerAngles(momentum.angles.start, fewer or "off"))
+    return dataclasses.replace(config, time=time, space=space, momentum=momentum)

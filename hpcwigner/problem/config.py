@@ -11,7 +11,8 @@ import math
 from typing import Annotated, Any, ClassVar, Literal
 
 from hpcwigner.observables import registry
-from hpcwigner.runtime.schema import Document, OnOff, Quantity, did_you_mean, require
+from hpcwigner.problem.shapes import Shape, Width
+from hpcwigner.runtime.schema import Document, OnOff, Quantity, require
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,81 +50,6 @@ class Injection:
     """Rms width of the Gaussian."""
 
 
-Length = Annotated[float, Quantity("nm", shown="um")]
-Width = Annotated[float, Quantity("nm", shown="um", positive=True)]
-Degrees = Annotated[float, Quantity("degree")]
-
-
-@dataclasses.dataclass(frozen=True)
-class Gaussian:
-    """A spot; in a slab a line along y."""
-
-    fwhm: Width
-    """Full width at half maximum."""
-    peak: float = 1.0
-    """Value in the middle."""
-    center: tuple[Length, Length] = (0.0, 0.0)
-    """[x, y] of the middle."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Cosine:
-    """A grating: amplitude · cos(2πs/period − phase) along the direction `angle`."""
-
-    period: Width
-    """Length of a period."""
-    amplitude: float = 1.0
-    """Largest value."""
-    angle: Degrees = 0.0
-    """Of the direction s against x."""
-    phase: Degrees = 0.0
-    """Shift of the maximum, 360 degrees for a period."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Edge:
-    """½ height [1 + tanh((s − at)/width)] along the direction `angle`."""
-
-    width: Width
-    """Width of the edge."""
-    at: Length = 0.0
-    """Position of the edge."""
-    height: float = 1.0
-    """Value far beyond the edge."""
-    angle: Degrees = 0.0
-    """Of the direction s against x."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Ring:
-    """A circle around the origin with a Gaussian cross-section."""
-
-    radius: Width
-    """Radius of the circle."""
-    fwhm: Width
-    """Full width at half maximum of the cross-section."""
-    peak: float = 1.0
-    """Value on the circle."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Shape:
-    """A function of the position: exactly one of these."""
-
-    gaussian: Gaussian | None = None
-    """A spot."""
-    cosine: Cosine | None = None
-    """A grating."""
-    step: Edge | None = None
-    """An edge."""
-    ring: Ring | None = None
-    """A ring."""
-
-    def __post_init__(self) -> None:
-        given = [name for name, value in vars(self).items() if value is not None]
-        require(len(given) == 1, "", ", ".join(given) or "none", "exactly one of gaussian, cosine, step and ring")
-
-
 @dataclasses.dataclass(frozen=True)
 class Pump:
     """Laser pulse with a field A(r, t) that is Gaussian in space and time; `pump: off` for none, the default with `initial`."""
@@ -132,7 +58,7 @@ class Pump:
     """Time of the pulse's maximum."""
     duration_fwhm: Annotated[float, Quantity("ps", shown="fs", positive=True)] = 0.1
     """FWHM of the field in time."""
-    spot_fwhm: Annotated[float, Quantity("nm", shown="um", positive=True)] = 500.0
+    spot_fwhm: Width = 500.0
     """FWHM of the field in space; that of the density is smaller by √2."""
     profile: float | Shape | tuple[float | Shape, ...] | None = None
     """Of the density, not the spot: shapes or numbers, summed up. A slab is uniform along y then, populations per length."""
@@ -143,6 +69,26 @@ class Pump:
 
 
 @dataclasses.dataclass(frozen=True)
+class Reduction:
+    """Fewer directions of motion from a time on."""
+
+    at: Duration
+    """Time."""
+    to: int
+    """Number of directions."""
+
+
+@dataclasses.dataclass(frozen=True)
+class FewerAngles:
+    """Directions of motion that become fewer once the density varies slowly in space."""
+
+    start: int = 16
+    """Number at the start."""
+    reduce: Literal["auto", "off"] | tuple[Reduction, ...] = "auto"
+    """`auto` halves them, down to 8, when the harmonics that are dropped are negligible; fixed before the run."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Momentum:
     """Cells in energy and in the direction of motion."""
 
@@ -150,12 +96,31 @@ class Momentum:
     """Cutoff above the highest valley bottom; at most 1e-4 of a valley's Boltzmann weight may lie beyond it."""
     energy_step: Annotated[float | Auto, Quantity("meV", positive=True, words=("auto",))] = "auto"
     """Width of the energy cells; `auto` follows from the temperature."""
-    angles: int = 16
-    """Directions of motion, a multiple of 4 from 4 to 256."""
+    angles: int | FewerAngles = 16
+    """Directions of motion, a multiple of 4 from 4 to 256; with `reduce` they become fewer."""
+
+    @property
+    def first_angles(self) -> int:
+        """Directions of motion at the start."""
+        return self.angles if isinstance(self.angles, int) else self.angles.start
+
+    @property
+    def reductions(self) -> tuple[Reduction, ...]:
+        """Later numbers of directions as far as they are given."""
+        given = () if isinstance(self.angles, int) else self.angles.reduce
+        return () if isinstance(given, str) else given
 
     def __post_init__(self) -> None:
-        valid = 4 <= self.angles <= 256 and self.angles % 4 == 0
-        require(valid, "angles", self.angles, "a multiple of 4 from 4 to 256")
+        valid = 4 <= self.first_angles <= 256 and self.first_angles % 4 == 0
+        require(
+            valid,
+            "angles" if isinstance(self.angles, int) else "angles.start",
+            self.first_angles,
+            "a multiple of 4 from 4 to 256",
+        )
+        times, numbers = [r.at for r in self.reductions], [self.first_angles, *(r.to for r in self.reductions)]
+        good = times == sorted(set(times)) and all(2 * b == a and b % 4 == 0 for a, b in itertools.pairwise(numbers))
+        require(good, "angles.reduce", f"{numbers[1:]} at {times} ps", "increasing times, each with half as many, multiples of 4")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,7 +150,7 @@ class Space:
 
     dimensions: Literal[1, 2] = 1
     """1: slab; 2: plane."""
-    length: Annotated[float, Quantity("nm", shown="um", positive=True)] = 12000.0
+    length: Width = 12000.0
     """Length of the sample along x, and along y."""
     cells: int | tuple[int, int] = 128
     """Cells in each direction, or [along x, along y] of a plane; at least 6."""
@@ -302,11 +267,11 @@ class Sweep(Document):
         counts = ", ".join(f"{n} of {key}" for key, n in lengths.items())
         require(combinable, "vary", counts, "equally many values to zip")
 
-    def choices(self) -> list[dict[str, int]]:
-        """For every point the index into each key's values; the last key changes fastest."""
-        ranges = [range(len(values)) for values in self.vary.values()]
-        combined = itertools.product(*ranges) if self.combine == "product" else zip(*ranges, strict=True)
-        return [dict(zip(self.vary, indices, strict=True)) for indices in combined]
+    def choices(self) -> list[dict[str, tuple[int, Any]]]:
+        """For every point the number and the value of each key; the last key changes fastest."""
+        numbered = map(enumerate, self.vary.values())
+        combined = itertools.product(*numbered) if self.combine == "product" else zip(*numbered, strict=True)
+        return [dict(zip(self.vary, choice, strict=True)) for choice in combined]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -341,23 +306,23 @@ class Config(Document):
             time = getattr(self.scattering, key)
             whole = math.isinf(time) or abs(time / every - round(time / every)) < 1e-9 * max(1.0, time / every)
             require(whole, f"scattering.{key}.off_at", f"{time:g} ps", f"a multiple of output.series_every ({every:g} ps)")
-        if isinstance(self.pump, tuple):
-            for i, pulse in enumerate(self.pump):
-                require(pulse.density is not None, f"pump.{i}.density", "none", "the density of every pulse of a list")
-        require(
-            bool(self.pump) or self.initial != "none",
-            "pump",
-            "off",
-            "a pump, since initial is none: without either there are no excitons",
-        )
+        for key, pulse in self.pulses.items():
+            scaled = key == "pump" or pulse.density is not None
+            require(scaled, f"{key}.density", "none", "the density of every pulse of a list")
+        excited = bool(self.pulses) or self.initial != "none"
+        require(excited, "pump", "off", "a pump, since initial is none: without either there are no excitons")
         for i, name in enumerate(self.output.observables):
-            if problem := _observable_problem(name, self.space.dimensions):
-                require(False, f"output.observables.{i}", name, problem)
+            try:
+                registry.select([name], self.space.dimensions)
+            except ValueError as error:
+                require(False, f"output.observables.{i}", name, str(error))
 
     @property
-    def pulses(self) -> tuple[Pump, ...]:
-        """All pulses, in the order of the input."""
-        return self.pump if isinstance(self.pump, tuple) else (self.pump,) if self.pump else ()
+    def pulses(self) -> dict[str, Pump]:
+        """All pulses by key, in the order of the input."""
+        if isinstance(self.pump, tuple):
+            return {f"pump.{i}": pulse for i, pulse in enumerate(self.pump)}
+        return {"pump": self.pump} if self.pump else {}
 
     @property
     def cuts(self) -> tuple[float, ...]:
@@ -373,15 +338,3 @@ class Config(Document):
     def in_directory(self, directory: str) -> Config:
         """The same with its output elsewhere."""
         return dataclasses.replace(self, output=dataclasses.replace(self.output, directory=directory))
-
-
-def _observable_problem(name: str, dimensions: int) -> str:
-    """What is expected instead of the name of an observable, or nothing if it is one."""
-    try:
-        registry.select([name], dimensions)
-    except KeyError:
-        hint = did_you_mean(name, ["default", "all", *(o.name for o in registry.ALL)])
-        return f"a name that `python -m hpcwigner observables` lists{'; ' * bool(hint)}{hint}"
-    except ValueError:
-        return f"what a sample of {dimensions} dimensions has"
-    return ""

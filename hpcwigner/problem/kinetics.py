@@ -10,7 +10,6 @@ from hpcwigner.exciton import materials
 from hpcwigner.exciton.materials import Material
 from hpcwigner.exciton.phonons import Couplings
 from hpcwigner.exciton.radiation import LightCone
-from hpcwigner.exciton.valley import ExcitonValleys
 from hpcwigner.momentum import rates_file
 from hpcwigner.momentum.cells import EnergyCells
 from hpcwigner.momentum.equilibrium import MAX_DISCARDED_WEIGHT, Equilibrium, auto_energy_above, auto_energy_step
@@ -27,7 +26,7 @@ class Kinetics:
 
     config: Config  # With `auto` values of the momentum grid filled in
     material: Material
-    valleys: ExcitonValleys
+    couplings: Couplings
     light_cone: LightCone
     rates: Rates
 
@@ -67,33 +66,25 @@ class Kinetics:
 
 def load(config: Config, comm: MPI.Intracomm) -> Kinetics:
     """Kinetics of an input. Raises InputError. Collective."""
-
-    def solve() -> tuple[Material, ExcitonValleys]:
-        material = materials.load(config.material)
-        return material, exciton_valleys(material)
-
-    return for_material(config, *on_first_rank(comm, solve), comm)
+    return for_material(config, *on_first_rank(comm, lambda: solve(config.material)), comm)
 
 
-def exciton_valleys(material: Material) -> ExcitonValleys:
-    """Valleys with their 1s states. Raises InputError when the material's potential binds no exciton."""
-    try:
-        return ExcitonValleys.from_material(material)
-    except ArithmeticError as error:
-        raise InputError(f"material: found '{material.name}', expected bound excitons: {error}") from None
+def solve(name: str) -> tuple[Material, Couplings]:
+    """Material of an input, and what follows from it. Raises InputError."""
+    material = materials.load(name)
+    return material, Couplings.from_material(material)
 
 
-def for_material(config: Config, material: Material, valleys: ExcitonValleys, comm: MPI.Intracomm) -> Kinetics:
+def for_material(config: Config, material: Material, couplings: Couplings, comm: MPI.Intracomm) -> Kinetics:
     """Kinetics of a material that is at hand. Raises InputError. Collective."""
-    couplings = Couplings.from_material(material, valleys)
     equilibrium, config = momentum_grid(config, couplings)
     light_cone = LightCone.from_material(material)
-    orders = config.momentum.angles // 2
+    orders = config.momentum.first_angles // 2
     if config.rates != "auto":
         rates = rates_file.read(Path(config.rates), equilibrium, orders, comm)
     else:
         rates = Rates.build(couplings, equilibrium, orders, light_cone.bright_valley, comm=comm)
-    return Kinetics(config, material, valleys, light_cone, rates)
+    return Kinetics(config, material, couplings, light_cone, rates)
 
 
 def momentum_grid(config: Config, couplings: Couplings) -> tuple[Equilibrium, Config]:

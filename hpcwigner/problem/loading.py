@@ -32,7 +32,7 @@ def from_data(data: Mapping[str, Any], overrides: Sequence[str], origin: str, fo
         vary = {key: [_located(key, value, folder) for value in values] for key, values in sweep.vary.items()}
         sweep = dataclasses.replace(sweep, vary=vary)
     plain = {key: _located(key, value, folder) for key, value in plain.items()}
-    config = dataclasses.replace(_validated(plain, sweep, sweep.choices()[0] if sweep else {}, origin), sweep=sweep)
+    config = dataclasses.replace(_validated(plain, sweep.choices()[0] if sweep else {}, origin), sweep=sweep)
     points(config, origin)
     return config
 
@@ -66,8 +66,8 @@ def points(config: Config, origin: str = "sweep") -> list[Point]:
         return []
     data, runs = schema.dump(dataclasses.replace(config, sweep=None)), []
     for number, choice in enumerate(sweep.choices()):
-        run = _validated(data, sweep, choice, origin).in_directory(str(Path(config.output.directory, f"point_{number:03d}")))
-        runs.append(Point(number, {key: sweep.vary[key][index] for key, index in choice.items()}, run))
+        run = _validated(data, choice, origin).in_directory(str(Path(config.output.directory, f"point_{number:03d}")))
+        runs.append(Point(number, {key: value for key, (_, value) in choice.items()}, run))
     return runs
 
 
@@ -81,12 +81,11 @@ def point(config: Config, number: int) -> Point:
     return runs[number]
 
 
-def _validated(data: Mapping[str, Any], sweep: Sweep | None, choice: Mapping[str, int], origin: str) -> Config:
+def _validated(data: Mapping[str, Any], choice: Mapping[str, tuple[int, Any]], origin: str) -> Config:
     """Config of `data` with one choice of a sweep's values. Raises InputError, by the name of the varied value at fault."""
     plain = copy.deepcopy(dict(data))
-    for key, index in choice.items():
-        assert sweep is not None
-        _substitute(plain, key, sweep.vary[key][index], f"{origin}: sweep.vary.{key}")
+    for key, (_, value) in choice.items():
+        _substitute(plain, key, value, f"{origin}: sweep.vary.{key}")
     if plain.get("initial", "none") != "none":
         plain.setdefault("pump", False)
     try:
@@ -95,10 +94,10 @@ def _validated(data: Mapping[str, Any], sweep: Sweep | None, choice: Mapping[str
         if not choice:
             raise
         key, problem = error.key, error.problem
-    for varied, index in choice.items():
+    for varied, (index, _) in choice.items():
         if f"{key}.".startswith(f"{varied}."):
             raise KeyInputError(origin, f"sweep.vary.{varied}[{index}]{key.removeprefix(varied)}", problem)
-    values = ", ".join(f"{varied}[{index}]" for varied, index in choice.items())
+    values = ", ".join(f"{varied}[{index}]" for varied, (index, _) in choice.items())
     raise KeyInputError(origin, key, f"{problem} (with the values {values} of sweep.vary)")
 
 

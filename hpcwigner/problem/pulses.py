@@ -1,93 +1,70 @@
 """From the pulses of an input to source terms."""
 
 import math
-from typing import Any
 
 import numpy as np
 
-from hpcwigner.momentum.equilibrium import Equilibrium
-from hpcwigner.problem.config import Injection as InjectionEnergy
-from hpcwigner.problem.config import Pump, Shape
+from hpcwigner.momentum.cells import EnergyCells
+from hpcwigner.problem.config import Pump
 from hpcwigner.problem.kinetics import Kinetics
+from hpcwigner.problem.shapes import Shape
 from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.runtime.schema import did_you_mean
-from hpcwigner.space import shapes
 from hpcwigner.space.grid import SpaceGrid
-from hpcwigner.terms.pulse import CoherentPopulation, Intensity
+from hpcwigner.terms.pulse import CoherentPopulation, Intensity, Pulse
 from hpcwigner.terms.scattering import Scattering
-from hpcwigner.terms.sources import CoherentSource, Injection, injection_spectrum
+from hpcwigner.terms.sources import CoherentSource, Injection, PulseSource, injection_spectrum
 from hpcwigner.terms.term import Source
 
 
 def source(kinetics: Kinetics, key: str, pump: Pump, scattering: Scattering, space: SpaceGrid) -> Source:
     """A pulse of the input, at `key`, as a source. Raises InputError."""
-    width_squared, area, shape = pump.spot_fwhm**2 / (8 * math.log(2)), 0.0, None
-    if pump.profile is None:
-        area = math.pi * width_squared
-    else:
-        shape, width_squared, area = _profile(key, pump, space)
+    equilibrium, energy = kinetics.equilibrium, pump.energy
+    width_squared, shape = pump.spot_fwhm**2 / (8 * math.log(2)), None
+    area = math.pi * width_squared
+    if pump.profile is not None:
+        shape, width_squared, area = _profile(key, pump.profile, space)
     amplitude = 1.0 if pump.density is None else pump.density * area
     share = scattering.angles.from_harmonics[:, 0]
-    shared = kinetics.equilibrium, space, share
-    options: dict[str, Any] = {
-        "width_squared": width_squared,
-        "amplitude": amplitude,
-        "switches": kinetics.switches,
-        "shape": shape,
-    }
-    if isinstance(pump.energy, InjectionEnergy):
-        spectrum = _injection_spectrum(f"{key}.energy", kinetics.equilibrium, pump.energy)
+    kind: type[PulseSource]
+    if energy == "resonant":
+        if (formed := kinetics.formation_rate) == 0:
+            raise InputError("scattering: found intravalley and intervalley off, expected one of them on: nothing forms excitons")
+        dephasing = 0.5 * (kinetics.radiative_rate + formed)
+        pulse: Pulse = CoherentPopulation(pump.center, pump.duration_fwhm, dephasing, formed)
+        kind, spectra = CoherentSource, kinetics.formation
+    else:
+        valley = valley_number(f"{key}.energy.valley", energy.valley, equilibrium.cells)
+        try:
+            spectrum = injection_spectrum(equilibrium, valley, energy.above, energy.spread)
+        except ValueError as error:
+            raise InputError(f"{key}.energy.above: found {energy.above:g} meV, expected {error}") from None
         pulse = Intensity(pump.center, pump.duration_fwhm)
-        return Injection(*shared, pulse, [spectrum] * len(scattering.stages), **options)
-    formed = kinetics.formation_rate
-    if formed == 0:
-        raise InputError("scattering: found intravalley and intervalley off, expected one of them on: nothing forms excitons")
-    coherent = CoherentPopulation(pump.center, pump.duration_fwhm, 0.5 * (kinetics.radiative_rate + formed), formed)
-    return CoherentSource(*shared, coherent, kinetics.formation, **options)
+        kind, spectra = Injection, [spectrum] * len(scattering.stages)
+    return kind(equilibrium, space, share, pulse, spectra, width_squared, amplitude, shape, kinetics.switches)
 
 
-def _profile(key: str, pump: Pump, space: SpaceGrid) -> tuple[Array, float, float]:
+def _profile(key: str, profile: float | Shape | tuple[float | Shape, ...], space: SpaceGrid) -> tuple[Array, float, float]:
     """Shape on the held grid, (x, y), its ⟨r²⟩ [nm²] and its integral over its peak [nm², slab: nm]. Raises InputError."""
-    parts = pump.profile if isinstance(pump.profile, tuple) else (pump.profile,)
-    values = shapes.on_grid(shapes.total([position_function(part) for part in parts if part is not None]), space)
+    x, y = space.centers(0)[:, None], space.centers(1)
+    parts = profile if isinstance(profile, tuple) else (profile,)
+    values = np.zeros(space.shape) + sum(part(x, y) if isinstance(part, Shape) else part for part in parts)
     if not values.max() > 0 or values.min() < -1e-12 * values.max():
         raise InputError(
             f"{key}.profile: found values from {values.min():g} to {values.max():g}, expected none below 0 and some above"
         )
     values = np.maximum(values, 0.0)
-    squares = shapes.on_grid(lambda x, y: np.asarray((x**2 + y**2) * (2.0 if space.dimensions == 1 else 1.0)), space)
+    squares = (x**2 + y**2) * (2.0 if space.dimensions == 1 else 1.0)
     return values, float((squares * values).sum() / values.sum()), float(values.sum() / values.max()) * space.cell_measure
 
 
-def _injection_spectrum(key: str, equilibrium: Equilibrium, energy: InjectionEnergy) -> Array:
-    names = [valley.name for valley in equilibrium.cells.valleys]
-    if energy.valley not in names:
-        raise unknown_valley(f"{key}.valley", energy.valley, equilibrium)
-    try:
-        return injection_spectrum(equilibrium, names.index(energy.valley), energy.above, energy.spread)
-    except ValueError as error:
-        raise InputError(f"{key}.above: found {energy.above:g} meV, expected {error}") from None
-
-
-def unknown_valley(key: str, name: str, equilibrium: Equilibrium) -> InputError:
-    """For a name that is none of the material's valleys."""
-    names = [valley.name for valley in equilibrium.cells.valleys]
+def valley_number(key: str, name: str, cells: EnergyCells) -> int:
+    """Number of the valley that the input names at `key`. Raises InputError."""
+    names = [valley.name for valley in cells.valleys]
+    if name in names:
+        return names.index(name)
     hint = did_you_mean(name, names, cutoff=0.3)
-    return InputError(
+    raise InputError(
         f"{key}: found '{name}', expected a valley of the material; {hint}{' ' * bool(hint)}(known here: {', '.join(names)})"
     )
-
-
-def position_function(shape: float | Shape) -> shapes.Shape:
-    """The function of the position that an input describes."""
-    if not isinstance(shape, Shape):
-        return shapes.constant(shape)
-    if (spot := shape.gaussian) is not None:
-        return shapes.gaussian(spot.peak, spot.fwhm, spot.center)
-    if (grating := shape.cosine) is not None:
-        return shapes.cosine(grating.amplitude, grating.period, math.radians(grating.angle), math.radians(grating.phase))
-    if (edge := shape.step) is not None:
-        return shapes.step(edge.height, edge.at, edge.width, math.radians(edge.angle))
-    assert shape.ring is not None
-    return shapes.ring(shape.ring.peak, shape.ring.radius, shape.ring.fwhm)

@@ -51,9 +51,9 @@ class MomentSystem:
         """Rows are harmonics already."""
         slots[:, 0, index] = u[0]
 
-    def from_harmonics(self, harmonics: Array, out: Array, add: bool = False) -> None:
+    def from_harmonics(self, harmonics: Array, out: Array) -> None:
         """Harmonics are rows already."""
-        out[0] = harmonics[:, 0] + out[0] if add else harmonics[:, 0]
+        out[0] = harmonics[:, 0]
 
     def explicit(self, time: float, state: State, out: State) -> None:
         """What drift does to the moments."""
@@ -75,6 +75,7 @@ class MomentSystem:
 
     def store(self, tile: Tile, state: State) -> None:
         """Rows are harmonics."""
+        tile.complete()
         state.u[0] = tile.result[:, 0]
 
     def add_source(self, harmonics: Array, number: int, per_cell: Array, points: Points) -> None:

@@ -99,7 +99,7 @@ class _Trial:
                     return None
                 if fixed is not None:
                     break
-                plan = self._until(end, tried)
+                plan = dataclasses.replace(self.problem.plan(*tried), end=end)
                 error, after = self._continued(plan, done, state)
                 if error <= target or (count == self.counts[-1] and error <= self.tolerance):
                     done, state = len(plan.steps()), after
@@ -108,10 +108,7 @@ class _Trial:
                 return None
             phases = tried
         merged = [list(same)[-1] for _, same in itertools.groupby(phases, key=lambda phase: phase[1])]
-        return Choice(self.name, self._until(self.problem.end, merged))
-
-    def _until(self, end: float, phases: Sequence[tuple[float, int]]) -> StepPlan:
-        return dataclasses.replace(self.problem.plan(*phases), end=end)
+        return Choice(self.name, self.problem.plan(*merged))
 
     def _continued(self, plan: StepPlan, done: int, state: SpatialMoments | None) -> tuple[float, SpatialMoments]:
         """Largest error of D_v in the steps of a plan that are not done yet, and the state after them."""

@@ -1,25 +1,29 @@
 """Load the compiled kernels before a run steps, so that a cold cache is filled by one rank instead of by all at once."""
 
 from mpi4py import MPI
-from numba import boolean, float64, int64
+from numba import float64, int64
 from numba.types import Tuple, UniTuple
 
 from hpcwigner.runtime import kernels
 
 _VALUES, _ROWS, _BLOCKS, _STATE = float64[::1], float64[:, ::1], float64[:, :, ::1], float64[:, :, :, ::1]
 _INDICES, _PLANES, _SPARSE, _PLACE = int64[::1], int64[:, ::1], Tuple((int64[::1], int64[::1], float64[::1])), UniTuple(int64, 3)
+_DIAGONALS = Tuple((_PLANES, _INDICES, _ROWS))
+_REST = Tuple((_INDICES, _INDICES, _INDICES, _INDICES, _VALUES))
+_SUM = int64, int64, int64, _INDICES, _BLOCKS, int64, _ROWS, _ROWS
 _DRIFT = _PLANES, _INDICES, _STATE, UniTuple(_STATE, 4), _ROWS, _VALUES
 
 SIGNATURES = {
     kernels.upwind: (*_DRIFT, _BLOCKS),
     kernels.add_upwind: (*_DRIFT, _BLOCKS, _BLOCKS),
-    kernels.transform: (_INDICES, _INDICES, _SPARSE, _SPARSE, _ROWS, _PLACE, _ROWS, _ROWS, _PLACE, boolean),
+    kernels.transform: (_INDICES, _INDICES, _SPARSE, _SPARSE, _ROWS, _PLACE, _ROWS, _ROWS, _PLACE),
     kernels.upwind_transformed: (*_DRIFT, _BLOCKS, _SPARSE, _SPARSE, _ROWS, _ROWS, _PLACE),
-    kernels.add_in_scattering: (int64, int64, int64, _PLANES, _PLANES, _INDICES, _VALUES, _ROWS, _ROWS, _ROWS),
-    kernels.combine: (int64, int64, int64, int64, _INDICES, _BLOCKS, int64, _ROWS, _ROWS),
-    kernels.save: (_INDICES, _STATE, int64, _BLOCKS),
-    kernels.load: (_INDICES, _STATE, int64, _BLOCKS),
-    kernels.subtract: (_INDICES, _STATE, int64, _BLOCKS),
+    kernels.add_in_scattering: (int64, int64, int64, _PLANES, _DIAGONALS, _REST, _ROWS, _ROWS),
+    kernels.combine: (int64, *_SUM),
+    kernels.combine_transformed: (_INDICES, *_SUM, _ROWS, _SPARSE, _SPARSE, _ROWS, _ROWS),
+    kernels.save_slot: (_INDICES, _STATE, int64, _BLOCKS),
+    kernels.load_slot: (_INDICES, _STATE, int64, _BLOCKS),
+    kernels.subtract_slot: (_INDICES, _STATE, int64, _BLOCKS),
     kernels.angular_sums: (int64, int64, _ROWS, _ROWS, _ROWS),
 }  # Argument types with which each kernel is called
 

@@ -2,11 +2,13 @@
 
 They stand in one file because a kernel that is kept on disk does not notice when another file's kernel, which it
 contains, has changed. A state is u[x, y, angle, cell]; whole arrays are indexed, since a view of a row costs more than a
-pass over it (views are counted).
+pass over it (views are counted). Rows have WIDTH cells or more; a row's last vector overlaps the one before.
 """
 
 import numpy as np
 from numba import njit
+
+from hpcwigner.runtime.vectors import WIDTH, load, multiply, multiply_add, splat, store
 
 HALO = 3  # Cells that the stencil reaches to either side
 UPWIND5 = (-2 / 60, 15 / 60, -60 / 60, 20 / 60, 30 / 60, -3 / 60)
@@ -93,9 +95,14 @@ def _along(planes, rows, x, speed, out, row):
     w0, w1, w2, w3, w4, w5 = UPWIND5
     a0, a1, a2, a3, a4, a5 = planes
     r0, r1, r2, r3, r4, r5 = rows
-    for n in range(out.shape[1]):
-        near = w0 * a0[r0, n] + w1 * a1[r1, n] + w2 * a2[r2, n] + w3 * a3[r3, n]
-        out[row, n] = -x * speed[n] * (near + w4 * a4[r4, n] + w5 * a5[r5, n])
+    x0, x1, x2, x3, x4, x5 = splat(-x * w0), splat(-x * w1), splat(-x * w2), splat(-x * w3), splat(-x * w4), splat(-x * w5)
+    cells = out.shape[1]
+    for begin in range(0, cells, WIDTH):
+        n = min(begin, cells - WIDTH)
+        near = multiply_add(x1, load(a1, r1 * cells + n), multiply(x0, load(a0, r0 * cells + n)))
+        near = multiply_add(x3, load(a3, r3 * cells + n), multiply_add(x2, load(a2, r2 * cells + n), near))
+        total = multiply_add(x5, load(a5, r5 * cells + n), multiply_add(x4, load(a4, r4 * cells + n), near))
+        store(multiply(load(speed, n), total), out, row * cells + n)
 
 
 @njit(inline="always")
@@ -106,142 +113,190 @@ def _across(x_planes, x_rows, y_planes, y_rows, x, y, speed, out, row):
     r0, r1, r2, r, r4, r5 = x_rows
     b0, b1, b2, _, b4, b5 = y_planes
     s0, s1, s2, _, s4, s5 = y_rows
-    x0, x1, x2, x4, x5 = -x * w0, -x * w1, -x * w2, -x * w4, -x * w5
-    y0, y1, y2, y4, y5 = -y * w0, -y * w1, -y * w2, -y * w4, -y * w5
-    both = -(x + y) * w3
-    for n in range(out.shape[1]):
-        in_x = x0 * a0[r0, n] + x1 * a1[r1, n] + x2 * a2[r2, n] + x4 * a4[r4, n] + x5 * a5[r5, n]
-        in_y = y0 * b0[s0, n] + y1 * b1[s1, n] + y2 * b2[s2, n] + y4 * b4[s4, n] + y5 * b5[s5, n]
-        out[row, n] = speed[n] * (in_x + (both * here[r, n] + in_y))
+    x0, x1, x2, x4, x5 = splat(-x * w0), splat(-x * w1), splat(-x * w2), splat(-x * w4), splat(-x * w5)
+    y0, y1, y2, y4, y5 = splat(-y * w0), splat(-y * w1), splat(-y * w2), splat(-y * w4), splat(-y * w5)
+    both, one = splat(-(x + y) * w3), splat(1.0)
+    cells = out.shape[1]
+    for begin in range(0, cells, WIDTH):
+        n = min(begin, cells - WIDTH)
+        in_x = multiply_add(x1, load(a1, r1 * cells + n), multiply(x0, load(a0, r0 * cells + n)))
+        in_y = multiply_add(y1, load(b1, s1 * cells + n), multiply(y0, load(b0, s0 * cells + n)))
+        in_x = multiply_add(x4, load(a4, r4 * cells + n), multiply_add(x2, load(a2, r2 * cells + n), in_x))
+        in_y = multiply_add(y4, load(b4, s4 * cells + n), multiply_add(y2, load(b2, s2 * cells + n), in_y))
+        in_y = multiply_add(both, load(here, r * cells + n), multiply_add(y5, load(b5, s5 * cells + n), in_y))
+        in_x = multiply_add(x5, load(a5, r5 * cells + n), in_x)
+        store(multiply(load(speed, n), multiply_add(one, in_x, in_y)), out, row * cells + n)
 
 
 @njit(cache=True)
 def add_upwind(points, places, u, ghosts, rates, speed, scratch, out):
-    """`upwind` added to out[places[p]], a few points at a time by way of `scratch` (point, angle, cell)."""
-    few = scratch.shape[0]
-    local = np.arange(few)
-    for begin in range(0, points.shape[0], few):
-        end = min(begin + few, points.shape[0])
-        upwind(points[begin:end], local[: end - begin], u, ghosts, rates, speed, scratch)
-        for p in range(begin, end):
-            out[places[p]] += scratch[p - begin]
-
-
-@njit(cache=True, fastmath={"contract"})
-def transform(sources, targets, first, second, x, source, work, y, target, add):
-    """y = second · first · x from point sources[p] to point targets[p], or y grows by it.
-
-    Row k of point p is row p·a + k·b + c of an array with (a, b, c) = `source` or `target`; arrays have one row per angle
-    or harmonic of a point, `first` and `second` are sparse matrices (row starts, columns, values).
-    """
-    count = first[0].size - 1
-    block = work.shape[0] // count
-    for begin in range(0, sources.size, block):
-        some = min(block, sources.size - begin)
-        for b in range(some):
-            for k in range(count):
-                _row(first, k, x, sources[begin + b] * source[0] + source[2], source[1], work, b * count + k, False)
-        for k in range(count):
-            for b in range(some):
-                place = targets[begin + b] * target[0] + k * target[1] + target[2]
-                _row(second, k, work, b * count, 1, y, place, add)
-
-
-@njit(cache=True, fastmath={"contract"})
-def upwind_transformed(points, numbers, u, ghosts, rates, speed, drift, fold, second, work, slots, target):
-    """Harmonics of `upwind` and of u itself, a few points at a time: what drift brings is never written to memory.
-
-    `drift` (point, angle, cell) holds it for these few. Point p of the list goes to rows p·a + k·b + c of `slots` with
-    (a, b, c) = `target`; its state's harmonics go into the rows before those. `fold` and `second` are the matrices.
-    """
-    few, angles, cells = drift.shape
-    flat, rows = u.reshape(-1, cells), drift.reshape(-1, cells)
-    per_angle, own = (angles, 1, 0), (target[0], target[1], target[2] - 1)
-    every = np.arange(points.shape[0])
-    for begin in range(0, points.shape[0], few):
-        end = min(begin + few, points.shape[0])
-        here = every[: end - begin]
-        upwind(points[begin:end], here, u, ghosts, rates, speed, drift)
-        transform(here, every[begin:end], fold, second, rows, per_angle, work, slots, target, False)
-        transform(numbers[begin:end], every[begin:end], fold, second, flat, per_angle, work, slots, own, False)
-
-
-@njit(cache=True, fastmath={"contract"})
-def add_in_scattering(points, stride, slots, members, starts, columns, values, x, y, rows):
-    """Slot 1 of each harmonic of order m ≥ 1 grows by Γ_m · slot 0, for the first `points` of a tile.
-
-    `rows` are the tile's slots (harmonic, point, slot, cell) as rows of cells, with `stride` points and `slots` slots;
-    members[m] are the harmonics of order m (−1: none). Row i of Γ_m has values[k] in columns[k] for k from starts[m, i] to
-    starts[m, i + 1], a multiple of four. x and y (cell, column) hold harmonics side by side, one point a column, which
-    makes the sums over columns contiguous.
-    """
-    cells = rows.shape[1]
-    for m in range(1, members.shape[0]):
-        width = 0
-        for h in members[m]:
-            if h >= 0:
-                _transpose(rows, h * stride * slots, slots, points, x, width)
-                width += points
-        for i in range(cells):
-            for c in range(width):
-                y[i, c] = 0.0
-            for k in range(starts[m, i], starts[m, i + 1], 4):
-                c0, c1, c2, c3 = values[k], values[k + 1], values[k + 2], values[k + 3]
-                j0, j1, j2, j3 = columns[k], columns[k + 1], columns[k + 2], columns[k + 3]
-                for c in range(width):
-                    y[i, c] += (c0 * x[j0, c] + c1 * x[j1, c]) + (c2 * x[j2, c] + c3 * x[j3, c])
-        width = 0
-        for h in members[m]:
-            if h >= 0:
-                _add_transposed(y, width, rows, h * stride * slots + 1, slots, points)
-                width += points
-
-
-@njit(inline="always")
-def _transpose(rows, first, step, points, x, column):
-    """x[j, column + p] = rows[first + p·step, j], eight cells at a time so that lines of the cache are used whole."""
-    cells = rows.shape[1]
-    for begin in range(0, cells, 8):
-        for p in range(points):
-            for j in range(begin, min(begin + 8, cells)):
-                x[j, column + p] = rows[first + p * step, j]
-
-
-@njit(inline="always")
-def _add_transposed(y, column, rows, first, step, points):
-    """rows[first + p·step, j] grows by y[j, column + p]."""
-    cells = rows.shape[1]
-    for begin in range(0, cells, 8):
-        for p in range(points):
-            for j in range(begin, min(begin + 8, cells)):
-                rows[first + p * step, j] += y[j, column + p]
-
-
-@njit(cache=True, fastmath={"contract"})
-def combine(points, stride, slots, first, orders, weights, onto, rows, out):
-    """out[h, p] = Σ_s weights[m, s] · slots[h, p, first + s] for the harmonics h of order m ≥ 1 of a tile's points.
-
-    Arrays are rows of cells: `rows` of the slots (harmonic, point, slot, cell), `out` of (harmonic, point, cell). With onto ≥ 0
-    slot `onto` is added, also to out[h] of order 0, which must hold the sum already.
-    """
-    cells = rows.shape[1]
-    for h in range(orders.size):
-        m = orders[h]
-        for p in range(points):
-            to, row = h * stride + p, (h * stride + p) * slots
-            if m > 0:
-                for n in range(cells):
-                    out[to, n] = weights[m, 0, n] * rows[row + first, n]
-                for s in range(1, weights.shape[1]):
-                    for n in range(cells):
-                        out[to, n] += weights[m, s, n] * rows[row + first + s, n]
-            if onto >= 0:
-                for n in range(cells):
-                    out[to, n] += rows[row + onto, n]
+    """`upwind` added to out[places[p]], a point at a time by way of `scratch` (1, angle, cell)."""
+    here = np.zeros(1, np.int64)
+    for p in range(points.shape[0]):
+        upwind(points[p : p + 1], here, u, ghosts, rates, speed, scratch)
+        out[places[p]] += scratch[0]
 
 
 @njit(cache=True)
-def save(points, slots, number, stored):
+def transform(sources, targets, first, second, x, source, work, y, target):
+    """y = second · first · x from point sources[p] to point targets[p].
+
+    Row k of point p is row p·a + k·b + c of an array with (a, b, c) = `source` or `target`; arrays have one row per angle
+    or harmonic of a point, `first` and `second` are sparse matrices (row starts, columns, values), `work` holds one point.
+    """
+    for p in range(sources.size):
+        _transform_point(sources[p], targets[p], first, second, x, source, work, y, target)
+
+
+@njit(inline="always")
+def _transform_point(number, place, first, second, x, source, work, y, target):
+    for k in range(work.shape[0]):
+        _row(first, k, x, number * source[0] + source[2], source[1], work, k)
+    for k in range(work.shape[0]):
+        _row(second, k, work, 0, 1, y, place * target[0] + k * target[1] + target[2])
+
+
+@njit(inline="always")
+def _row(matrix, k, x, base, stride, y, place):
+    """y[place] = Σ_j matrix[k, j] x[base + j·stride], rows of cells."""
+    starts, columns, values = matrix
+    cells = y.shape[1]
+    last = cells - WIDTH
+    for begin in range(0, cells, 4 * WIDTH):
+        n0, n1 = min(begin, last), min(begin + WIDTH, last)
+        n2, n3 = min(begin + 2 * WIDTH, last), min(begin + 3 * WIDTH, last)
+        sum0 = sum1 = sum2 = sum3 = splat(0.0)
+        for j in range(starts[k], starts[k + 1]):
+            row, c = (base + columns[j] * stride) * cells, splat(values[j])
+            sum0, sum1 = multiply_add(c, load(x, row + n0), sum0), multiply_add(c, load(x, row + n1), sum1)
+            sum2, sum3 = multiply_add(c, load(x, row + n2), sum2), multiply_add(c, load(x, row + n3), sum3)
+        row = place * cells
+        store(sum0, y, row + n0)
+        store(sum1, y, row + n1)
+        store(sum2, y, row + n2)
+        store(sum3, y, row + n3)
+
+
+@njit(cache=True)
+def upwind_transformed(points, numbers, u, ghosts, rates, speed, drift, fold, second, work, slots, target):
+    """Harmonics of `upwind` and of u itself, a point at a time: what drift brings is never written to memory.
+
+    `drift` (1, angle, cell) holds it. Point p of the list goes to rows p·a + k·b + c of `slots` with (a, b, c) = `target`;
+    its state's harmonics go into the rows before those. `fold` and `second` are the matrices.
+    """
+    angles, cells = drift.shape[1:]
+    flat, rows, here = u.reshape(-1, cells), drift.reshape(-1, cells), np.zeros(1, np.int64)
+    per_angle, own = (angles, 1, 0), (target[0], target[1], target[2] - 1)
+    for p in range(points.shape[0]):
+        upwind(points[p : p + 1], here, u, ghosts, rates, speed, drift)
+        _transform_point(0, p, fold, second, rows, per_angle, work, slots, target)
+        _transform_point(numbers[p], p, fold, second, flat, per_angle, work, slots, own)
+
+
+@njit(cache=True)
+def add_in_scattering(points, stride, slots, members, diagonals, rest, x, rows):
+    """Slot 1 of each harmonic of order m ≥ 1 grows by Γ_m · slot 0, for the first `points` of a tile.
+
+    `rows` are the tile's slots (harmonic, point, slot, cell) as rows of cells, with `stride` points and `slots` slots;
+    members[m] are the harmonics of order m (−1: none). `diagonals` and `rest` are those of SparseBlocks. Four points are taken
+    together; x (4, cell and WIDTH zeros on either side) holds their slots 0.
+    """
+    flat, step = rows.reshape(-1), slots * rows.shape[1]
+    for m in range(1, members.shape[0]):
+        for h in members[m]:
+            if h < 0:
+                continue
+            for p in range(0, points, 4):
+                p1, p2, p3 = min(p + 1, points - 1), min(p + 2, points - 1), min(p + 3, points - 1)
+                base = h * stride
+                first = (base + p) * step, (base + p1) * step, (base + p2) * step, (base + p3) * step
+                for k in range(4):
+                    for n in range(rows.shape[1]):
+                        x[k, WIDTH + n] = flat[first[k] + n]
+                _add_diagonals(m, diagonals, x, first, flat)
+                _add_rest(m, rest, x, first, flat)
+
+
+@njit(inline="always")
+def _add_diagonals(m, diagonals, x, first, flat):
+    """The diagonals of Γ_m, eight rows of four points at a time."""
+    starts, columns, values = diagonals
+    width, cells = x.shape[1], x.shape[1] - 2 * WIDTH
+    to0, to1, to2, to3 = first[0] + cells, first[1] + cells, first[2] + cells, first[3] + cells
+    for group in range(starts.shape[1] - 1):
+        n = min(group * WIDTH, cells - WIDTH)
+        sum0, sum1, sum2, sum3 = load(flat, to0 + n), load(flat, to1 + n), load(flat, to2 + n), load(flat, to3 + n)
+        for k in range(starts[m, group], starts[m, group + 1]):
+            c, j = load(values, k * WIDTH), WIDTH + columns[k]
+            sum0, sum1 = multiply_add(c, load(x, j), sum0), multiply_add(c, load(x, j + width), sum1)
+            sum2, sum3 = multiply_add(c, load(x, j + 2 * width), sum2), multiply_add(c, load(x, j + 3 * width), sum3)
+        store(sum0, flat, to0 + n)
+        store(sum1, flat, to1 + n)
+        store(sum2, flat, to2 + n)
+        store(sum3, flat, to3 + n)
+
+
+@njit(inline="always")
+def _add_rest(m, rest, x, first, flat):
+    """What stands on no diagonal."""
+    begins, members, starts, columns, values = rest
+    cells = x.shape[1] - 2 * WIDTH
+    for r in range(begins[m], begins[m + 1]):
+        i = cells + members[r]
+        sum0, sum1, sum2, sum3 = flat[first[0] + i], flat[first[1] + i], flat[first[2] + i], flat[first[3] + i]
+        for k in range(starts[r], starts[r + 1]):
+            c, j = values[k], WIDTH + columns[k]
+            sum0 += c * x[0, j]
+            sum1 += c * x[1, j]
+            sum2 += c * x[2, j]
+            sum3 += c * x[3, j]
+        flat[first[0] + i], flat[first[1] + i], flat[first[2] + i], flat[first[3] + i] = sum0, sum1, sum2, sum3
+
+
+@njit(cache=True)
+def combine(points, stride, slots, first, orders, weights, onto, rows, result):
+    """result[h, p] = Σ_s weights[m, s] · slots[h, p, first + s] for the harmonics h of order m ≥ 1 of a tile's points.
+
+    Arrays are rows of cells: `rows` of the slots (harmonic, point, slot, cell), `result` of (harmonic, point, cell). With
+    onto ≥ 0 slot `onto` is added, also to result[h] of order 0, which must hold the sum already.
+    """
+    for p in range(points):
+        _combine_point(p, stride, slots, first, orders, weights, onto, rows, result, result, p, stride)
+
+
+@njit(cache=True)
+def combine_transformed(points, stride, slots, first, orders, weights, onto, rows, result, harmonics, fold, second, work, u):
+    """`combine` for a tile's points, number points[p] of the state `u` (row of cells); `result` is read in order 0 only.
+
+    `harmonics` and `work` (angle or harmonic, cell) hold one point; `fold` and `second` are the matrices back to angles.
+    """
+    one, angles = (0, 1, 0), work.shape[0]
+    for p in range(points.size):
+        _combine_point(p, stride, slots, first, orders, weights, onto, rows, result, harmonics, 0, 1)
+        _transform_point(0, points[p], fold, second, harmonics, one, work, u, (angles, 1, 0))
+
+
+@njit(inline="always")
+def _combine_point(p, stride, slots, first, orders, weights, onto, rows, zeroth, out, base, step):
+    """One point: row base + h·step of `out`; order 0 from row h·stride + p of `zeroth`."""
+    cells, terms = rows.shape[1], weights.shape[1]
+    for h in range(orders.size):
+        m, to, row = orders[h], base + h * step, (h * stride + p) * slots
+        if m == 0:
+            for n in range(cells):
+                out[to, n] = zeroth[h * stride + p, n] + (rows[row + onto, n] if onto >= 0 else 0.0)
+            continue
+        for begin in range(0, cells, WIDTH):
+            n = min(begin, cells - WIDTH)
+            total = load(rows, (row + onto) * cells + n) if onto >= 0 else splat(0.0)
+            for s in range(terms):
+                weight, slot = load(weights, (m * terms + s) * cells + n), load(rows, (row + first + s) * cells + n)
+                total = multiply_add(weight, slot, total)
+            store(total, out, to * cells + n)
+
+
+@njit(cache=True)
+def save_slot(points, slots, number, stored):
     """stored[points[p], h] = slots[h, p, number], rows of cells."""
     for p in range(points.size):
         for h in range(slots.shape[0]):
@@ -250,7 +305,7 @@ def save(points, slots, number, stored):
 
 
 @njit(cache=True)
-def load(points, slots, number, stored):
+def load_slot(points, slots, number, stored):
     """slots[h, p, number] = stored[points[p], h], rows of cells."""
     for p in range(points.size):
         for h in range(slots.shape[0]):
@@ -259,7 +314,7 @@ def load(points, slots, number, stored):
 
 
 @njit(cache=True)
-def subtract(points, slots, number, stored):
+def subtract_slot(points, slots, number, stored):
     """slots[h, p, number] −= stored[points[p], h], rows of cells."""
     for p in range(points.size):
         for h in range(slots.shape[0]):
@@ -269,53 +324,16 @@ def subtract(points, slots, number, stored):
 
 @njit(cache=True)
 def angular_sums(points, angles, weights, x, y):
-    """y[sum, point] = weights · x[point], rows of the flat arrays x and y, eight angles at a time: as fast as memory is read."""
+    """y[sum, point] = weights · x[point], rows of the flat arrays x and y: as fast as memory is read."""
     cells = y.shape[1]
     for point in range(points):
-        base = point * angles
-        for k in range(weights.shape[0]):
-            place = k * points + point
-            for j in range(0, weights.shape[1], 8):
-                c0, c1, c2, c3 = weights[k, j], weights[k, j + 1], weights[k, j + 2], weights[k, j + 3]
-                c4, c5, c6, c7 = weights[k, j + 4], weights[k, j + 5], weights[k, j + 6], weights[k, j + 7]
-                i0, i1, i2, i3 = base + j, base + j + 1, base + j + 2, base + j + 3
-                last = base + angles - 1  # beyond the angles weights are zero
-                i4, i5, i6, i7 = min(i3 + 1, last), min(i3 + 2, last), min(i3 + 3, last), min(i3 + 4, last)
-                i1, i2, i3 = min(i1, last), min(i2, last), min(i3, last)
-                if j == 0:
-                    for n in range(cells):
-                        near = c0 * x[i0, n] + c1 * x[i1, n] + c2 * x[i2, n] + c3 * x[i3, n]
-                        y[place, n] = near + c4 * x[i4, n] + c5 * x[i5, n] + c6 * x[i6, n] + c7 * x[i7, n]
-                else:
-                    for n in range(cells):
-                        near = c0 * x[i0, n] + c1 * x[i1, n] + c2 * x[i2, n] + c3 * x[i3, n]
-                        y[place, n] += near + c4 * x[i4, n] + c5 * x[i5, n] + c6 * x[i6, n] + c7 * x[i7, n]
-
-
-@njit(inline="always")
-def _row(matrix, k, x, base, stride, y, place, add):
-    """Row k of a product, four or five terms at a time."""
-    starts, columns, c = matrix
-    cells = y.shape[1]
-    j, end = starts[k], starts[k + 1]
-    while j < end:
-        c0, c1, c2, c3, c4 = c[j], c[j + 1], c[j + 2], c[j + 3], 0.0
-        i0, i1 = base + stride * columns[j], base + stride * columns[j + 1]
-        i2, i3 = base + stride * columns[j + 2], base + stride * columns[j + 3]
-        five, i4 = end - j == 5, i3
-        if five:
-            c4, i4 = c[j + 4], base + stride * columns[j + 4]
-        if add and five:
-            for n in range(cells):
-                y[place, n] += c0 * x[i0, n] + c1 * x[i1, n] + c2 * x[i2, n] + c3 * x[i3, n] + c4 * x[i4, n]
-        elif add:
-            for n in range(cells):
-                y[place, n] += c0 * x[i0, n] + c1 * x[i1, n] + c2 * x[i2, n] + c3 * x[i3, n]
-        elif five:
-            for n in range(cells):
-                y[place, n] = c0 * x[i0, n] + c1 * x[i1, n] + c2 * x[i2, n] + c3 * x[i3, n] + c4 * x[i4, n]
-        else:
-            for n in range(cells):
-                y[place, n] = c0 * x[i0, n] + c1 * x[i1, n] + c2 * x[i2, n] + c3 * x[i3, n]
-        j += 5 if five else 4
-        add = True
+        for begin in range(0, cells, 2 * WIDTH):
+            n0, n1 = min(begin, cells - WIDTH), min(begin + WIDTH, cells - WIDTH)
+            for k in range(weights.shape[0]):
+                sum0 = sum1 = splat(0.0)
+                for j in range(angles):
+                    c, row = splat(weights[k, j]), (point * angles + j) * cells
+                    sum0, sum1 = multiply_add(c, load(x, row + n0), sum0), multiply_add(c, load(x, row + n1), sum1)
+                place = (k * points + point) * cells
+                store(sum0, y, place + n0)
+                store(sum1, y, place + n1)

@@ -1,13 +1,15 @@
 """Requests to a running job: write a checkpoint, or stop with one. They never influence the steps."""
 
+import contextlib
 import dataclasses
+import datetime
 import enum
 import os
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
 
 import numpy as np
 from mpi4py import MPI
@@ -29,20 +31,19 @@ class Request(enum.IntEnum):
 _received: list[str] = []
 
 
-def watch_signals() -> None:
-    """From now on a signal asks for a stop instead of ending the process. Call after PETSc has set its own handlers."""
+@contextlib.contextmanager
+def signals_watched() -> Iterator[None]:
+    """A signal asks for a stop instead of ending the process.
+
+    After the last run it is too late for a request, and the exit code must stay that of the run: signals are ignored then.
+    """
+    from petsc4py import PETSc  # noqa: F401 - sets handlers of its own, which ours must replace
+
     for number in SIGNALS:
-        signal.signal(number, _remember)
-
-
-def ignore_signals() -> None:
-    """Ignore signals after the last run: it is too late for a request, and the exit code must stay that of the run."""
+        signal.signal(number, lambda number, _frame: _received.append(signal.Signals(number).name))
+    yield
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-
-
-def _remember(number: int, _frame: FrameType | None) -> None:
-    _received.append(signal.Signals(number).name)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Control:
     def __init__(
         self, comm: MPI.Intracomm, directory: Path, every: float, walltime: float | None, job: Job | None = None
     ) -> None:
-        """`every` and `walltime` [s]; `watch_signals` is called elsewhere, as early as possible."""
+        """`every` and `walltime` [s]; `signals_watched` is entered elsewhere, as early as possible."""
         self.comm, self.every = comm, every
         self.directories = (directory, *([job.directory] if job else []))
         self.reason, self.save_takes = "", 0.0
@@ -134,18 +135,8 @@ def slurm_time_left() -> float | None:
     try:
         if end := os.environ.get("SLURM_JOB_END_TIME"):
             return float(end) - time.time()
-        command = ["squeue", "-h", "-j", job, "-o", "%L"]
-        return parse_slurm_duration(subprocess.check_output(command, stderr=subprocess.DEVNULL, text=True, timeout=20).strip())
-    except (OSError, ValueError, subprocess.SubprocessError):
-        return None
-
-
-def parse_slurm_duration(text: str) -> float | None:
-    """Seconds in [days-][hours:]minutes:seconds; None for UNLIMITED and the like."""
-    days, dash, rest = text.partition("-")
-    try:
-        parts = [int(p) for p in (rest if dash else days).split(":")]
-        seconds = sum(p * f for p, f in zip(reversed(parts), (1, 60, 3600), strict=False))
-        return float(seconds + (86400 * int(days) if dash else 0))
-    except ValueError:
+        command, settings = ["squeue", "-h", "-j", job, "-o", "%e"], os.environ | {"SLURM_TIME_FORMAT": "standard"}
+        text = subprocess.check_output(command, env=settings, stderr=subprocess.DEVNULL, text=True, timeout=20)
+        return datetime.datetime.fromisoformat(text.strip()).timestamp() - time.time()
+    except (OSError, ValueError, subprocess.SubprocessError):  # no squeue, or a job without a limit
         return None

@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import dataclasses
 import math
+import re
 import resource
 from collections.abc import Sequence
 from pathlib import Path
@@ -112,44 +113,37 @@ def require_room(memory: Memory, comm: MPI.Intracomm) -> None:
 
 def footprint() -> tuple[float, float]:
     """Resident bytes of this process, and its proportional share of them."""
-    try:
-        lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
-        values = {line.split(":")[0]: 1024.0 * int(line.split()[1]) for line in lines[1:] if ":" in line}
-        return values["Rss"], values["Pss"]
-    except (OSError, KeyError, ValueError, IndexError):
-        return peak(), peak()
+    sizes = _sizes("self/smaps_rollup")
+    return sizes.get("Rss", peak()), sizes.get("Pss", peak())
 
 
 def peak() -> float:
     """Largest resident size of this process so far [bytes]; ru_maxrss may be inherited from the process that started it."""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return 1024.0 * int(line.split()[1])
-    return 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return _sizes("self/status").get("VmHWM", 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
 def available() -> float:
-    """Memory [bytes] that this node, or the job's cgroup on it, still has; infinite where nobody says."""
-    limits = [math.inf]
-    with contextlib.suppress(OSError, KeyError, ValueError):
-        fields = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
-        limits.append(1024.0 * int(fields["MemAvailable"].split()[0]))
-    for folder in _cgroups():
+    """Memory [bytes] that this node, or the job's cgroup on it (version 2), still has; infinite where nobody says."""
+    limits = [_sizes("meminfo").get("MemAvailable", math.inf)]
+    own = re.search(r"^0::/(.*)", _proc("self/cgroup"), re.MULTILINE)
+    folder = Path("/sys/fs/cgroup", own[1] if own else "")
+    for group in [folder, *folder.parents][: len(folder.parts) - 3]:  # up to /sys/fs/cgroup
         with contextlib.suppress(OSError, ValueError):  # "max" is no limit
-            used = int((folder / "memory.current").read_text())
-            limits.append(float(int((folder / "memory.max").read_text()) - used))
+            used = int((group / "memory.current").read_text())
+            limits.append(float(int((group / "memory.max").read_text()) - used))
     return min(limits)
 
 
-def _cgroups() -> list[Path]:
-    """This process's control group and those above it (version 2)."""
+def _sizes(name: str) -> dict[str, float]:
+    """Bytes by name: lines "Name: 8 kB" of a file in /proc."""
+    return {key: 1024.0 * int(number) for key, number in re.findall(r"^(\w+):\s+(\d+) kB", _proc(name), re.MULTILINE)}
+
+
+def _proc(name: str) -> str:
     try:
-        own = next(line[3:] for line in Path("/proc/self/cgroup").read_text().splitlines() if line.startswith("0::"))
-    except (OSError, StopIteration):
-        return []
-    folder = Path("/sys/fs/cgroup") / own.lstrip("/")
-    return [folder, *folder.parents][: len(folder.parts) - 3]
+        return Path("/proc", name).read_text()
+    except OSError:  # other systems have none
+        return ""
 
 
 def estimate(config: Config, comm: MPI.Intracomm) -> str:
@@ -232,7 +226,7 @@ def _report(problem: Problem, choice: Choice, memory: Memory, ranks: int, refere
 def _offsets(problem: Problem) -> str:
     """Valley bottoms used, and beside a given one what the material's splitting and binding energies say."""
     texts = []
-    for exciton in problem.valleys.valleys:
+    for exciton in problem.cells.valleys:
         origin = " (computed)" if exciton.given is None else ""
         if exciton.given is not None and exciton.computed is not None and exciton.name != problem.bright:
             origin = f" (given; computed {exciton.computed:.4g})"

@@ -1,13 +1,14 @@
 """The output of a run: observes the state when something is due and writes it; balances of number and energy over the run."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from hpcwigner.exciton.constants import UM
-from hpcwigner.exciton.phonons import Couplings, absorption_threshold
+from hpcwigner.exciton.phonons import absorption_threshold
 from hpcwigner.integrators.steps import StepPlan, multiples
+from hpcwigner.momentum.angles import Angles
 from hpcwigner.observables import registry
 from hpcwigner.observables.budget import SpatialMoments
 from hpcwigner.observables.fields import Directions, LocalState, SpatialMomentSums, WignerCut, undershoot
@@ -16,10 +17,9 @@ from hpcwigner.observables.series import Snapshot
 from hpcwigner.problem.builder import Problem
 from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.errors import RunError
-from hpcwigner.simulation.restart import Resumption
+from hpcwigner.simulation.restart import FIELDS, SERIES, WIGNER, Resumption
 from hpcwigner.space.grid import Decomposition
 from hpcwigner.storage.files import Constant, OutputFile
-from hpcwigner.terms.equation import WignerEquation
 from hpcwigner.terms.term import LocalLinearTerm
 
 
@@ -27,121 +27,122 @@ class RunOutput:
     """Observes the state whenever an output is due and writes it."""
 
     def __init__(
-        self, problem: Problem, equation: WignerEquation, plan: StepPlan, directory: Path, attributes: Mapping[str, str | int],
-        final: Array, resume: Resumption | None = None,
+        self, problem: Problem, decomposition: Decomposition, plan: StepPlan, directory: Path,
+        attributes: Mapping[str, str | int], final: Array, resume: Resumption | None = None,
     ) -> None:  # fmt: skip
         """`final` are populations (valley,): below a small part of them w_v² and D_v are undefined.
 
         `attributes` are those of the files. With `resume` the files keep the rows that this checkpoint knows.
         """
-        self.problem, self.equation = problem, equation
-        decomposition = equation.decomposition
+        self.problem, self.decomposition = problem, decomposition
         self.comm = decomposition.comm
-        self._directions, self._sums = Directions(problem.angles), SpatialMomentSums(decomposition)
+        self._sums = SpatialMomentSums(decomposition)
+        self.set_angles(problem.angles)
         self._final = final
+        self._observed = resume.header.step if resume else None  # What was due then is already written
         self.worst_undershoot = np.array(resume.header.accumulators["undershoot"]) if resume else np.zeros(len(final))
         self.balance = Balance(problem, decomposition, plan, resume.header.accumulators if resume else {})
         output = problem.config.output
-        self.chosen = registry.select(output.observables, problem.space.dimensions)
-        self._series_due = _due(plan, plan.output_times)
-        self._fields_due = _due(plan, multiples(output.fields_every, plan.end))
-        self._wigner_due = _due(plan, problem.config.cuts if self.chosen.wigner else ())
-        self._open(directory, attributes, resume)
+        chosen = registry.select(output.observables, problem.space.dimensions)
+        self._observables = {SERIES: chosen.series, FIELDS: chosen.fields, WIGNER: chosen.wigner}
+        self._due = {
+            SERIES: _due(plan, plan.output_times),
+            FIELDS: _due(plan, multiples(output.fields_every, plan.end)),
+            WIGNER: _due(plan, problem.config.cuts if chosen.wigner else ()),
+        }
+        known = resume.header.outputs.rows if resume else {}
+        wanted = {SERIES: True, FIELDS: bool(chosen.fields), WIGNER: bool(self._due[WIGNER]) or WIGNER in known}
+        self.cut = WignerCut(decomposition, problem.angles, problem.cells) if wanted[WIGNER] else None
+        self.files: dict[str, OutputFile] = {}
+        for name in (name for name in wanted if wanted[name]):
+            content = (*self._content(name), attributes, self._constants() if name == WIGNER else ())
+            if resume and name in known:
+                self.files[name] = OutputFile.restored(resume.sources.get(name), directory / name, self.comm, *content)
+            else:
+                self.files[name] = OutputFile(directory / name, self.comm, *content)
 
-    def _open(self, directory: Path, attributes: Mapping[str, str | int], resume: Resumption | None) -> None:
-        valleys = [v.name for v in self.problem.cells.valleys]
-        axes = "xy"[: self.problem.space.dimensions]
-        places = {axis: self.problem.space.whole.centers(i) * UM for i, axis in enumerate(axes)}
-        rows, sources = (resume.header.outputs.rows, resume.sources) if resume else ({}, {})
+    def _content(self, name: str) -> tuple[Sequence[Observable], dict[str, Array | Sequence[str]]]:
+        """Variables of a file, and the coordinates that they have."""
+        problem, observables = self.problem, self._observables[name]
+        used = {d for o in observables for d in o.dimensions}
+        axes = {axis: problem.space.whole.centers(i) * UM for i, axis in enumerate("xy"[: problem.space.dimensions])}
+        axes |= {"k": self.cut.k, "q": self.cut.q, "angle": problem.angles.theta} if self.cut else {}
+        shown = {axis: values for axis, values in axes.items() if axis in used}
+        return observables, {"valley": [v.name for v in problem.cells.valleys], **shown}
 
-        def file(name: str, observables: Sequence[Observable], coordinates: Mapping[str, Array], *more: Constant) -> OutputFile:
-            used = {d for o in observables for d in o.dimensions}
-            shown = {"valley": valleys} | {d: values for d, values in coordinates.items() if d in used}
-            content = (observables, shown, attributes, more)
-            if name in rows:
-                return OutputFile.restored(sources.get(name), directory / name, self.comm, *content)
-            return OutputFile(directory / name, self.comm, *content)
-
-        self.series = file("series.h5", self.chosen.series, {})
-        self.fields = file("fields.h5", self.chosen.fields, places) if self.chosen.fields else None
-        self.wigner_file, self.cut = None, None
-        if self._wigner_due or "wigner.h5" in rows:
-            angles = self.problem.angles
-            self.cut = cut = WignerCut(self.equation.decomposition, angles, self.problem.cells)
-            momenta = {"k": cut.k, "q": cut.q, "angle": angles.theta}
-            threshold = Constant(
-                "threshold", ("valley",), "nm-1", "smallest momentum from which an acoustic phonon lifts into the bright valley",
-                absorption_threshold(Couplings.from_material(self.problem.material, self.problem.valleys), self.problem.bright),
-            )  # fmt: skip
-            self.wigner_file = file("wigner.h5", self.chosen.wigner, {"x": places["x"]} | momenta, threshold)
-
-    @property
-    def _files(self) -> list[OutputFile]:
-        return [file for file in (self.series, self.fields, self.wigner_file) if file is not None]
+    def _constants(self) -> tuple[Constant]:
+        """The constant of a file of Wigner functions."""
+        text = "smallest momentum from which an acoustic phonon lifts into the bright valley"
+        return (("threshold", absorption_threshold(self.problem.couplings, self.problem.bright), ("valley",), "nm-1", text),)
 
     def flushed(self) -> list[OutputFile]:
         """The files, complete on disk. Collective."""
-        for file in self._files:
+        for file in self.files.values():
             file.flush()
-        return self._files
+        return list(self.files.values())
 
     def accumulators(self) -> dict[str, list[float]]:
         """Running accumulators, the same on every rank: what a checkpoint keeps of them. Collective."""
         return {"undershoot": [float(x) for x in self.worst_undershoot], **self.balance.accumulators()}
 
+    def set_angles(self, angles: Angles) -> None:
+        """The angles of the states from now on; Wigner functions are written with those of the problem."""
+        self._directions = Directions(angles)
+        self._to_all_angles = None if angles == self.problem.angles else angles.resampled(self.problem.angles)
+
     def observe(self, done: int, u: Array) -> None:
         """Writes what is due after `done` steps; u is (point, angle, cell). Collective."""
         self.balance.update(done, u)
-        due = [times[done] for times in (self._series_due, self._fields_due, self._wigner_due) if done in times]
-        if not due:
+        due = {name: times[done] for name, times in self._due.items() if done in times}
+        if done == self._observed or not due:
             return
-        now, generator = due[0], self.problem.generators[self.problem.scattering.stage_at(due[0])]
+        self._observed = done
+        now = next(iter(due.values()))
+        generator = self.problem.generators[self.problem.scattering.stage_at(now)]
         directions = self._directions(u)
         moments = self._sums(directions)
         if not np.isfinite(moments.zeroth).all():
             raise RunError(f"the state is not finite at {now:g} ps: stopped without a checkpoint")
-        if done in self._series_due:
-            row = self.series.append(now)
+        if SERIES in due:
+            row = self.files[SERIES].append(now)
             if self.comm.rank == 0:
                 snapshot = Snapshot(moments, self.problem.budget(now, moments), generator, self._final)
-                write_series(self.series, row, self.chosen.series, snapshot)
-        if done in self._fields_due:
-            self._write_fields(now, LocalState(directions, self.equation.decomposition, generator, moments))
-        if done in self._wigner_due and self.cut is not None and self.wigner_file is not None:
-            row = self.wigner_file.append(now)
-            for observable in self.chosen.wigner:
-                values = observable.compute(self.cut, u)
-                self._write_images(self.wigner_file, row, observable, values if self.cut.writes else None)
+                write_series(self.files[SERIES], row, self._observables[SERIES], snapshot)
+        if FIELDS in due:
+            local = LocalState(directions, self.decomposition, generator, moments)
+            if now >= self.problem.moments.judged_from:
+                self.worst_undershoot = np.minimum(self.worst_undershoot, undershoot(local.density, self.comm))
+            held = (..., 0) if self.problem.space.dimensions == 1 else ...
+            self._write_places(FIELDS, now, lambda observable: observable.compute(local)[held])
+            self.flushed()
+        if WIGNER in due and (cut := self.cut) is not None:
+            whole = u if self._to_all_angles is None else self._to_all_angles @ u
+            self._write_places(WIGNER, now, lambda observable: observable.compute(cut, whole))
 
-    def _write_fields(self, now: float, local: LocalState) -> None:
-        if now >= self.problem.moments.judged_from:
-            self.worst_undershoot = np.minimum(self.worst_undershoot, undershoot(local.density, self.comm))
-        if self.fields is not None:
-            row = self.fields.append(now)
-            slab = self.problem.space.dimensions == 1
-            for observable in self.chosen.fields:
-                values = observable.compute(local)
-                self._write_images(self.fields, row, observable, values[..., 0] if slab else values)
-            self.fields.flush()
-        self.series.flush()
+    def _write_places(self, name: str, now: float, compute: Callable[[Observable], Array]) -> None:
+        """A row of a file, if the run has it: this rank's part, if it holds one. Collective."""
+        if (file := self.files.get(name)) is not None:
+            row = file.append(now)
+            for observable in self._observables[name]:
+                values = compute(observable)
+                if name != WIGNER or (self.cut and self.cut.writes):
+                    self._write_images(file, row, observable, values)
 
-    def _write_images(self, file: OutputFile, row: int, observable: Observable, values: Array | None) -> None:
+    def _write_images(self, file: OutputFile, row: int, observable: Observable, values: Array) -> None:
         """This rank's block and its mirror images; `values` has the observable's dimensions without time."""
         dimensions = observable.dimensions[1:]
         turned = {"x": {"x", "k", "angle"}, "y": {"y"}}  # motion along x turns round as well
-        for block, mirrored in self.equation.decomposition.images():
+        for block, mirrored in self.decomposition.images():
             axes = [axis for axis, flip in zip("xy", mirrored, strict=True) if flip and axis in dimensions]
             place = dict(zip("xy", block, strict=True))
-            seen = values
-            if seen is not None:
-                seen = np.flip(seen, [i for i, d in enumerate(dimensions) if any(d in turned[axis] for axis in axes)])
-                seen = -seen if sum(axis in observable.odd for axis in axes) % 2 else seen
+            seen = np.flip(values, [i for i, d in enumerate(dimensions) if any(d in turned[axis] for axis in axes)])
+            seen = -seen if sum(axis in observable.odd for axis in axes) % 2 else seen
             if "y" in dimensions or not mirrored[1]:
                 file.write(row, observable.name, seen, tuple(place.get(d, slice(None)) for d in dimensions))
 
     def close(self) -> None:
         """Closes the files and frees what the cuts took. Collective."""
-        for file in self._files:
+        for file in self.files.values():
             file.close()
         if self.cut is not None:
             self.cut.free()

@@ -1,6 +1,7 @@
 """Restart from a checkpoint: which one, with which input, and with which rows of the output files."""
 
 import dataclasses
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 from mpi4py import MPI
 
 from hpcwigner.problem import loading
-from hpcwigner.problem.config import Config
+from hpcwigner.problem.config import Config, FewerAngles
 from hpcwigner.runtime import schema
 from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.errors import InputError
@@ -23,7 +24,8 @@ MAY_CHANGE = ("time.end", "time.walltime", "output.fields_every", "output.wigner
 """Keys, or sections, that a restart may give another value."""
 AUTO = {"momentum": ("energy_step", "energy_max"), "time": ("steps", "integrator"), "space": ("symmetry",)}
 """Keys that `builder.completed` fills in, by section."""
-OUTPUT_FILES = ("series.h5", "fields.h5", "wigner.h5")  # Files of a run that grow with time
+SERIES, FIELDS, WIGNER = OUTPUT_FILES = ("series.h5", "fields.h5", "wigner.h5")  # Files of a run that grow with time
+CHECKPOINTS = "checkpoints"  # Their folder in the run directory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +74,10 @@ def filled_from(asked: Config, stored: Config) -> Config:
         new, old = getattr(asked, section), getattr(stored, section)
         taken = {key: getattr(old, key) for key in keys if getattr(new, key) == "auto"}
         asked = dataclasses.replace(asked, **{section: dataclasses.replace(new, **taken)})
+    angles, before = asked.momentum.angles, stored.momentum.angles
+    if isinstance(angles, FewerAngles) and isinstance(before, FewerAngles) and angles.reduce == "auto":
+        momentum = dataclasses.replace(asked.momentum, angles=dataclasses.replace(angles, reduce=before.reduce))
+        asked = dataclasses.replace(asked, momentum=momentum)
     return asked
 
 
@@ -111,11 +117,11 @@ def peek(directory: Path, which: str) -> Header:
             return read_header(path)
         except CheckpointError:
             continue
-    raise InputError(f"--restart {which}: no complete checkpoint in '{directory}/checkpoints', expected a stopped run there")
+    raise InputError(f"--restart {which}: no complete checkpoint in '{directory / CHECKPOINTS}', expected a stopped run there")
 
 
 def _candidates(directory: Path, which: str) -> list[Path]:
-    folder = directory / "checkpoints"
+    folder = directory / CHECKPOINTS
     if which == "latest":
         return candidates(folder)
     path = Path(which)
@@ -144,9 +150,9 @@ def load(store: CheckpointStore, directory: Path, which: str) -> tuple[Resumptio
         for source in resumption.sources.values():
             if source.problem:
                 LOG.warning("%s", source.problem)
-        store.continue_from(path)
+        store.on_first(functools.partial(store.continue_from, path))
         return resumption, u, auxiliary
-    raise InputError(f"--restart {which}: every checkpoint in '{directory}/checkpoints' is damaged")
+    raise InputError(f"--restart {which}: every checkpoint in '{directory / CHECKPOINTS}' is damaged")
 
 
 def _verified(store: CheckpointStore, path: Path) -> tuple[Resumption, Array, Array]:

@@ -1,5 +1,6 @@
 """One run from input to output files, from the start or from a checkpoint; and its reuse by programs that need its files."""
 
+import dataclasses
 import fcntl
 import json
 import time
@@ -23,16 +24,17 @@ from hpcwigner.simulation import estimate, restart
 from hpcwigner.simulation.control import Control, Job, Request
 from hpcwigner.simulation.output import RunOutput
 from hpcwigner.simulation.progress import LOG, Progress, start_logging
+from hpcwigner.simulation.restart import CHECKPOINTS, FIELDS, SERIES, WIGNER
+from hpcwigner.simulation.solution import Solution
 from hpcwigner.simulation.summary import announce, checks, performance
 from hpcwigner.storage import xdmf
 from hpcwigner.storage.archive import CheckpointError
 from hpcwigner.storage.checkpoint import CheckpointStore, Header, Layout
 from hpcwigner.storage.files import write_whole
 from hpcwigner.storage.reading import last_time, write_summary
-from hpcwigner.terms.equation import WignerEquation
 
-CHECKPOINTS = "checkpoints"  # Their folder in the run directory
-RUN_FILES = ("series.h5", "fields.h5", "input.yaml", CHECKPOINTS)
+RUN_FILES = (SERIES, FIELDS, "input.yaml", CHECKPOINTS)
+MOMENTS = "moments.h5"  # The series of a solution of the moment equations
 
 
 def new_directory(directory: Path) -> IO[str]:
@@ -65,27 +67,29 @@ class _Stepper:
     """What happens around each step: outputs, progress, checkpoints, requests to stop."""
 
     def __init__(
-        self, config: Config, equation: WignerEquation, output: RunOutput, control: Control, schedule: Schedule,
+        self, config: Config, solution: Solution, output: RunOutput, control: Control, schedule: Schedule,
         progress: Progress, attributes: Mapping[str, Any], resumed: restart.Resumption | None,
     ) -> None:  # fmt: skip
-        """`attributes` are those of the output files; what was due at the step resumed from is already written."""
-        self.equation, self.output, self.control, self.schedule, self.progress = equation, output, control, schedule, progress
+        """`attributes` are those of the output files."""
+        self.solution, self.output, self.control, self.schedule, self.progress = solution, output, control, schedule, progress
         options = config.checkpoint
         layout = Layout(options.writes == "collective", options.compression == "gzip", int(options.alignment), options.hints)
         directory, extent = Path(config.output.directory) / CHECKPOINTS, resumed.extent if resumed else None
-        self.store = CheckpointStore(directory, equation.decomposition, options.keep, layout, extent)
+        self.store = CheckpointStore(directory, solution.equation.decomposition, options.keep, layout, extent)
         self.input_text, self.history = str(attributes["input"]), tuple(json.loads(attributes["history"]))
         self.stopped = False
-        self._observed = resumed.header.step if resumed else None
+
+    def set_angles(self, number: int) -> None:
+        """Another number of angles from now on. Collective."""
+        if number != self.solution.angles.number:
+            LOG.info("%d angles from %g ps on", number, self.schedule.time_after(self.progress.done - 1))
+        self.solution.set_angles(number)
+        self.output.set_angles(self.solution.angles)
+        self.store.partition = self.solution.equation.decomposition
 
     def monitor(self, done: int, vector: Any) -> None:
         """Before the first and after every step."""
-        u = self.equation.read(vector).u
-        if done == self._observed:
-            self.output.balance.update(done, u)
-        else:
-            self.output.observe(done, u)
-            self._observed = done
+        self.output.observe(done, self.solution.equation.read(vector).u)
         self.progress.update(done, self.schedule.time_after(done - 1))
 
     def after_step(self, done: int, vector: Any) -> bool:
@@ -113,7 +117,8 @@ class _Stepper:
     def _checkpoint(self, done: int, vector: Any) -> float:
         """Checkpoint after `done` steps; returns the seconds it took. Raises CheckpointError. Collective."""
         started = time.perf_counter()
-        files, decomposition = self.output.flushed(), self.equation.decomposition
+        files, equation = self.output.flushed(), self.solution.equation
+        decomposition = equation.decomposition
         header = Header(
             step=done,
             time=self.schedule.time_after(done - 1),
@@ -121,9 +126,9 @@ class _Stepper:
             input=self.input_text,
             shape=(*decomposition.grid.shape, *decomposition.per_point),
             history=self.history,
-            auxiliary=tuple(f"{term.name}.{i}" for term in self.equation.terms for i in range(term.field_count)),
+            auxiliary=tuple(f"{term.name}.{i}" for term in equation.terms for i in range(term.field_count)),
         )
-        state, (nx, ny) = self.equation.read(vector), decomposition.local_shape[:2]
+        state, (nx, ny) = equation.read(vector), decomposition.local_shape[:2]
         path = self.store.write(state.u.reshape(decomposition.local_shape), header, files, state.fields.reshape(nx, ny, -1))
         took = time.perf_counter() - started
         LOG.info("checkpoint %s at %g ps in %.2g s", path.name, header.time, took)
@@ -153,20 +158,21 @@ def run(
         on_first_rank(comm, lambda: stack.enter_context(lock(directory)).name)
         warnings = start_logging(comm, directory / "run.log", quiet)
         control = Control(comm, directory, complete.checkpoint.every, complete.time.walltime, job)
-        equation = problem.equation(comm)
-        stack.callback(equation.free)
-        announce(problem, equation, choice, directory, reference)
-        stepper = _advance(problem, equation, choice, reference, complete, control, restart_from, quiet)
-        if comm.rank == 0 and (directory / "fields.h5").exists():
-            xdmf.write(directory / "fields.h5")
+        solution = Solution(problem, comm)
+        stack.callback(solution.free)
+        unknowns = solution.equation.unknowns
+        announce(problem, solution.equation, choice, directory, reference)
+        stepper = _advance(problem, solution, choice, reference, complete, control, restart_from, quiet)
+        if comm.rank == 0 and (directory / FIELDS).exists():
+            xdmf.write(directory / FIELDS)
         if stepper.stopped:
             at = stepper.schedule.time_after(stepper.progress.done - 1)
             LOG.warning("stopped by %s with a checkpoint at %g ps: go on with --restart", control.reason, at)
         largest = comm.allreduce(estimate.peak(), MPI.MAX)
         accounts = stepper.output.balance.accounts() if problem.not_closed and not stepper.stopped else []
         if comm.rank == 0:
-            summary = {"performance": performance(equation, started, stepper.progress, largest, needed.resident)}
-            series = directory / "series.h5"
+            summary = {"performance": performance(unknowns, comm.size, started, stepper.progress, largest, needed.resident)}
+            series = directory / SERIES
             if not stepper.stopped:
                 summary["checks"] = checks(problem, stepper.output.worst_undershoot, accounts, series, reference)
             write_summary(series, summary | {"warnings": warnings})
@@ -181,63 +187,63 @@ def plan(problem: Problem) -> tuple[list[Budget], Choice]:
         raise RunError(
             f"the moment equations end with {final.sum():g} excitons at {problem.config.time.end:g} ps, expected more than 0"
         )
-    return reference, problem.choose_steps(reference)
+    choice = problem.choose_steps(reference)
+    return reference, dataclasses.replace(choice, plan=dataclasses.replace(choice.plan, reductions=problem.reductions(reference)))
 
 
 def _advance(
-    problem: Problem, equation: WignerEquation, choice: Choice, reference: list[Budget], complete: Config, control: Control,
+    problem: Problem, solution: Solution, choice: Choice, reference: list[Budget], complete: Config, control: Control,
     restart_from: str | None, quiet: bool,
 ) -> _Stepper:  # fmt: skip
     """Steps from the start or a checkpoint to the end or a stop; output files are closed in any case. Collective."""
-    comm, directory = equation.decomposition.comm, Path(complete.output.directory)
+    comm, directory = solution.equation.decomposition.comm, Path(complete.output.directory)
     schedule = on_first_rank(comm, lambda: Schedule(choice.plan, problem.sources))
     with CollectiveStack() as stack:
-        vector = equation.create_vector()
-        stack.callback(vector.destroy)
-        resumed = None
+        decomposition, resumed = solution.equation.decomposition, None
         if restart_from:
-            resumed = _load(equation, vector, directory, restart_from, schedule)
+            resumed = _load(solution, directory, restart_from, schedule)
         elif problem.initial is not None:
-            problem.initial.fill(equation.decomposition, equation.view(vector).u)
+            problem.initial.fill(decomposition, solution.state.u)
         header = resumed.header if resumed else None
         attributes = on_first_rank(comm, lambda: restart.attributes(complete, comm.size, header))
         if comm.rank == 0:
             write_whole(directory / "input.yaml", str(attributes["input"]))
-        output = RunOutput(problem, equation, choice.plan, directory, attributes, problem.final_scale(reference), resumed)
+        output = RunOutput(problem, decomposition, choice.plan, directory, attributes, problem.final_scale(reference), resumed)
         stack.callback(output.close)
         first = header.step if header else 0
         progress = Progress(comm, len(schedule.steps), choice.plan.end, quiet, first)
         stack.callback(progress.close)
-        stepper = _Stepper(complete, equation, output, control, schedule, progress, attributes, resumed)
-        if first < len(schedule.steps):
-            generators = [[generator] for generator in problem.generators]
-            integrate(
-                choice.integrator, equation, generators, schedule, comm, stepper.monitor, vector, first,
-                after_step=stepper.after_step,
-            )  # fmt: skip
+        stepper = _Stepper(complete, solution, output, control, schedule, progress, attributes, resumed)
+        generators = [[generator] for generator in problem.generators]
+        for begin, end, angles in choice.plan.legs(problem.angles.number):
+            if first < end and not stepper.stopped:
+                stepper.set_angles(angles)
+                integrate(
+                    choice.integrator, solution.equation, generators, schedule, comm, stepper.monitor, solution.vector,
+                    max(first, begin), after_step=stepper.after_step, end_step=end,
+                )  # fmt: skip
     return stepper
 
 
-def _load(equation: WignerEquation, vector: Any, directory: Path, which: str, schedule: Schedule) -> restart.Resumption:
+def _load(solution: Solution, directory: Path, which: str, schedule: Schedule) -> restart.Resumption:
     """Fills the state from the first good checkpoint. Raises InputError. Collective."""
-    decomposition = equation.decomposition
-    resumption, u, fields = restart.load(CheckpointStore(directory / CHECKPOINTS, decomposition, keep=1), directory, which)
+    store = CheckpointStore(directory / CHECKPOINTS, solution.equation.decomposition, keep=1)
+    resumption, u, fields = restart.load(store, directory, which)
     header = resumption.header
     if not 0 <= header.step <= len(schedule.steps) or abs(schedule.time_after(header.step - 1) - header.time) > 1e-9:
         raise InputError(
             f"time.end, output.fields_every, output.wigner_at: found times that change the steps before the checkpoint at "
             f"{header.time:g} ps, expected multiples of output.series_every"
         )
-    state = equation.view(vector)
-    np.copyto(state.u, u.reshape(equation.shape))
+    solution.set_angles(solution.angles.with_count(u.shape[2]).number)
+    state = solution.state
+    np.copyto(state.u, u.reshape(state.u.shape))
     np.copyto(state.fields, fields.reshape(state.fields.shape))
-    restart.set_unknown_aside(resumption, directory, decomposition.comm)
+    restart.set_unknown_aside(resumption, directory, store.comm)
     LOG.info("restarted from checkpoint %s at %g ps", resumption.path.name, header.time)
     return resumption
 
 
-SERIES, MOMENTS = "series.h5", "moments.h5"
-"""Time series of a run, and of a solution of the moment equations."""
 NO_EFFECT = ("time.walltime", "output.directory", "checkpoint")
 """Keys, or sections, that do not change what a run writes into its files."""
 
@@ -281,7 +287,7 @@ def require_same_input(config: Config) -> None:
 def finished(config: Config, by_moments: bool = False) -> bool:
     """Whether every output file in the run directory reaches its last time; `by_moments`: that of the moment equations."""
     directory, end = Path(config.output.directory), config.time.end
-    optional = {} if by_moments else {"fields.h5": end, "wigner.h5": max(config.cuts, default=0.0)}
+    optional = {} if by_moments else {FIELDS: end, WIGNER: max(config.cuts, default=0.0)}
     due = {MOMENTS if by_moments else SERIES: end} | {name: t for name, t in optional.items() if (directory / name).exists()}
     return all(last_time(directory / name) >= time * (1 - 1e-9) for name, time in due.items())
 

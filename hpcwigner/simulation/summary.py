@@ -47,11 +47,11 @@ def announce(problem: Problem, equation: WignerEquation, choice: Choice, directo
         LOG.warning("%s: use more space.cells, or a shorter space.length", resolution.describe(loss))
 
 
-def performance(equation: WignerEquation, started: float, progress: Progress, memory: float, predicted: float) -> Entries:
-    """Cost of this start, logged: `started` by perf_counter(), largest `memory` of a rank and `predicted` [bytes]."""
-    now, ranks, steps = time.perf_counter(), equation.decomposition.comm.size, progress.done - progress.first
+def performance(unknowns: int, ranks: int, started: float, progress: Progress, memory: float, predicted: float) -> Entries:
+    """Cost of this start, logged: `unknowns` with all angles, `started` by perf_counter(), `memory` of a rank [bytes]."""
+    now, steps = time.perf_counter(), progress.done - progress.first
     wall, stepping = now - started, now - progress.started
-    rate = steps * equation.unknowns / stepping
+    rate = steps * unknowns / stepping
     LOG.info("memory: at most %.0f MiB in a rank, predicted %.0f", memory / MIB, predicted / MIB)
     LOG.info(
         "done in %.1f s (%.1f s of it stepping): %.3g steps/s, %.3g unknowns·steps/s, %.3g per rank, %.3g core-hours",
@@ -61,7 +61,7 @@ def performance(equation: WignerEquation, started: float, progress: Progress, me
         "wall_time": Entry(wall, "s", "wall time"),
         "stepping_time": Entry(stepping, "s", "wall time of the steps, output included"),
         "steps": Entry(steps, "1", "steps of this start"),
-        "unknowns": Entry(equation.unknowns, "1", "unknowns"),
+        "unknowns": Entry(unknowns, "1", "unknowns"),
         "ranks": Entry(ranks, "1", "ranks"),
         "rate": Entry(rate, "s-1", "unknowns times steps per second"),
         "core_hours": Entry(ranks * wall / 3600, "h", "core-hours"),

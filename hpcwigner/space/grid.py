@@ -77,23 +77,26 @@ class SpaceGrid:
         profile = factors[0][:, None] if self.dimensions == 1 else np.outer(*factors)
         return np.asarray(profile / (math.fsum(profile.ravel()) * self.cell_measure))
 
+    def mirrors(self, values: Array) -> frozenset[int]:
+        """Axes whose mirror images leave values on a whole grid, shape `shape`, as they are, to 1e-12 of the largest."""
+        small = 1e-12 * np.abs(values).max()
+        return frozenset(a for a in (0, 1) if a >= self.dimensions or np.abs(values - np.flip(values, a)).max() <= small)
+
+    def at_edges(self, values: Array) -> float:
+        """Largest of values, shape `shape`, beside the edges of the sample."""
+        sides = (0, -1)[self.folded :]
+        return max(float(values.take(side, axis).max()) for axis in range(self.dimensions) for side in sides)
+
 
 def process_grid(shape: tuple[int, int], dimensions: int, size: int) -> tuple[int, int]:
     """Numbers of ranks along x and y with the smallest halo. Raises DecompositionError if a rank would get too few cells."""
-    best: tuple[float, tuple[int, int]] | None = None
-    for px in range(1, size + 1):
-        py, rest = divmod(size, px)
-        if rest or (dimensions == 1 and py > 1):
-            continue
-        if (px > 1 and shape[0] // px < HALO) or (py > 1 and shape[1] // py < HALO):
-            continue
-        surface = (px - 1) * shape[1] + (py - 1) * shape[0]
-        if best is None or surface <= best[0]:  # halos along x are contiguous in memory
-            best = (surface, (px, py))
-    if best is None:
+    divisions = [(px, size // px) for px in range(size, 0, -1) if size % px == 0 and (dimensions == 2 or px == size)]
+    fitting = [(px, py) for px, py in divisions if all(n == 1 or m // n >= HALO for m, n in zip(shape, (px, py), strict=True))]
+    if not fitting:
         cells = str(shape[0]) if dimensions == 1 else f"{shape[0]}×{shape[1]}"
         raise DecompositionError(f"{cells} cells on {size} ranks, expected at least {HALO} cells per rank")
-    return best[1]
+    # Of equal ones the first, with more ranks along x: halos along x are contiguous in memory.
+    return min(fitting, key=lambda ranks: (ranks[0] - 1) * shape[1] + (ranks[1] - 1) * shape[0])
 
 
 def block(cells: int, parts: int, index: int) -> slice:

@@ -32,45 +32,36 @@ class Halo:
         self.leaving = None if outward is None else tuple((o < 0, o > 0) for o in outward)
         self.axes = range(decomposition.grid.dimensions)
         self.ghosts: list[list[Array]] = []
-        self._packed: dict[tuple[int, int], Array] = {}
+        self.remote: dict[tuple[int, int], Array] = {}
+        """What is sent, by axis and side; all other ghost cells are valid after `start`."""
         self._requests: list[MPI.Prequest] = []
+        comm = decomposition.comm
         for axis in self.axes:
             layers = [*decomposition.local_shape[:2], *trailing_shape]
             layers[axis] = HALO
             self.ghosts.append([np.zeros(layers), np.zeros(layers)])
             for side in (0, 1):
-                self._connect(axis, side)
+                if (neighbor := decomposition.neighbor(axis, 2 * side - 1)) not in (None, comm.rank):
+                    packed = self.remote[axis, side] = np.zeros(layers)
+                    # A message is tagged by the side on which it leaves; it arrives on the opposite one.
+                    self._requests.append(comm.Send_init(packed, neighbor, tag=2 * axis + side))
+                    self._requests.append(comm.Recv_init(self.ghosts[axis][side], neighbor, tag=2 * axis + 1 - side))
         if len(self.ghosts) == 1:  # the drift kernel takes ghosts of both axes
             self.ghosts.append([np.zeros((0, 0) + (0,) * len(trailing_shape)) for _ in (0, 1)])
-
-    def _connect(self, axis: int, side: int) -> None:
-        comm = self.decomposition.comm
-        neighbor = self.decomposition.neighbor(axis, 2 * side - 1)
-        if neighbor in (None, comm.rank):
-            return
-        packed = self._packed[axis, side] = np.zeros_like(self.ghosts[axis][side])
-        # A message is tagged by the side on which it leaves; it arrives on the opposite one.
-        self._requests.append(comm.Send_init(packed, neighbor, tag=2 * axis + side))
-        self._requests.append(comm.Recv_init(self.ghosts[axis][side], neighbor, tag=2 * axis + 1 - side))
-
-    @property
-    def remote(self) -> list[tuple[int, int]]:
-        """(axis, side) whose ghost cells come from another rank; all others are valid after `start`."""
-        return list(self._packed)
 
     @property
     def bytes_sent(self) -> int:
         """Bytes this rank sends per exchange."""
-        return sum(packed.nbytes for packed in self._packed.values())
+        return sum(packed.nbytes for packed in self.remote.values())
 
     def start(self, u: Array) -> None:
         """Packs and sends the outermost layers of `u` (x, y, *trailing); fills the ghost cells that need no other rank."""
-        for (axis, side), packed in self._packed.items():
+        for (axis, side), packed in self.remote.items():
             np.copyto(packed, _edge(u, axis, side))
         MPI.Prequest.Startall(self._requests)
         for axis in self.axes:
             for side in (0, 1):
-                if (axis, side) in self._packed:
+                if (axis, side) in self.remote:
                     continue
                 if self.decomposition.neighbor(axis, 2 * side - 1) is None:
                     self._apply_boundary(u, axis, side)

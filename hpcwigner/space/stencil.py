@@ -8,6 +8,7 @@ import numpy as np
 from hpcwigner.runtime import kernels
 from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.kernels import HALO, UPWIND5
+from hpcwigner.runtime.vectors import WIDTH
 
 
 def symbol(phase: Array) -> Array:
@@ -45,10 +46,10 @@ def runge_kutta(order: int) -> Callable[[Array, Array], Array]:
 
 def upwind_derivative(values: Array) -> Array:
     """Δx ∂u/∂x of periodic values (cell,) for motion towards larger index, by the compiled kernel."""
-    u = np.ascontiguousarray(values, dtype=float).reshape(-1, 1, 1, 1)
+    u = np.repeat(np.asarray(values, dtype=float), WIDTH).reshape(-1, 1, 1, WIDTH)
     places = np.arange(len(values))
     points = np.stack((places, np.zeros_like(places)), axis=-1)
-    none, out, one = np.zeros((0, 0, 0, 0)), np.empty((len(values), 1, 1)), np.ones(1)
+    none, out = np.zeros((0, 0, 0, 0)), np.empty((len(values), 1, WIDTH))
     ghosts = u[-HALO:].copy(), u[:HALO].copy(), none, none
-    kernels.upwind(points, places, u, ghosts, np.array([[1.0], [0.0]]), one, out)
-    return -out.ravel()
+    kernels.upwind(points, places, u, ghosts, np.array([[1.0], [0.0]]), np.ones(WIDTH), out)
+    return -out[:, 0, 0]

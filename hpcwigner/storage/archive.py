@@ -26,15 +26,11 @@ class CheckpointError(RunError):
 
 @dataclasses.dataclass(frozen=True)
 class Extent:
-    """Rows of the output files that belong to a checkpoint."""
+    """Rows of the output files that belong to a checkpoint; format 1 had neither sums nor parts."""
 
     rows: dict[str, int] = dataclasses.field(default_factory=dict)  # Rows of each output file, by file name
-    sums: dict[str, dict[str, int]] = dataclasses.field(
-        default_factory=dict
-    )  # Their CRC-32 by file and variable; not in format 1
-    parts: dict[str, int] = dataclasses.field(
-        default_factory=dict
-    )  # Bytes that hold them by part of the archive; not in format 1
+    sums: dict[str, dict[str, int]] = dataclasses.field(default_factory=dict)  # Their CRC-32 by file and variable
+    parts: dict[str, int] = dataclasses.field(default_factory=dict)  # Bytes that hold them by part of the archive
 
 
 class RowArchive:
@@ -76,7 +72,7 @@ class RowArchive:
             end = file.tell()
             file.flush()
             os.fsync(file.fileno())
-        if _file_sum(part, start, end) != checksum:
+        if file_sum(part, start, end) != checksum:
             raise CheckpointError(f"{part} does not read back as it was written")
         return Extent(rows, sums, self.extent.parts | {part.name: end})
 
@@ -148,7 +144,8 @@ def _file_blocks(path: Path, rows: int) -> Iterator[Block]:
         yield from row_blocks(file, 0, rows)
 
 
-def _file_sum(path: Path, start: int, end: int) -> int:
+def file_sum(path: Path, start: int, end: int) -> int:
+    """CRC-32 of the bytes of a file from `start` to before `end`, or to its end."""
     checksum = 0
     with path.open("rb") as file:
         file.seek(start)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.parallel import on_first_rank
 from hpcwigner.space.grid import Decomposition
-from hpcwigner.storage.archive import FOLDER, CheckpointError, Extent, RowArchive, sync
+from hpcwigner.storage.archive import FOLDER, CheckpointError, Extent, RowArchive, file_sum, sync
 from hpcwigner.storage.files import OutputFile
 
 T = TypeVar("T")
@@ -116,15 +116,10 @@ class CheckpointStore:
     def _file_sums(self, path: Path) -> dict[str, Any]:
         """Size and CRC-32 of each SUM_CHUNK of a file, computed by all ranks. Collective."""
         size = path.stat().st_size if path.exists() else -1
-        count = max(0, -(-size // SUM_CHUNK))
-        mine: dict[int, int] = {}
-        if size >= 0:
-            with path.open("rb") as file:
-                for i in range(self.comm.rank, count, self.comm.size):
-                    file.seek(i * SUM_CHUNK)
-                    mine[i] = zlib.crc32(file.read(SUM_CHUNK))
+        chunks = range(-(-size // SUM_CHUNK))
+        mine = {i: file_sum(path, i * SUM_CHUNK, (i + 1) * SUM_CHUNK) for i in chunks[self.comm.rank :: self.comm.size]}
         everyone = {i: crc for part in self.comm.allgather(mine) for i, crc in part.items()}
-        return {"size": size, "crc32": [everyone.get(i, -1) for i in range(count)]}
+        return {"size": size, "crc32": [everyone.get(i, -1) for i in chunks]}
 
     def _publish(self, partial: Path, final: Path, mark: dict[str, Any]) -> None:
         text = json.dumps(mark, sort_keys=True)
@@ -142,19 +137,16 @@ class CheckpointStore:
             shutil.rmtree(self.directory / old)
 
     def continue_from(self, path: Path) -> None:
-        """Renames newer checkpoints, damaged or of a branch left, to *.abandoned; the next one removes them. Collective."""
-
-        def abandon_newer() -> None:
-            self._point_to(path.name)
-            for newer in (name for name in numbers(self.directory) if name > path.name):
-                target = self.directory / f"{newer}{ABANDONED}"
-                if target.exists():
-                    shutil.rmtree(target)
-                (self.directory / newer).rename(target)
-            sync(self.directory)
-
-        if path.parent == self.directory:
-            self.on_first(abandon_newer)
+        """Renames newer checkpoints, damaged or of a branch left, to *.abandoned; the next one removes them. On one rank."""
+        if path.parent != self.directory:
+            return
+        self._point_to(path.name)
+        for newer in (name for name in numbers(self.directory) if name > path.name):
+            target = self.directory / f"{newer}{ABANDONED}"
+            if target.exists():
+                shutil.rmtree(target)
+            (self.directory / newer).rename(target)
+        sync(self.directory)
 
     def _point_to(self, name: str) -> None:
         """Moves `latest`, atomically."""
@@ -165,16 +157,13 @@ class CheckpointStore:
         sync(self.directory)
 
     def load(self, path: Path) -> tuple[Header, Array, Array]:
-        """`read_state` of a checkpoint, all of whose files are verified. Raises CheckpointError. Collective."""
-        self.verify(path)
-        return read_state(path / STATE, self.partition)
-
-    def verify(self, path: Path) -> None:
-        """Compares every file with the completion mark. Raises CheckpointError on all ranks. Collective."""
+        """`read_state` of a checkpoint, all of whose files agree with its completion mark. Raises CheckpointError. Collective."""
         mark = self.on_first(lambda: read_mark(path))
         for name, expected in mark["files"].items():
             if self._file_sums(path / name) != expected:
                 raise CheckpointError(f"{path / name} is damaged (size or checksum)")
+        angles = int(mark["header"]["shape"][2])  # fewer than at the start where they were reduced
+        return read_state(path / STATE, Decomposition(self.partition.grid, self.comm, (angles, self.partition.per_point[1])))
 
     def on_first(self, action: Callable[[], T]) -> T:
         """Result of an action on rank 0; its failure is raised on all ranks as CheckpointError."""
@@ -206,8 +195,7 @@ def candidates(directory: Path) -> list[Path]:
 def read_mark(path: Path) -> dict[str, Any]:
     """Contents of a completion mark. Raises CheckpointError when it is missing or damaged."""
     try:
-        checksum, text = (path / MARK).read_text(encoding="ascii").split("\n", 1)
-        text = text.rstrip("\n")
+        checksum, text = (path / MARK).read_text(encoding="ascii").splitlines()
         if f"{zlib.crc32(text.encode()):08x}" != checksum:
             raise ValueError("checksum")
         mark = dict(json.loads(text))
@@ -256,8 +244,7 @@ def write_state(path: Path, partition: Decomposition, header: Header, u: Array, 
 def read_state(path: Path, partition: Decomposition) -> tuple[Header, Array, Array]:
     """Header and this rank's verified u (x, y, angle, cell) and auxiliary (x, y, field). Raises CheckpointError. Collective."""
     comm, x, y = partition.comm, partition.x, partition.y
-    stops = comm.allgather((x.stop, y.stop))
-    shape = (max(stop for stop, _ in stops), max(stop for _, stop in stops), *partition.local_shape[2:])
+    shape = (*partition.grid.shape, *partition.per_point)
     cuts = pieces(partition)  # collective: not between reads, which may fail on some of the ranks
     problem, header, u, auxiliary = "", None, np.empty(partition.local_shape), np.empty(0)
     try:
@@ -293,17 +280,10 @@ def point_sums(u: Array, auxiliary: Array) -> NDArray[np.uint32]:
     return np.array(sums, dtype=np.uint32).reshape(u.shape[:2])
 
 
-def pieces(partition: Decomposition) -> list[tuple[tuple[slice, slice], tuple[slice, slice]]]:
-    """Cuts of a rank's block small enough for MPI-IO, with their places in the grid: as many on each rank. Collective."""
-    comm, shape = partition.comm, partition.local_shape
-    count = comm.allreduce(max(1, -(-8 * math.prod(shape) // LARGEST_WRITE)), MPI.MAX)
-    along_x = min(count, comm.allreduce(shape[0], MPI.MIN))
-    along_y = min(-(-count // along_x), comm.allreduce(shape[1], MPI.MIN))
-    cuts = [(x, y) for x in _cut(partition.x, along_x) for y in _cut(partition.y, along_y)]
-    return [((x, y), (whole_x, whole_y)) for (x, whole_x), (y, whole_y) in cuts]
-
-
-def _cut(owned: slice, count: int) -> list[tuple[slice, slice]]:
-    """`count` parts of a range of cells: counted from its start, and as they are."""
-    edges = [(owned.stop - owned.start) * i // count for i in range(count + 1)]
-    return [(slice(a, b), slice(owned.start + a, owned.start + b)) for a, b in itertools.pairwise(edges)]
+def pieces(partition: Decomposition) -> list[tuple[slice, tuple[slice, slice]]]:
+    """Cuts along x of a rank's block that suit MPI-IO, with their places in the grid: as many on each rank. Collective."""
+    comm, start, width = partition.comm, partition.x.start, partition.local_shape[0]
+    wanted = comm.allreduce(-(-8 * math.prod(partition.local_shape) // LARGEST_WRITE), MPI.MAX)
+    count = min(wanted, comm.allreduce(width, MPI.MIN))
+    edges = itertools.pairwise(width * i // count for i in range(count + 1))
+    return [(slice(a, b), (slice(start + a, start + b), partition.y)) for a, b in edges]

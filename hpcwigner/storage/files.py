@@ -7,7 +7,7 @@ import dataclasses
 import itertools
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,6 +20,7 @@ from hpcwigner.runtime.errors import WriteError, writing
 from hpcwigner.storage.reading import copy_summary
 
 Block = tuple[str, int, Array]  # Consecutive rows of a variable: its name, the first row's number, the values
+Constant = tuple[str, Array, tuple[str, ...], str, str]  # A variable without a time axis, as `add_variable` takes it
 
 _BLOCK_BYTES = 2**24
 _COORDINATES = {
@@ -52,17 +53,6 @@ class Variable(Protocol):
     def scale(self) -> float: ...  # from the program's units to `unit`
 
 
-@dataclasses.dataclass(frozen=True)
-class Constant:
-    """A variable without a time axis, in the units of the file."""
-
-    name: str
-    dimensions: tuple[str, ...]
-    unit: str
-    long_name: str
-    values: Array
-
-
 @contextlib.contextmanager
 def whole(path: Path) -> Iterator[Path]:
     """Gives a name to write to; the file then takes the place of `path` at once, or never. Raises WriteError."""
@@ -83,12 +73,23 @@ def write_whole(path: Path, text: str) -> None:
         part.write_text(text, encoding="utf-8")
 
 
-def names_dataset(file: h5py.File, name: str, values: Iterable[object]) -> h5py.Dataset:
-    """A new dataset of texts that xarray reads as such."""
-    encoded = [str(v).encode() for v in values]
-    kind = h5py.string_dtype("utf-8", max(map(len, encoded)))  # parallel HDF5 has no variable-length strings
-    dataset = file.create_dataset(name, data=np.array(encoded, dtype=kind))
-    dataset.attrs["_Encoding"] = "utf-8"  # tells xarray to decode
+def add_variable(
+    file: h5py.File, name: str, values: Any, dimensions: tuple[str, ...], unit: str, long_name: str, **layout: Any
+) -> h5py.Dataset:
+    """A new dataset of numbers or texts as netCDF has them; one that is its own dimension becomes a coordinate."""
+    data = np.asarray(values)
+    if texts := data.dtype.kind == "U":
+        data = np.char.encode(data, "utf-8")
+        data = data.astype(h5py.string_dtype("utf-8", data.dtype.itemsize))  # parallel HDF5 has no variable-length strings
+    dataset = file.create_dataset(name, data=data, **layout)
+    if dimensions == (name,):
+        dataset.make_scale(name)
+    else:
+        for i, dimension in enumerate(dimensions):
+            dataset.dims[i].attach_scale(file[dimension])
+    dataset.attrs["long_name"] = long_name
+    dataset.attrs.update({"units": unit} if unit else {})
+    dataset.attrs.update({"_Encoding": "utf-8"} if texts else {})  # tells xarray to decode
     return dataset
 
 
@@ -134,26 +135,22 @@ class OutputFile:
         """Makes the file; `coordinates` are all but time, in the units of the file. Fails if it exists."""
         self._open(path, comm, variables, "w-")
         self._file.attrs.update(attributes)
-        self._coordinate("time", np.empty(0))
-        for name, values in coordinates.items():
-            self._coordinate(name, values)
-        for variable in variables:
-            sizes = [len(self._file[d]) for d in variable.dimensions[1:]]
-            growing = {"maxshape": (None, *sizes), "chunks": (max(1, 512 // max(1, math.prod(sizes))), *sizes)}
-            dataset = self._file.create_dataset(variable.name, (0, *sizes), "f8", fillvalue=np.nan, **growing)
-            self._describe(dataset, variable)
-            dataset.attrs["formula"] = variable.formula
-            if variable.source:
-                dataset.attrs["references"] = variable.source
-            dataset.attrs["_FillValue"] = np.array([np.nan])
+        for name, axis in {"time": np.empty(0), **coordinates}.items():
+            growing: dict[str, Any] = {"maxshape": (None,), "chunks": (512,)} if name == "time" else {}
+            add_variable(self._file, name, axis, (name,), *_COORDINATES[name], **growing)
+        for v in variables:
+            sizes = [len(self._file[d]) for d in v.dimensions[1:]]
+            layout = {
+                "maxshape": (None, *sizes),
+                "chunks": (max(1, 512 // max(1, math.prod(sizes))), *sizes),
+                "fillvalue": np.nan,
+            }
+            dataset = add_variable(self._file, v.name, np.empty((0, *sizes)), v.dimensions, v.unit, v.long_name, **layout)
+            dataset.attrs.update({"formula": v.formula, "_FillValue": np.array([np.nan])})
+            dataset.attrs.update({"references": v.source} if v.source else {})
         for constant in constants:
-            self._describe(self._file.create_dataset(constant.name, data=constant.values), constant)
+            add_variable(self._file, *constant)
         self._file.flush()
-
-    def _describe(self, dataset: h5py.Dataset, variable: Variable | Constant) -> None:
-        for i, dimension in enumerate(variable.dimensions):
-            dataset.dims[i].attach_scale(self._file[dimension])
-        dataset.attrs["units"], dataset.attrs["long_name"] = variable.unit, variable.long_name
 
     @classmethod
     def restored(cls, source: Source | None, path: Path, comm: MPI.Intracomm, *content: Any) -> OutputFile:
@@ -179,19 +176,6 @@ class OutputFile:
     def _open(self, path: Path, comm: MPI.Intracomm, variables: Sequence[Variable], mode: str) -> None:
         self.path, self.comm, self.variables, self.rows = path, comm, {v.name: v for v in variables}, 0
         self._file = h5py.File(path, mode, driver="mpio", comm=comm)
-
-    def _coordinate(self, name: str, values: Array | Sequence[str]) -> None:
-        unit, long_name = _COORDINATES[name]
-        if name == "time":
-            dataset = self._file.create_dataset(name, (0,), "f8", maxshape=(None,), chunks=(512,))
-        elif name == "valley":
-            dataset = names_dataset(self._file, name, values)
-        else:
-            dataset = self._file.create_dataset(name, data=np.asarray(values))
-        dataset.make_scale(name)
-        dataset.attrs["long_name"] = long_name
-        if unit:
-            dataset.attrs["units"] = unit
 
     def append(self, time: float) -> int:
         """Adds a row at `time` [ps] and returns its number; `write` fills it."""

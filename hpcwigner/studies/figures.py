@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from mpi4py import MPI
 
@@ -14,15 +15,13 @@ from hpcwigner.runtime.parallel import on_first_rank
 from hpcwigner.simulation.run import ensure
 from hpcwigner.storage.files import write_whole
 from hpcwigner.studies.paper import drawings
-from hpcwigner.studies.paper.data import PaperData, PaperRun
+from hpcwigner.studies.paper.data import SWITCHED_AT, PaperData, PaperRun
 from hpcwigner.studies.paper.statements import statements
 
-SWITCHED_AT = 10.0  # End of intervalley scattering in the run of Figure 4 [ps]
 SERIES = ("energy_distance", "relative_population", "diffusion_adiabatic", "pl_width_squared")
 """Series that the statements need besides the default ones."""
 
 SLAB_ANGLES, PLANE_ANGLES = 32, 16  # Directions of motion: inverted profiles of a slab converge more slowly in them
-ANGLE_ERRORS = "a slab is 5 % off with 16, 0.4 % with 24, 0.1 % with 32 of them, against 64; a plane 1.3 % with 16"
 JOBS = {"300K": (300, 20, 6), "77K": (77, 40, 6), "20K": (20, 120, 12), "300K_off": (300, 20, 6)}
 """Temperature [K], end [ps] and length of the sample [µm] of the four runs."""
 TEMPERATURES = ("300 K", "77 K", "20 K")  # Runs with all scattering
@@ -70,74 +69,46 @@ def figures(
     warm = kinetics.load(configs["300K_off"], comm)
     intrinsic, bright = intrinsic_diffusion(warm.equilibrium, warm.rates.intravalley), warm.light_cone.bright_valley
     warm.rates.free()
-    lifetimes, flattening = {}, {}
+    lifetimes, losses = {}, {}
     for key in TEMPERATURES:
         problem = builder.build(configs[key.replace(" ", "")], comm)
-        lifetimes[key] = 1 / problem.coherent_decay
-        flattening[key] = float(problem.peak_loss(on_first_rank(comm, problem.moments.reference)).max())
+        lifetimes[key] = 1 / (problem.formation_rate + problem.radiative_rate)  # of |p0|² after the pulse
+        losses[key] = float(problem.peak_loss(on_first_rank(comm, problem.moments.reference)).max())
         problem.free()
 
     def finish() -> str:
         runs = {name: PaperRun(Path(config.output.directory), bright) for name, config in configs.items()}
-        angles, ours = configs["20K"].momentum.angles, {key: runs[key.replace(" ", "")] for key in TEMPERATURES}
-        return draw(PaperData(ours, runs["300K_off"], SWITCHED_AT, intrinsic, lifetimes, flattening, angles), folder)
+        ours = {key: runs[key.replace(" ", "")] for key in TEMPERATURES}
+        data = PaperData(ours, runs["300K_off"], intrinsic, lifetimes)
+        return draw(data, folder, configs["20K"].momentum.first_angles, losses.values())
 
     return on_first_rank(comm, finish)
 
 
-def draw(data: PaperData, folder: Path) -> str:
-    """Writes the figures and figures.md (captions and statements); returns a summary. On one rank. Raises InputError."""
+def draw(data: PaperData, folder: Path, angles: int, peak_losses: Iterable[float]) -> str:
+    """Writes the figures and figures.md (captions and statements); returns a summary. On one rank. Raises InputError.
+
+    For the captions: number of directions of motion, predicted relative loss of the profiles' peak at each temperature.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with style.pyplot().rc_context(IN_PRINT):
         for make in FIGURES:
             style.save(make(data), folder / f"{make.__name__}.pdf", folder / f"{make.__name__}.png", dpi=300)
-    judged = statements(data)
+    cold, judged = data.cold, statements(data)
+    errors: dict[str, Any] = {}  # Relative errors that inversions of slab profiles add
+    if not cold.in_plane:
+        errors["light"] = [run.line_error("pl", 10.0) for run in data.by_temperature.values()]
+        errors["maps"] = [cold.wigner_error(cold.dark, t) for t in drawings.WIGNER_TIMES]
+        errors["variation"] = {t: cold.line_error("shape_variation", t) for t in drawings.SHAPE_TIMES}
+    material = cold.series.attributes["input"].splitlines()[0].split(": ", 1)[1]
+    page = style.render(
+        "studies/paper/figures.md.j2", data=data, statements=judged, version=__version__, material=material, angles=angles,
+        peak_losses=peak_losses, switched_at=SWITCHED_AT, errors=errors,
+    )  # fmt: skip
+    write_whole(folder / "figures.md", page)
     failed = [s for s in judged if not s.holds]
-    cells = [(s.paper, s.ours, s.criterion, "yes" if s.holds else "**no**") for s in judged]
-    rows = [" | ".join(cell.replace("|", r"\|") for cell in row) for row in cells]
-    table = ["| the paper | here | holds if | holds |", "|---|---|---|---|", *(f"| {row} |" for row in rows), ""]
-    title = "# Figures 2 to 5 of Rosati et al., Nanoscale 12, 356 (2020)"
-    write_whole(folder / "figures.md", "\n".join([title, "", *_captions(data), "", *table]))
     lines = [
         f"{folder}: {', '.join(make.__name__ for make in FIGURES)} (PDF, PNG), figures.md",
         f"{len(judged) - len(failed)} of {len(judged)} statements hold",
     ]
-    lines += [f"does not hold: {s.paper}; here: {s.ours}" for s in failed]
-    return "\n".join(lines)
-
-
-def _captions(data: PaperData) -> list[str]:
-    def percent(errors: Iterable[float]) -> str:
-        return ", ".join(f"{100 * e:.2g} %" for e in errors)
-
-    low, temperatures = percent(data.flattening.values()), ", ".join(data.flattening)
-    grid = (
-        f"Numerical dissipation lowers the peak of the profiles by up to about {low} at {temperatures}. "
-        f"Excitons move in {data.angles} directions (PL at 20 K and 8 ps: {ANGLE_ERRORS})."
-    )
-    if data.cold.in_plane:
-        origin = wigner = f"Line y = 0 of two-dimensional runs (six-point interpolation). {grid}"
-    else:
-        light = [run.line_error("pl", 10.0) for run in data.by_temperature.values()]
-        maps = [data.cold.wigner_error(data.cold.dark, t) for t in drawings.WIGNER_TIMES]
-        variation = [data.cold.line_error("shape_variation", t) for t in drawings.SHAPE_TIMES]
-        origin = (
-            f"Line y = 0 by the inverse Abel transform of slab profiles; the inversion adds less than {percent(light)} of the "
-            f"largest value at {', '.join(data.by_temperature)} (10 ps). {grid}"
-        )
-        wigner = (
-            f"b, c: line y = 0 by inverting the slab's projections in all directions (Cormack); the inversion adds less than "
-            f"{percent(maps)} of the largest value. d: inverse Abel transform; less than {percent(variation)} at "
-            f"{', '.join(f'{t:g}' for t in drawings.SHAPE_TIMES)} ps. Grid and directions as in Figure 2."
-        )
-    return [
-        f"hpcwigner {__version__}, material {data.cold.series.attributes['input'].splitlines()[0].split(': ', 1)[1]}.",
-        "",
-        f"- Figure 2. PL(x, t)/PL(0, t); the white line is 1/e. {origin}",
-        "- Figure 3. w_v² and D_v; dashed: total PL (right axis). Shaded: phase I (until every D_v has reached 95 % of its "
-        "largest value), II, and III (D_v within 10 % of each other from then on).",
-        f"- Figure 4. D_v at 300 K, intervalley scattering off after {data.switched_at:g} ps; lines: D of each valley by itself.",
-        f"- Figure 5. a: D of the bright valley and its intervalley part. {wigner} Dotted: momentum from which the most "
-        "energetic acoustic phonon takes an exciton to the bright valley.",
-        "- Figure S1. |n_v D_v^interv|, equal for two valleys where η_1 = −η_2, as the paper assumes.",
-    ]
+    return "\n".join([*lines, *(f"does not hold: {s.paper}; here: {s.ours}" for s in failed)])

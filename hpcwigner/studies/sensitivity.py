@@ -1,9 +1,9 @@
 """The verb `sensitivity`: change of D_v(t) by each uncertain number of the material, from the moment equations."""
 
 import dataclasses
-import math
+import itertools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from mpi4py import MPI
 from hpcwigner.exciton import materials
 from hpcwigner.exciton.constants import CM2_PER_S
 from hpcwigner.exciton.materials import Material
+from hpcwigner.exciton.phonons import Couplings
 from hpcwigner.observables.curves import JUDGED_FROM, Curves
 from hpcwigner.plotting import style
 from hpcwigner.problem import builder, kinetics
@@ -45,7 +46,7 @@ class Sensitivity:
 def curves(config: Config, material: Material) -> Curves:
     """D_v(t) of an input with `material` instead of its own. Raises InputError."""
     config = dataclasses.replace(config, momentum=dataclasses.replace(config.momentum, angles=4))  # it needs m = 0 and 1
-    point = kinetics.for_material(config, material, kinetics.exciton_valleys(material), MPI.COMM_SELF)
+    point = kinetics.for_material(config, material, Couplings.from_material(material), MPI.COMM_SELF)
     problem = builder.assemble(point, SpaceGrid(1, config.space.length, (6, 1), config.space.boundary))
     point.rates.free()
     diffusion = np.array([b.diffusion for b in problem.moments.reference()])
@@ -66,22 +67,21 @@ def analyse(config: Config, comm: MPI.Intracomm, ranged: bool) -> Sensitivity:
         raise InputError(f"rates: found '{config.rates}', expected auto: a file's rates do not follow from the material")
     material = on_first_rank(comm, lambda: materials.load(config.material))
     keys, values = parameters(material, ranged), dict(materials.numbers(material))
-    tasks = [(None, 1.0), *((key, factor) for key in keys for factor in (1 - CHANGE, 1 + CHANGE))]
-    mine: dict[int, Curves | InputError] = {}
-    for number in range(comm.rank, len(tasks), comm.size):
-        key, factor = tasks[number]
+    tasks = [("input", 1.0), *itertools.product(keys, (1 - CHANGE, 1 + CHANGE))]
+    mine: dict[tuple[str, float], Any] = {}
+    for key, factor in tasks[comm.rank :: comm.size]:
         try:
-            varied = material if key is None else materials.with_value(material, key, values[key].value * factor)
-            mine[number] = curves(config, varied)
+            varied = materials.with_value(material, key, values[key].value * factor) if key in values else material
+            mine[key, factor] = curves(config, varied)
         except InputError as error:
-            mine[number] = error
-    results: dict[int, Any] = {number: result for part in comm.allgather(mine) for number, result in part.items()}
-    for number, (key, factor) in enumerate(tasks):
-        if isinstance(results[number], InputError):
-            raise InputError(f"{key or 'input'} × {factor:g}: {results[number]}")
-    pairs = {key: (results[2 * i + 1], results[2 * i + 2]) for i, key in enumerate(keys)}
+            mine[key, factor] = error
+    results = {task: result for part in comm.allgather(mine) for task, result in part.items()}
+    for key, factor in tasks:
+        if isinstance(result := results[key, factor], InputError):
+            raise InputError(f"{key} × {factor:g}: {result}")
+    pairs = {key: (results[key, 1 - CHANGE], results[key, 1 + CHANGE]) for key in keys}
     bright = list(material.valleys).index(material.radiation.bright_valley)
-    return Sensitivity(material.name, tuple(material.valleys), bright, results[0], pairs)
+    return Sensitivity(material.name, tuple(material.valleys), bright, results["input", 1.0], pairs)
 
 
 def report(config: Config, comm: MPI.Intracomm, ranged: bool, times: Sequence[float] | None, output: str | None) -> str:
@@ -121,18 +121,14 @@ def table(analysis: Sensitivity, times: Sequence[float]) -> str:
         bright = v == analysis.bright
         base, window = analysis.base.at(shown)[:, v], analysis.base.window(v) if bright else ()
         lines.append(f"D_{valley} [cm²/s]: value, then change per +10 % of each parameter, at t [ps] =")
-        lines.append(" " * width + "".join(f"{t:>10g}" for t in shown) + "   D < 0 from      to" * bright)
-        lines.append(f"{'base value':<{width}}" + "".join(f"{d:10.4g}" for d in base) + _window(window))
+        lines.append(" " * width + style.columns(shown, "10g") + "   D < 0 from      to" * bright)
+        lines.append("base value".ljust(width) + style.columns(base, "10.4g") + style.columns(window, "10.2f"))
         for key in order:
             low, high = (np.array(c.window(v) if bright else ()) for c in analysis.varied[key])
-            row = "".join(f"{d:+10.3g}" for d in slopes[key][:, v]) + _window(0.5 * (high - low), "+")
+            row = style.columns(slopes[key][:, v], "+10.3g") + style.columns(0.5 * (high - low), "+10.2f")
             lines.append(f"{label(key):<{width}}{row}")
         lines.append("")
     return "\n".join(lines)
-
-
-def _window(window: Iterable[float], sign: str = "") -> str:
-    return "".join(f"{'—':>10}" if math.isnan(t) else f"{t:{sign}10.2f}" for t in window)
 
 
 def _draw(analysis: Sensitivity, path: Path, temperature: str) -> None:

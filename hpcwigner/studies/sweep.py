@@ -10,7 +10,6 @@ from mpi4py import MPI
 from hpcwigner.exciton import materials
 from hpcwigner.exciton.materials import Material
 from hpcwigner.exciton.phonons import Couplings
-from hpcwigner.exciton.valley import ExcitonValleys
 from hpcwigner.observables import registry
 from hpcwigner.problem import builder, kinetics, loading
 from hpcwigner.problem.builder import Problem
@@ -21,13 +20,14 @@ from hpcwigner.runtime.parallel import on_first_rank
 from hpcwigner.simulation.control import Control, Job, Request
 from hpcwigner.simulation.output import write_series
 from hpcwigner.simulation.progress import LOG, start_logging
-from hpcwigner.simulation.run import CHECKPOINTS, MOMENTS, SERIES, ensure, finished, lock_directory, put_aside, require_same_input
+from hpcwigner.simulation.restart import CHECKPOINTS, SERIES
+from hpcwigner.simulation.run import MOMENTS, ensure, finished, lock_directory, put_aside, require_same_input
 from hpcwigner.storage import provenance
 from hpcwigner.storage.files import OutputFile, whole, write_whole
 from hpcwigner.studies import sweep_summary
 
 INPUT = "sweep.yaml"  # The sweep's complete input, in its directory
-Solved = dict[str, tuple[Material, ExcitonValleys]]  # Materials with their 1s states, by `material` of the input
+Solved = dict[str, tuple[Material, Couplings]]  # Materials with what follows from them, by `material` of the input
 
 
 def sweep(config: Config, comm: MPI.Intracomm, quiet: bool = False, number: int | None = None) -> str | None:
@@ -37,7 +37,8 @@ def sweep(config: Config, comm: MPI.Intracomm, quiet: bool = False, number: int 
     point starts, and RunError at the end when points have failed, on all ranks.
     """
     points, chosen, todo, solved = on_first_rank(comm, lambda: _prepare(config, number, comm.size))
-    directory, moments = Path(config.output.directory), _by_moments(config)
+    assert config.sweep is not None  # else a point would have been refused
+    directory, moments = Path(config.output.directory), config.sweep.moments
     start_logging(comm, None, quiet)
     LOG.info("sweep of %d points in %s, %d of %d to do", points, directory, len(todo), chosen)
     job = Job(directory)
@@ -110,14 +111,11 @@ def _solve_moments(batch: Sequence[Point], solved: Solved, comm: MPI.Intracomm) 
     return [problem for problem, _ in results]
 
 
-def _by_moments(config: Config) -> bool:
-    return config.sweep is not None and config.sweep.moments
-
-
 def _prepare(config: Config, number: int | None, ranks: int) -> tuple[int, int, list[Point], Solved]:
     """Checks points, writes the sweep's input; numbers of all and of chosen points, those to do, materials. Raises InputError."""
-    points, moments = loading.points(config), _by_moments(config)
+    points = loading.points(config)
     chosen = points if number is None else [loading.point(config, number)]
+    moments = config.sweep is not None and config.sweep.moments
     known, text = Path(config.output.directory) / INPUT, to_yaml(config)
     unknown = not known.exists() or known.read_text(encoding="utf-8") != text
     solved: Solved = {}
@@ -139,9 +137,8 @@ def _prepare(config: Config, number: int | None, ranks: int) -> tuple[int, int, 
 def _check(config: Config, ranks: int, solved: Solved) -> None:
     """Check material, energy cutoff, grid and observables, all that needs no rates; adds to `solved`. Raises InputError."""
     if config.material not in solved:
-        material = materials.load(config.material)
-        solved[config.material] = material, kinetics.exciton_valleys(material)
-    kinetics.momentum_grid(config, Couplings.from_material(*solved[config.material]))
+        solved[config.material] = kinetics.solve(config.material)
+    kinetics.momentum_grid(config, solved[config.material][1])
     builder.space_grid(config, ranks)
     if "diffusion" not in (o.name for o in registry.select(config.output.observables, config.space.dimensions).series):
         raise InputError("output.observables: found no diffusion, expected it: the sweep is summed up by D_v(t)")
@@ -159,9 +156,9 @@ def _finished(config: Config, moments: bool) -> bool:
     return finished(config, moments)
 
 
-def moments_run(config: Config, material: Material, valleys: ExcitonValleys) -> None:
+def moments_run(config: Config, material: Material, couplings: Couplings) -> None:
     """Write moments.h5 and the complete input into the run directory, on this rank alone. Raises InputError."""
-    solved = kinetics.for_material(config, material, valleys, MPI.COMM_SELF)
+    solved = kinetics.for_material(config, material, couplings, MPI.COMM_SELF)
     problem = builder.assemble(solved, builder.space_grid(config, 1))
     solved.rates.free()
     directory = Path(config.output.directory)

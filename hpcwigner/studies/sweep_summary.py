@@ -16,8 +16,9 @@ from hpcwigner.problem.config import Sweep
 from hpcwigner.problem.loading import Point
 from hpcwigner.runtime import schema
 from hpcwigner.runtime.arrays import Array
-from hpcwigner.simulation.run import MOMENTS, SERIES, finished
-from hpcwigner.storage.files import whole
+from hpcwigner.simulation.restart import SERIES
+from hpcwigner.simulation.run import MOMENTS, finished
+from hpcwigner.storage.files import add_variable, whole
 from hpcwigner.storage.reading import read
 
 FEATURES = {
@@ -104,25 +105,17 @@ class SweepSummary:
 def write(path: Path, summary: SweepSummary, attributes: Mapping[str, str | int]) -> None:
     """Puts the file in the place of an older one. Raises WriteError."""
     with whole(path) as part, h5py.File(part, "w") as file:
-
-        def put(name: str, values: Any, dimensions: Sequence[str], unit: str, meaning: str) -> h5py.Dataset:
-            data = np.asarray(values)
-            file[name] = data if data.dtype.kind != "U" else data.astype(h5py.string_dtype())
-            for i, dimension in enumerate(dimensions):
-                file[name].dims[i].attach_scale(file[dimension])
-            file[name].attrs.update({"long_name": meaning} | ({"units": unit} if unit else {}))
-            return file[name]
-
         file.attrs.update(attributes)
-        put("point", np.arange(len(summary.directories)), (), "", "number of the point").make_scale("point")
-        put("time", summary.times, (), "ps", "time").make_scale("time")
-        put("valley", summary.valleys, (), "", "exciton valley").make_scale("valley")
-        put("directory", summary.directories, ("point",), "", "directory of the point")
+        add_variable(file, "point", np.arange(len(summary.directories)), ("point",), "", "number of the point")
+        add_variable(file, "time", np.array(summary.times), ("time",), "ps", "time")
+        add_variable(file, "valley", np.array(summary.valleys, dtype=str), ("valley",), "", "exciton valley")
+        add_variable(file, "directory", summary.directories, ("point",), "", "directory of the point")
         names = {p.key.replace(".", "_"): p for p in summary.parameters}
         for name, p in names.items():
-            put(name, p.values, ("point",), p.unit, f"{p.key} of the input")
+            add_variable(file, name, p.values, ("point",), p.unit, f"{p.key} of the input")
         for name, meaning in VARIABLES.items():
-            put(name, summary.values[name], *meaning).attrs["coordinates"] = " ".join(["directory", *names])  # as in CF
+            dataset = add_variable(file, name, summary.values[name], *meaning)
+            dataset.attrs["coordinates"] = " ".join(["directory", *names])  # as in CF
 
 
 def table(summary: SweepSummary) -> str:
@@ -165,7 +158,6 @@ def plot(summary: SweepSummary, bright: str, paths: Sequence[Path], name: str) -
         chosen = chosen[np.argsort(places[chosen])]
         for v, (axis, valley) in enumerate(zip(row, summary.valleys, strict=False)):
             _values(axis, places[chosen], summary, chosen, v)
-            _scale(axis, summary.values["diffusion"])
             axis.set(title=f"{title}  " * (v == 0) + valley + " (bright)" * (valley == bright))
         row[0].set_ylabel("$D_v$ (cm²/s)")
         _windows(row[-1], places[chosen], summary, chosen)
@@ -204,22 +196,18 @@ def _parameter_axis(axis: Any, parameter: Parameter) -> None:
 
 
 def _values(axis: Any, x: Array, summary: SweepSummary, chosen: NDArray[np.intp], valley: int) -> None:
-    from matplotlib import colormaps
+    """D_v at each of the times, on a scale that fits those of all valleys."""
+    from matplotlib import colormaps, ticker
 
     options = {"marker": "o", "ms": 3.5, "lw": 1.4, "ls": "none" if summary.parameters[0].texts else "-"}
     shades = colormaps["viridis"](np.linspace(0.0, 0.88, len(summary.times)))
+    diffusion = summary.values["diffusion"]
     for t, (time, colour) in enumerate(zip(summary.times, shades, strict=True)):
-        axis.plot(x, summary.values["diffusion"][chosen, t, valley], color=colour, label=f"{time:g} ps", **options)
+        axis.plot(x, diffusion[chosen, t, valley], color=colour, label=f"{time:g} ps", **options)
     axis.axhline(0, **style.ZERO_LINE)
-
-
-def _scale(axis: Any, values: Array) -> None:
-    """Scale that fits `values` (of all valleys)."""
-    from matplotlib import ticker
-
-    if not np.isfinite(values).any():
+    if not np.isfinite(diffusion).any():
         return
-    low, high = np.nanmin(values), np.nanmax(values)
+    low, high = np.nanmin(diffusion), np.nanmax(diffusion)
     if max(high, -low) > 30 * LINEAR_BELOW:
         axis.set_yscale("symlog", linthresh=LINEAR_BELOW, linscale=0.5)
         axis.yaxis.set_major_formatter(ticker.FormatStrFormatter("%g"))

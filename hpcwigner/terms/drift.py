@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 from hpcwigner.momentum.angles import Angles
 from hpcwigner.momentum.equilibrium import Equilibrium
-from hpcwigner.momentum.harmonics import AngularTransform, flat
+from hpcwigner.momentum.harmonics import AngularTransform
 from hpcwigner.momentum.tile import N
 from hpcwigner.observables.budget import Entry, SpatialMoments
 from hpcwigner.runtime import kernels
-from hpcwigner.runtime.arrays import Array
+from hpcwigner.runtime.arrays import Array, flat
 from hpcwigner.runtime.kernels import HALO
 from hpcwigner.space.grid import Decomposition, SpaceGrid
 from hpcwigner.space.halo import Halo
@@ -45,8 +45,7 @@ class Drift(Term):
         self._shape = decomposition.local_shape
         self._places = np.ascontiguousarray(np.indices(self._shape[:2]).reshape(2, -1).T)
         self._points = self._split_points(self._halo)
-        few = AngularTransform.points_at_once(angles, self._shape[-1])
-        self._scratch = np.zeros((few, *self._shape[2:]))
+        self._scratch = np.zeros((1, *self._shape[2:]))
 
     def free(self) -> None:
         if self._halo is not None:

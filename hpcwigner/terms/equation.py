@@ -46,10 +46,12 @@ class WignerEquation:
         self.classes: Sequence[Points] = _classes(decomposition, class_of_point)
         cells_of_terms = [term.cells for term in terms if isinstance(term, DensityTerm)]
         self._densities = GhostedDensities(decomposition, cells_of_terms[0]) if cells_of_terms else None
-        # The drift goes straight into harmonics; what other explicit terms give needs an array of its own.
-        self._drift = next((term for term in self.explicit_terms if isinstance(term, Drift)), None)
-        self._others = [term for term in self.explicit_terms if term is not self._drift]
-        self._rest = huge_zeros(self.shape) if self._others else np.zeros((0, rows, cells))
+        # A drift alone goes straight into harmonics; several explicit terms are summed in an array first.
+        first, *others = self.explicit_terms or (None,)
+        self._drift = first if isinstance(first, Drift) and not others else None
+        self._sum = State(
+            huge_zeros(self.shape if self._drift is None else (0, rows, cells)), np.zeros((nx * ny, self.field_count))
+        )
         self._tiles: dict[tuple[int, int], list[tuple[int, Points]]] = {}
 
     def create_vector(self) -> Any:
@@ -75,9 +77,9 @@ class WignerEquation:
         """slots[:, :, index] = harmonics of u, for slots (harmonic, point, slot, cell)."""
         self._transform.forward(u, slots, index)
 
-    def from_harmonics(self, harmonics: Array, out: Array, add: bool = False) -> None:
-        """`out` becomes the state with the given harmonics (contiguous), or grows by it."""
-        self._transform.backward(harmonics, out, add=add)
+    def from_harmonics(self, harmonics: Array, out: Array) -> None:
+        """`out` becomes the state with the given harmonics (contiguous)."""
+        self._transform.backward(harmonics, out)
 
     def explicit(self, time: float, state: State, out: State) -> None:
         """out = right-hand side of all terms that are neither local and linear nor sources. Collective."""
@@ -90,11 +92,9 @@ class WignerEquation:
 
         Points that need no other rank come first, while ghost cells travel. Collective.
         """
-        changes = np.zeros_like(state.fields)
-        if self._others:
-            self._rest[...] = 0.0
-            self._add(self._others, time, state, State(self._rest, changes))
-        groups = self._drift.exchange(state.u) if self._drift is not None else [np.arange(self.shape[0])]
+        if self._drift is None:
+            self.explicit(time, state, self._sum)
+        groups = [np.arange(self.shape[0])] if self._drift is None else self._drift.exchange(state.u)
         for group, points in enumerate(groups):
             for number, members in self._chunks(group, points, tile.room):
                 tile.class_number, tile.points = number, members
@@ -102,11 +102,9 @@ class WignerEquation:
                 if self._drift is not None:
                     self._drift.to_harmonics(state.u, tile.points, self._transform, tile.slots)
                 else:
-                    tile.slot(N)[...] = 0.0
+                    self._transform.forward(self._sum.u, tile.slots, N, tile.points)
                     self._transform.forward(state.u, tile.slots, U, tile.points)
-                if self._others:
-                    self._transform.forward(self._rest, tile.slots, N, tile.points, add=True)
-                tile.fields[N, :count], tile.fields[U, :count] = changes[tile.points], state.fields[tile.points]
+                tile.fields[N, :count], tile.fields[U, :count] = self._sum.fields[tile.points], state.fields[tile.points]
                 yield tile
 
     def _chunks(self, group: int, points: Points, room: int) -> list[tuple[int, Points]]:
@@ -127,7 +125,7 @@ class WignerEquation:
 
     def store(self, tile: Tile, state: State) -> None:
         """`state` takes the tile's result at its points."""
-        self._transform.backward(tile.result, state.u, tile.points)
+        self._transform.store(tile, state.u)
         state.fields[tile.points] = tile.result_fields[: len(tile.points)]
 
     def _add(self, terms: Sequence[Term], time: float, state: State, out: State) -> None:

@@ -10,42 +10,79 @@ from numpy.typing import NDArray
 
 from hpcwigner.momentum.equilibrium import Equilibrium
 from hpcwigner.runtime.arrays import Array
+from hpcwigner.runtime.vectors import WIDTH
 from hpcwigner.terms.scattering import ScatteringStage
 
+Indices = NDArray[np.int64]
 NEGLIGIBLE = 1e-8  # In-scattering below this part of the rates out of both cells is left out of the sparse blocks of m ≥ 1
 
 
 @dataclasses.dataclass(frozen=True)
 class SparseBlocks:
-    """The in-scattering Γ_m, m ≥ 1, without its diagonal: of a few phonons, hence few nonzeros in a row.
+    """The in-scattering Γ_m, m ≥ 1, without its diagonal: a few phonons that shift the energy make a few diagonals.
 
-    Row i of Γ_m has `values`[k] [1/ps] in `columns`[k] for starts[m, i] ≤ k < starts[m, i + 1]; rows are padded with zeros to
-    multiples of four.
+    Rows are taken eight (WIDTH) at a time. Group g has the pieces of diagonals starts[m, g] ≤ k < starts[m, g + 1]: in its
+    row i the value values[k, i] [1/ps] stands in column columns[k] + i. The last group ends with the last row; rows that it
+    shares with the group before are zero in it. All else is in `rest`, row by row: rows members[r] with begins[m] ≤ r <
+    begins[m + 1] have values[k] in columns[k] for starts[r] ≤ k < starts[r + 1].
     """
 
-    starts: NDArray[np.int64]
-    columns: NDArray[np.int64]
-    values: Array
+    diagonals: tuple[Indices, Indices, Array]  # starts (m, group + 1), columns, values (piece, WIDTH)
+    rest: tuple[Indices, Indices, Indices, Indices, Array]  # begins, members, starts, columns, values
 
     @classmethod
     def from_dense(cls, blocks: Array) -> SparseBlocks:
         """From L_m, shape (m, cell, cell)."""
-        starts, columns, values = np.zeros((len(blocks), blocks.shape[1] + 1), dtype=np.int64), [], []
-        end = 0
-        for m, block in enumerate(blocks):
-            out = np.maximum(-block.diagonal(), 1e-300)
-            gain = np.abs(block) / out
-            counts = np.maximum(gain, gain.T) > NEGLIGIBLE  # relative to the rates out of the initial and of the final cell
-            np.fill_diagonal(counts, False)
-            starts[m, 0] = end
-            for i, row in enumerate(counts if m > 0 else ()):
-                used = np.flatnonzero(row)
-                padding = -len(used) % 4
-                columns += [used, np.full(padding, i)]
-                values += [block[i, used], np.zeros(padding)]
-                end += len(used) + padding
-                starts[m, i + 1] = end
-        return cls(starts, np.concatenate(columns or [np.zeros(0, dtype=np.int64)]), np.concatenate(values or [np.zeros(0)]))
+        cells = blocks.shape[1]
+        groups = -(-cells // WIDTH)
+        starts = np.zeros((len(blocks), groups + 1), dtype=np.int64)
+        columns: list[int] = []
+        values: list[Array] = []
+        begins, members, ends = [0, 0], list[int](), [0]
+        rest_columns, rest_values = list[int](), list[float]()
+        for m, block in enumerate(blocks[1:], start=1):
+            left = _in_scattering(block)
+            starts[m, 0] = len(columns)
+            for group in range(groups):
+                first = min(group * WIDTH, cells - WIDTH)
+                rows = left[first : first + WIDTH]
+                row, column = np.nonzero(rows)
+                shifts, counts = np.unique(column - row, return_counts=True)
+                for shift in shifts[counts > 1]:
+                    row = np.arange(max(0, -shift), min(WIDTH, cells - shift))
+                    piece = np.zeros(WIDTH)
+                    piece[row] = rows[row, shift + row]
+                    rows[row, shift + row] = 0.0
+                    columns.append(shift)
+                    values.append(piece)
+                starts[m, group + 1] = len(columns)
+            for i in np.flatnonzero(left.any(axis=1)):
+                used = np.flatnonzero(left[i])
+                members.append(i)
+                rest_columns += [*used]
+                rest_values += [*left[i, used]]
+                ends.append(len(rest_columns))
+            begins.append(len(members))
+        rest = _integers(begins), _integers(members), _integers(ends), _integers(rest_columns), np.array(rest_values, dtype=float)
+        return cls((starts, _integers(columns), np.array(values, dtype=float).reshape(-1, WIDTH)), rest)
+
+    def nonzeros(self, m: int) -> int:
+        """Number of nonzeros of Γ_m."""
+        (starts, _, values), (begins, _, ends, *_) = self.diagonals, self.rest
+        return int(np.count_nonzero(values[starts[m, 0] : starts[m, -1]]) + ends[begins[m + 1]] - ends[begins[m]])
+
+
+def _integers(numbers: list[int]) -> Indices:
+    return np.array(numbers, dtype=np.int64)
+
+
+def _in_scattering(block: Array) -> Array:
+    """A copy of one L_m without its diagonal and what is negligible against the rates out of both cells."""
+    out = np.maximum(-block.diagonal(), 1e-300)
+    gain = np.abs(block) / out
+    counts = np.maximum(gain, gain.T) > NEGLIGIBLE
+    np.fill_diagonal(counts, False)
+    return np.where(counts, block, 0.0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +135,7 @@ class LocalGenerator:
 
     @functools.cached_property
     def in_scattering(self) -> SparseBlocks:
-        """L_m without its diagonal for m ≥ 1, as rows of nonzeros."""
+        """L_m without its diagonal for m ≥ 1."""
         return SparseBlocks.from_dense(self.scattering.blocks)
 
     @functools.cached_property

@@ -50,14 +50,9 @@ class Recombination(Loss):
     name, part = "recombination", "recombination"
 
     def __init__(self, equilibrium: Equilibrium, lifetime: float | Mapping[str, float]) -> None:
-        """`lifetime` [ps], of all valleys or by valley name; a valley that is not named does not recombine.
-
-        Raises KeyError with a name that is no valley.
-        """
+        """`lifetime` [ps], of all valleys or by valley name; a valley that is not named does not recombine."""
         cells = equilibrium.cells
         names = [valley.name for valley in cells.valleys]
-        times = dict.fromkeys(names, lifetime) if isinstance(lifetime, float) else dict(lifetime)
-        if unknown := set(times) - set(names):
-            raise KeyError(min(unknown))
+        times = dict.fromkeys(names, lifetime) if isinstance(lifetime, float) else lifetime
         per_valley = np.array([1 / times[name] if name in times else 0.0 for name in names])
         super().__init__(equilibrium, per_valley[cells.valley_of_cell])

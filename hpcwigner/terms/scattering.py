@@ -43,7 +43,7 @@ class ScatteringStage:
     def build(cls, rates: Rates, *, intravalley: bool = True, intervalley: bool = True) -> ScatteringStage:
         """Generator of the processes that are on, from the rates of all of them. Collective over the rates' ranks."""
         cells = rates.equilibrium.cells
-        out = intravalley * rates.intravalley_out + intervalley * rates.intervalley_out
+        out = intravalley * rates.out[0] + intervalley * rates.out[1]
         parts = _parts(rates, out, intervalley)
         shared = NodeShared(rates.comm, rates.intravalley.shape)
         diagonal = np.arange(cells.size)

@@ -9,7 +9,6 @@ import numpy as np
 from hpcwigner.momentum.equilibrium import Equilibrium
 from hpcwigner.observables.budget import Entry, SpatialMoments
 from hpcwigner.runtime.arrays import Array
-from hpcwigner.space import shapes
 from hpcwigner.space.grid import Decomposition, SpaceGrid
 from hpcwigner.terms.pulse import CoherentPopulation, Intensity, Pulse
 from hpcwigner.terms.term import Source, State
@@ -40,8 +39,8 @@ class PulseSource(Source):
         self.decay = self.pulse.decay
         self._local_profile: Array | None = None
         if self.shape is not None:
-            self.mirrors = shapes.mirrors(self.shape, self.grid.dimensions) if not self.grid.folded else self.mirrors
-            if shapes.at_edges(self.shape, self.grid) >= EDGE * self.shape.max():
+            self.mirrors = self.grid.mirrors(self.shape) if not self.grid.folded else self.mirrors
+            if self.grid.at_edges(self.shape) >= EDGE * self.shape.max():
                 self.why_not_closed = "a pulse's density reaches the edges of the sample"
 
     def spectrum(self, stage: int) -> Array:

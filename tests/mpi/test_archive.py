@@ -185,7 +185,7 @@ def test_what_an_incomplete_checkpoint_has_appended_does_not_count(folder, serie
 def test_an_archive_that_reads_back_differently_is_not_counted_on(folder, series, monkeypatch):
     store = written(folder, steps=(3,), files=[series])
     fill(series, 4)
-    monkeypatch.setattr(archive, "_file_sum", lambda *_: 0)
+    monkeypatch.setattr(archive, "file_sum", lambda *_: 0)
     with pytest.raises(CheckpointError, match="does not read back"):
         store.write(np.ones(store.partition.local_shape), header((17, 13), 4), [series])
     assert numbers(folder / "checkpoints") == ["00000003"]

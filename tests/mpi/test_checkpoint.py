@@ -94,7 +94,7 @@ def test_damage_is_found_and_the_previous_one_used(folder, name, damage):
             target.unlink()
     COMM.Barrier()
     with pytest.raises(CheckpointError):
-        store.verify(target.parent)
+        store.load(target.parent)
     resumption, u, _ = restart.load(store, folder, "latest")
     assert (resumption.path.name, resumption.header.step) == ("00000005", 5)
     assert np.array_equal(u, store.partition.local(whole((17, 13), 5)))

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from mpi4py import MPI
 
-from hpcwigner.exciton import materials
-from hpcwigner.exciton.phonons import Couplings
+from hpcwigner.exciton import materials, valley
 from hpcwigner.momentum.angles import Angles
 from hpcwigner.momentum.cells import EnergyCells
 from hpcwigner.observables.budget import Entry
@@ -44,7 +43,7 @@ class Smoothing(DensityTerm):
 
 @pytest.fixture(scope="module")
 def cells():
-    return EnergyCells.build(Couplings.from_material(materials.load("ws2_hbn")).valleys, 8.0, 60.0)
+    return EnergyCells.build(valley.solve(materials.load("ws2_hbn")), 8.0, 60.0)
 
 
 def padded(total, grid):

@@ -7,14 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from hpcwigner.observables.curves import Curves
-from hpcwigner.observables.fields import central_weights
 from hpcwigner.observables.radial import RadialInversion
-from hpcwigner.observables.transport import IntrinsicDiffusion
 from hpcwigner.plotting import style
 from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.storage.reading import Variables, read
 
+SWITCHED_AT = 10.0  # End of intervalley scattering in the run of Figure 4 [ps]
 FINE_REACH, FINE_POINTS = 5.0, 501  # Half length [µm] and points of the line y = 0 that slab profiles are inverted to
 
 
@@ -41,10 +40,6 @@ class PaperRun:
     def wigner(self) -> Variables:
         """Contents of wigner.h5, which not every run has."""
         return read(self.directory / "wigner.h5")
-
-    def centre(self, values: Array) -> Array:
-        """Value at the origin of `values` (..., x)."""
-        return np.asarray(values @ central_weights(len(self.x)))
 
     def at(self, name: str, time: float) -> Array:
         """Row of a series variable at an output time [ps]. Raises InputError."""
@@ -80,7 +75,7 @@ class PaperRun:
     def shape_at_width(self, time: float) -> tuple[Array, Array]:
         """x/w and η/N(0) [1/ps] of the bright valley on y = 0. Raises InputError."""
         variation, density = (self.line(name, time)[self.bright] for name in ("shape_variation", "density"))
-        return self.x / np.sqrt(self.bright_at("width_squared", time)), variation / float(self.centre(density))
+        return self.x / np.sqrt(self.bright_at("width_squared", time)), variation / float(style.central_line(density))
 
     def exchange(self) -> Array:
         """n_v D_v^interv [cm²/s], shape (time, valley): equal and opposite between two valleys if η_1 = −η_2."""
@@ -96,12 +91,9 @@ class PaperData:
     """Everything that the figures and statements need."""
 
     by_temperature: dict[str, PaperRun]  # The runs with all scattering: 300 K, 77 K, 20 K
-    switched: PaperRun  # 300 K, intervalley scattering off after `switched_at`
-    switched_at: float  # [ps]
-    intrinsic: tuple[IntrinsicDiffusion, ...]  # Of each valley alone at 300 K
+    switched: PaperRun  # 300 K, intervalley scattering off after SWITCHED_AT
+    intrinsic: dict[str, Array]  # D of each valley alone at 300 K by formula (transport.intrinsic_diffusion) [nm²/ps]
     coherent_lifetime: dict[str, float]  # 1/(γ + Γ_0) of |p0|² [ps] by temperature
-    flattening: dict[str, float]  # Predicted relative loss of the profiles' peak by numerical dissipation, by temperature
-    angles: int  # Number of directions of motion of the runs
 
     @property
     def cold(self) -> PaperRun:

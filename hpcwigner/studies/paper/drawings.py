@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 
 from hpcwigner.exciton.constants import CM2_PER_S
-from hpcwigner.observables.curves import JUDGED_FROM, Phases
+from hpcwigner.observables.curves import JUDGED_FROM, phases
 from hpcwigner.plotting import style, views
 from hpcwigner.plotting.maps import threshold_lines
-from hpcwigner.studies.paper.data import PaperData, PaperRun
+from hpcwigner.studies.paper.data import SWITCHED_AT, PaperData, PaperRun
 
 PHASE_COLOURS = ("#d9ead3", "#f4cccc", "#cfe2f3")  # Green, red, blue: as in Fig. 3 of the paper
 START = 0.5  # First time shown [ps]: until then the pump forms excitons
@@ -22,7 +22,7 @@ def figure2(data: PaperData) -> Any:
     figure, axes = style.subplots(1, 3, figsize=(10, 3.4), sharey=True)
     for axis, (title, run) in zip(axes, data.by_temperature.items(), strict=True):
         pl, shown = run.line("pl"), run.fields.data["time"] >= START
-        relative, time = (pl[shown] / run.centre(pl)[shown, None]).T, run.fields.data["time"][shown]
+        relative, time = (pl[shown] / style.central_line(pl)[shown, None]).T, run.fields.data["time"][shown]
         image = axis.pcolormesh(time, run.x, relative, cmap="magma", vmin=0, vmax=1, shading="gouraud", rasterized=True)
         axis.contour(time, run.x, relative, levels=[np.exp(-1)], colors="white", linewidths=1)
         axis.set(xlabel="time (ps)", ylim=(-1.5, 1.5), title=title)
@@ -35,59 +35,39 @@ def figure3(data: PaperData) -> Any:
     """w_v² and D_v of all valleys and the total PL at three temperatures, with the phases and an inset of negative D_v."""
     figure, axes = style.subplots(2, 3, figsize=(11, 6), sharex="col")
     for column, (title, run) in zip(axes.T, data.by_temperature.items(), strict=True):
-        phases = Phases.from_diffusion(run.time, run.series.need("diffusion"))
+        rise_end, alike_from = phases(run.time, run.series.need("diffusion"))
+        edges = np.nan_to_num((START, rise_end, alike_from, run.time[-1]), nan=run.time[-1])
         for axis, name, symbol in zip(column, ("width_squared", "diffusion"), ("$w_v^2$", "$D_v$"), strict=True):
-            _shade(axis, phases, run.time[-1])
-            _valleys(axis, run, name, symbol)
+            for start, stop, colour in zip(edges[:-1], edges[1:], PHASE_COLOURS, strict=True):
+                if stop > start:
+                    axis.axvspan(start, stop, color=colour, lw=0, zorder=-1)
+            views.valleys(axis, run.series, name, symbol, START, margin=0.1)
         column[0].set_title(title)
         column[1].set(xlabel="time (ps)", xscale="log", xlim=(START, run.time[-1]))
         column[1].axhline(0, **style.ZERO_LINE)
-        right = _total_pl(column[0], run)
+        right = column[0].twinx()
+        pl = run.series.need("pl_total") / run.series.data["pl_total"].max()
+        right.plot(run.time, pl, "k--", lw=0.9)
+        right.set(yscale="log", ylim=(0.3 * pl[run.time >= START].min(), 2))  # at 20 K PL falls by many orders of magnitude
         views.negative_inset(column[1], run.series, (0.57, 0.5, 0.41, 0.42))
     right.set_ylabel("PL / largest PL (dashed)")
     axes[0, 0].legend(frameon=False, loc="lower right")
     return style.lettered(figure, axes[0])
 
 
-def _shade(axis: Any, phases: Phases, end: float) -> None:
-    third = phases.alike_from if np.isfinite(phases.alike_from) else end
-    edges = (START, phases.rise_end, third, end)
-    for start, stop, colour in zip(edges[:-1], edges[1:], PHASE_COLOURS, strict=True):
-        if stop > start:
-            axis.axvspan(start, stop, color=colour, lw=0, zorder=-1)
-
-
-def _valleys(axis: Any, run: PaperRun, name: str, symbol: str) -> None:
-    """One curve per valley of a series variable, on a scale that fits what is shown of them."""
-    values = run.series.need(name)
-    views.lines(axis, run.time, values, run.valleys)
-    axis.set_ylabel(style.label(symbol, run.series.units[name]))
-    style.fit_y(axis, values[run.time >= START], margin=0.1)
-
-
-def _total_pl(axis: Any, run: PaperRun) -> Any:
-    """The total PL on a logarithmic axis at the right: at 20 K it falls by many orders of magnitude."""
-    pl, right = run.series.need("pl_total"), axis.twinx()
-    relative = pl / pl.max()
-    right.plot(run.time, relative, "k--", lw=0.9)
-    right.set(yscale="log", ylim=(0.3 * relative[run.time >= START].min(), 2))
-    return right
-
-
 def figure4(data: PaperData) -> Any:
     """D_v at 300 K with intervalley scattering switched off, and D of each valley by itself."""
     run = data.switched
     figure, axis = style.subplots(1, 1, figsize=(5.2, 3.8))
-    _valleys(axis, run, "diffusion", "$D_v$")
+    views.valleys(axis, run.series, "diffusion", "$D_v$", START, margin=0.1)
     formulas = (("exact", "-", "Chapman–Enskog"), ("relaxation_time", "--", r"$\frac{1}{2}\langle\tau_Q v_Q^2\rangle$"),
                 ("constant_time", ":", r"$\tau_v k_BT/M_v$"))  # fmt: skip
     for name, dashes, text in formulas:
-        for v, intrinsic in enumerate(data.intrinsic):
-            level = CM2_PER_S * getattr(intrinsic, name)
-            axis.plot((data.switched_at, run.time[-1]), (level, level), color=style.curve(v)["color"], ls=dashes, lw=0.8)
+        for v, level in enumerate(CM2_PER_S * data.intrinsic[name]):
+            axis.plot((SWITCHED_AT, run.time[-1]), (level, level), color=style.curve(v)["color"], ls=dashes, lw=0.8)
         axis.plot([], [], color="0.4", ls=dashes, lw=0.8, label=text)
-    axis.axvline(data.switched_at, **style.ZERO_LINE)
-    largest = max(axis.get_ylim()[1], 1.08 * CM2_PER_S * max(max(vars(i).values()) for i in data.intrinsic))
+    axis.axvline(SWITCHED_AT, **style.ZERO_LINE)
+    largest = max(axis.get_ylim()[1], 1.08 * CM2_PER_S * np.max(list(data.intrinsic.values())))
     axis.set(xlim=(0, run.time[-1]), ylim=(0, largest), xlabel="time (ps)")
     axis.legend(frameon=False, fontsize=8, ncols=2)
     return figure

@@ -1,14 +1,13 @@
 """The qualitative statements of the paper, each with our result and whether it holds by a stated criterion."""
 
-import dataclasses
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
 from hpcwigner.exciton.constants import CM2_PER_S
-from hpcwigner.observables.curves import JUDGED_FROM, Phases, Thermalisation, negative_windows
-from hpcwigner.studies.paper.data import PaperData
+from hpcwigner.observables.curves import JUDGED_FROM, negative_windows, phases, thermalisation, time_or_not
+from hpcwigner.studies.paper.data import SWITCHED_AT, PaperData
 from hpcwigner.studies.paper.drawings import SHAPE_TIMES, WIGNER_TIMES
 
 
@@ -23,19 +22,14 @@ class Statement(NamedTuple):
 
 def statements(data: PaperData) -> list[Statement]:
     """All statements, in the order of the figures. Raises InputError when a run lacks what one needs."""
-    parts = (
-        _formation, _light, _equal_or_not, _phases, _peak, _negative, _switched, _intervalley, _shape, _momentum,
-    )  # fmt: skip
+    parts = (_light, _equal_or_not, _phases, _diffusion_of_bright, _switched, _intervalley, _shape, _momentum)
     return [statement for part in parts for statement in part(data)]
 
 
-def _formation(data: PaperData) -> Iterator[Statement]:
+def _light(data: PaperData) -> Iterator[Statement]:
     lifetimes = {name: 1e3 * t for name, t in data.coherent_lifetime.items()}
     yield Statement("coherent excitons live 10–100 fs", ", ".join(f"{t:.0f} fs at {name}" for name, t in lifetimes.items()),
         "1/(γ + Γ_0) within 10–100 fs at every temperature", all(10 <= t <= 100 for t in lifetimes.values()))  # fmt: skip
-
-
-def _light(data: PaperData) -> Iterator[Statement]:
     run = data.cold
     width = run.series.need("pl_width_squared")
     largest = int(np.nanargmax(np.where(run.time >= JUDGED_FROM, width, np.nan)))
@@ -70,14 +64,11 @@ def _equal_or_not(data: PaperData) -> Iterator[Statement]:
 def _phases(data: PaperData) -> Iterator[Statement]:
     texts, reached = [], {}
     for name, run in data.by_temperature.items():
-        phases = Phases.from_diffusion(run.time, run.series.need("diffusion"))
-        thermal = dataclasses.astuple(Thermalisation.from_series(run.series.data))
-        energy, momentum, valley = (f"{t:g} ps" if np.isfinite(t) else "not reached" for t in thermal)
-        reached[name] = bool(np.isfinite(phases.alike_from))
-        third = f"from {phases.alike_from:g} ps on" if reached[name] else "not reached"
-        texts.append(
-            f"{name}: I until {phases.rise_end:g} ps, III {third} (energies {energy}, directions {momentum}, valleys {valley})"
-        )
+        rise_end, alike_from = phases(run.time, run.series.need("diffusion"))
+        energy, momentum, valley = map(time_or_not, thermalisation(run.series.data))
+        reached[name] = bool(np.isfinite(alike_from))
+        third = f"from {alike_from:g} ps on" if reached[name] else "not reached"
+        texts.append(f"{name}: I until {rise_end:g} ps, III {third} (energies {energy}, directions {momentum}, valleys {valley})")
     yield Statement("three phases: fast increase, approach of the D_v, common D", "; ".join(texts),
         "I: until all D_v have reached 95 % of their peak; III: D_v within 10 % of each other (in brackets: from when within "
         "5 % of equilibrium); III reached at 300 and 77 K", reached["300 K"] and reached["77 K"])  # fmt: skip
@@ -89,7 +80,7 @@ def _phases(data: PaperData) -> Iterator[Statement]:
         "w_v² differ by more than 5 %, slopes by less than 10 %", bool(apart > 0.05 and slopes < 0.1))  # fmt: skip
 
 
-def _peak(data: PaperData) -> Iterator[Statement]:
+def _diffusion_of_bright(data: PaperData) -> Iterator[Statement]:
     run = data.cold
     time, peak = run.curves.extremum(run.bright, 1)
     first = run.bright_at("diffusion", JUDGED_FROM)
@@ -101,10 +92,6 @@ def _peak(data: PaperData) -> Iterator[Statement]:
     above = run.time[late][width[late, run.bright] > width[late, run.dark]]
     yield Statement("after the rise w of KK exceeds w of KK'", f"from {above[0]:g} ps on" if len(above) else "never",
         "exceeds it at 20 ps", run.bright_at("width_squared", 20.0) > run.at("width_squared", 20.0)[run.dark])  # fmt: skip
-
-
-def _negative(data: PaperData) -> Iterator[Statement]:
-    run = data.cold
     first, last = run.curves.window(run.bright)
     _, lowest = run.curves.extremum(run.bright, -1)
     overlap = (min(last, 100) - max(first, 30)) / (max(last, 100) - min(first, 30))
@@ -123,8 +110,8 @@ def _negative(data: PaperData) -> Iterator[Statement]:
 def _switched(data: PaperData) -> Iterator[Statement]:
     run = data.switched
     last = run.at("diffusion", run.time[-1])
-    exact = CM2_PER_S * np.array([i.exact for i in data.intrinsic])
-    yield Statement(f"without intervalley scattering (300 K, from {data.switched_at:g} ps on) each valley has its own D_v",
+    exact = CM2_PER_S * data.intrinsic["exact"]
+    yield Statement(f"without intervalley scattering (300 K, from {SWITCHED_AT:g} ps on) each valley has its own D_v",
         ", ".join(f"{n} {d:.2f} (Chapman–Enskog {e:.2f})" for n, d, e in zip(run.valleys, last, exact, strict=True)),
         "different by more than 20 %; within 5 % of the Chapman–Enskog value of each valley",
         bool(np.ptp(last) > 0.2 * last.mean() and (np.abs(last / exact - 1) < 0.05).all()))  # fmt: skip
@@ -157,9 +144,11 @@ def _intervalley(data: PaperData) -> Iterator[Statement]:
 
 
 def _shape(data: PaperData) -> Iterator[Statement]:
-    profiles = {t: data.cold.shape_at_width(t) for t in SHAPE_TIMES}
-    centre = {t: float(values[np.abs(u) < 0.3].mean()) for t, (u, values) in profiles.items()}
-    tail = {t: float(values[(np.abs(u) > 1.5) & (np.abs(u) < 3)].mean()) for t, (u, values) in profiles.items()}
+    centre, tail = {}, {}
+    for t in SHAPE_TIMES:
+        u, values = data.cold.shape_at_width(t)
+        centre[t] = float(values[np.abs(u) < 0.3].mean())
+        tail[t] = float(values[(np.abs(u) > 1.5) & (np.abs(u) < 3)].mean())
     means = ", ".join(f"{t:g} ps: {centre[t]:+.1e}/{tail[t]:+.1e}" for t in SHAPE_TIMES)
     text = f"mean η/N(0) of KK (ps⁻¹) at |x| < 0.3 w (centre)/at 1.5–3 w (tail): {means}"
     cases = (
