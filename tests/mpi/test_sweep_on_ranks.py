@@ -1,4 +1,4 @@
-"""Sweeps on several ranks: points of moment equations are dealt out, full runs take all ranks."""
+"""Studies on several ranks: points of moment equations and varied numbers are dealt out, full runs take all ranks."""
 
 import numpy as np
 import pytest
@@ -8,6 +8,7 @@ from mpi4py import MPI
 from hpcwigner.problem import loading
 from hpcwigner.runtime.errors import RunError
 from hpcwigner.storage.reading import read
+from hpcwigner.studies import sensitivity
 from hpcwigner.studies.sweep import sweep
 
 COMM = MPI.COMM_WORLD
@@ -62,3 +63,16 @@ def test_a_failing_point_fails_on_every_rank(folder):
     text = study(folder, "fails", "scattering: {intervalley: off}\n" + vary)
     with pytest.raises(RunError, match=r"1 of 2 points failed .*point_001 .*nothing forms"):
         sweep(text, COMM, quiet=True)
+
+
+def test_sensitivities_are_those_of_one_rank(folder, monkeypatch):
+    """The same text, whichever rank has varied a number; five numbers do not divide evenly."""
+    every = sensitivity.parameters
+    monkeypatch.setattr(sensitivity, "parameters", lambda *words: every(*words)[:5])
+    if COMM.rank == 0:
+        small_input(folder)
+    COMM.Barrier()
+    config = loading.load(folder / "run.yaml", ["time.end=2 ps"])
+    together, alone = (sensitivity.report(config, comm, False, (1.0, 2.0), None) for comm in (COMM, MPI.COMM_SELF))
+    assert together == alone
+    assert "base value" in together
