@@ -19,7 +19,8 @@ SLAB = "{dimensions: 1, length: 6 um, cells: 48}"
 PLANE = "{dimensions: 2, length: 4 um, cells: [14, 12], boundary: reflecting}"
 FEW_STEPS = "[{size: 50 fs, until: 0.75 ps}, {size: 125 fs}]"
 """29 steps to 2.5 ps."""
-EVERY_STEP = ("checkpoint.every=0 s", "checkpoint.keep=1000", "time.end=2.5 ps")
+END = "time.end=2.5 ps"
+EVERY_STEP = ("checkpoint.every=0 s", "checkpoint.keep=1000", END)
 
 
 def advance(path, directory, settings, restart_from=None):
@@ -45,8 +46,11 @@ def as_killed_after(number, source, target):
     COMM.Barrier()
 
 
-@pytest.mark.parametrize("integrator", ["etd3", "arkimex3"])
-@pytest.mark.parametrize("space", [SLAB, PLANE], ids=["slab", "plane"])
+CASES = [(SLAB, "etd3"), (SLAB, "arkimex3"), (PLANE, "arkimex3"), (PLANE, "etd3")][COMM.size % 2 :: 2]
+"""Half of the four on even numbers of ranks, half on odd ones: each scheme and each dimension on every number."""
+
+
+@pytest.mark.parametrize(("space", "integrator"), CASES)
 def test_restarted_twice_it_is_bit_identical(folder, space, integrator):
     """Killed in the pump, between two outputs; then stopped by request, and restarted again."""
     path = folder / "run.yaml"
@@ -57,10 +61,10 @@ def test_restarted_twice_it_is_bit_identical(folder, space, integrator):
     numbers = sorted(mark.parent.name for mark in (whole / "checkpoints").glob("*/complete.json"))
     assert len(numbers) == 29
     as_killed_after(numbers[12], whole, resumed)
-    assert not advance(path, resumed, EVERY_STEP, "latest")
+    assert not advance(path, resumed, [END], "latest")
     assert f"restarted from checkpoint {numbers[12]}" in (resumed / "run.log").read_text(encoding="utf-8")
     assert not (resumed / "STOP").exists()
-    assert advance(path, resumed, EVERY_STEP, "latest")
+    assert advance(path, resumed, [END], "latest")
     same(resumed, whole)
     summaries = read_summary(resumed / "series.h5")
     assert {number: set(sections) for number, sections in summaries.items()} == {
@@ -71,7 +75,7 @@ def test_restarted_twice_it_is_bit_identical(folder, space, integrator):
     states = [state(directory / "checkpoints" / numbers[-1]) for directory in (resumed, whole)]
     assert np.array_equal(*states)
     if integrator == "etd3":  # checkpoints do not alter the steps
-        assert advance(path, folder / "plain", ["time.end=2.5 ps"])
+        assert advance(path, folder / "plain", [END])
         same(folder / "plain", whole)
     COMM.Barrier()
 
