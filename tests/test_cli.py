@@ -117,10 +117,8 @@ from hpcwigner.__main__ import run
 sys.argv = ["hpcwigner", *sys.argv[1:]]
 code = run()
 words = {"hpcwigner.plotting", "hpcwigner.studies", "matplotlib", "plotly", "jinja2", "pydantic", "pint"} & sys.modules.keys()
-for rank in range(MPI.COMM_WORLD.size):
-    MPI.COMM_WORLD.Barrier()
-    if rank == MPI.COMM_WORLD.rank:
-        print("LOADED", code, *sorted(words), flush=True)
+for loaded in MPI.COMM_WORLD.gather((code, *sorted(words))) or ():
+    print("LOADED", *loaded, flush=True)
 """
 
 

@@ -16,7 +16,7 @@ from mpi4py import MPI
 from hpcwigner.observables.curves import Curves, negative_windows
 from hpcwigner.problem import loading
 from hpcwigner.runtime.errors import InputError
-from hpcwigner.simulation.control import Control, Job, Request
+from hpcwigner.simulation.control import Control, Request
 from hpcwigner.storage.reading import read
 from hpcwigner.studies.sweep import sweep
 
@@ -319,9 +319,10 @@ def test_walltime_counts_for_the_whole_sweep(tmp_path):
     assert sweep(loading.load(path, ["time.walltime=1e-3 s"]), MPI.COMM_SELF, quiet=True) is None
     assert len(list((tmp_path / "study").glob("point_*/moments.h5"))) == 1
     assert "4 of 4 points finished" in sweep(loading.load(path), MPI.COMM_SELF, quiet=True)
-    job = Job(tmp_path, time.monotonic() - 100)
-    assert Control(MPI.COMM_SELF, tmp_path, math.inf, 90.0, job).poll() is Request.STOP
-    assert Control(MPI.COMM_SELF, tmp_path, math.inf, 110.0, job).poll() is Request.NONE
+    above = Control(MPI.COMM_SELF, tmp_path, math.inf, None)
+    above.started -= 100
+    assert Control(MPI.COMM_SELF, tmp_path, math.inf, 90.0, above).poll() is Request.STOP
+    assert Control(MPI.COMM_SELF, tmp_path, math.inf, 110.0, above).poll() is Request.NONE
 
 
 def test_windows_end_where_the_curve_crosses_zero():

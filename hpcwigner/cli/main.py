@@ -231,31 +231,25 @@ def text_of(function: str, *arguments: str) -> Callable[[argparse.Namespace, MPI
     return call
 
 
+verify = text_of("studies.verification:report", "material")
+report = text_of("plotting.report:write_report", "directory", "output")
+info = text_of("cli.texts:description_of_run", "directory")
+collect = text_of("studies.sweep:collect", "directory")
+observables = text_of("observables.registry:describe")
+
 VERBS: dict[str, tuple[Callable[[argparse.Namespace, MPI.Intracomm], Outcome], str]] = {
     "run": (run, "run an input"),
     "check": (check, "validate an input; print unknowns, memory, steps and output size"),
     "moments": (moments, "D_v(t) and w_v²(t) from the closed moment equations, without a spatial grid"),
     "rates": (rates, "write the scattering rates of an input; `rates: FILE` in an input reads them"),
     "sensitivity": (sensitivity, "change of D_v(t) when each uncertain number of the material grows by a tenth"),
-    "verify": (
-        text_of("studies.verification:report", "material"),
-        "linewidths, lifetimes and diffusion coefficients of a material beside reference values",
-    ),
+    "verify": (verify, "linewidths, lifetimes and diffusion coefficients of a material beside reference values"),
     "plot": (plot, "draw a run directory as a picture, an animation, or in a window"),
-    "report": (
-        text_of("plotting.report:write_report", "directory", "output"),
-        "write a run directory up as one web page that opens without a network",
-    ),
-    "info": (text_of("cli.texts:description_of_run", "directory"), "origin and last numbers of a run directory"),
+    "report": (report, "write a run directory up as one web page that opens without a network"),
+    "info": (info, "origin and last numbers of a run directory"),
     "figures": (figures, "Figures 2 to 5 of Rosati et al. (2020) and their statements, running what is missing"),
-    "collect": (
-        text_of("studies.sweep:collect", "directory"),
-        "sum up the finished points of a sweep: table, summary.h5, summary.png and summary.pdf",
-    ),
-    "observables": (
-        text_of("observables.registry:describe"),
-        "every quantity that output.observables can name, with unit, formula and source",
-    ),
+    "collect": (collect, "sum up the finished points of a sweep: table, summary.h5, summary.png and summary.pdf"),
+    "observables": (observables, "every quantity that output.observables can name, with unit, formula and source"),
     "doctor": (doctor, "check that MPI, HDF5 and PETSc fit together"),
 }  # What each verb does, on all ranks together, and its help. Raise InputError.
 

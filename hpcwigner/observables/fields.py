@@ -101,14 +101,11 @@ class LocalState:
         self.decomposition.comm.Allreduce(MPI.IN_PLACE, largest, MPI.MAX)
         return self.density <= FAINT * largest[:, None, None]
 
-    def at_centre(self, values: Array) -> Array:
-        """Value at the origin of a field (..., x, y). Collective."""
-        value = np.einsum("...xy,x,y->...", values, *(centre_weights(self.decomposition, axis) for axis in (0, 1)))
-        return np.asarray(self.decomposition.comm.allreduce(value))
-
     def relative_to_centre(self, values: Array, reference: Array) -> Array:
         """`values` over `reference` (both ..., x, y) at the origin; NaN in the dark. Collective."""
-        centre = self.at_centre(reference)[..., None, None]
+        weights = (centre_weights(self.decomposition, axis) for axis in (0, 1))
+        here = np.einsum("...xy,x,y->...", reference, *weights)
+        centre = np.asarray(self.decomposition.comm.allreduce(here))[..., None, None]
         return np.divide(values, centre, out=np.full_like(values, np.nan), where=centre > 0)
 
     def kinetic_energy(self) -> Array:

@@ -105,20 +105,12 @@ WIGNER = (
 )
 # fmt: on
 
+FILES = {"series.h5": SERIES, "fields.h5": FIELDS, "wigner.h5": WIGNER}
 ALL = (*SERIES, *FIELDS, *WIGNER)
 
 
-@dataclasses.dataclass(frozen=True)
-class Selection:
-    """The observables of a run, by file."""
-
-    series: tuple[Observable, ...]
-    fields: tuple[Observable, ...]
-    wigner: tuple[Observable, ...]
-
-
-def select(names: Iterable[str], dimensions: int) -> Selection:
-    """Observables by `names` or groups (`default`, `all`), in the registry's order, for a slab (`dimensions` = 1) or a plane (2).
+def select(names: Iterable[str], dimensions: int) -> dict[str, tuple[Observable, ...]]:
+    """By file, the observables in `names` or groups (`default`, `all`) for a slab (`dimensions` = 1) or a plane (2).
 
     Raises ValueError with what is expected instead of a name that is unknown or does not apply to these dimensions.
     """
@@ -134,11 +126,10 @@ def select(names: Iterable[str], dimensions: int) -> Selection:
             raise ValueError(f"what a sample of {dimensions} dimensions has")
         wanted |= applicable
 
-    def chosen(group: tuple[Observable, ...]) -> tuple[Observable, ...]:
-        adapt = _in_slab if dimensions == 1 and group is not SERIES else lambda o: o
-        return tuple(adapt(o) for o in group if o.name in wanted)
-
-    return Selection(chosen(SERIES), chosen(FIELDS), chosen(WIGNER))
+    chosen = {file: tuple(o for o in group if o.name in wanted) for file, group in FILES.items()}
+    if dimensions == 2:
+        return chosen
+    return {file: tuple(o if o in SERIES else _in_slab(o) for o in group) for file, group in chosen.items()}
 
 
 def _in_slab(observable: Observable) -> Observable:
@@ -155,7 +146,7 @@ def _in_slab(observable: Observable) -> Observable:
 def describe() -> str:
     """The registry as text, for the verb `observables`."""
     lines = []
-    for file, group in (("series.h5", SERIES), ("fields.h5", FIELDS), ("wigner.h5", WIGNER)):
+    for file, group in FILES.items():
         lines.append(file)
         for o in group:
             marks = ", ".join(["default"] * o.default + [f"{o.only_in} only"] * bool(o.only_in))

@@ -79,7 +79,7 @@ def _default(field: dataclasses.Field[Any], hint: Any) -> str:
         return f"`{field.default_factory()}`"
     if field.default is None or field.default is dataclasses.MISSING:
         return "" if field.default is None else "required"
-    text = schema.one_line(schema.dump(field.default, schema.parsed_in(hint)))
+    text = schema.one_line(schema.dump(field.default, hint))
     return f"`{ {'true': 'on', 'false': 'off'}.get(text, text) }`"
 
 

@@ -22,13 +22,13 @@ NEGLIGIBLE = 5e-4
 """Largest harmonic that fewer angles cannot hold, relative to the peak of its valley's density (measured: integrators/README)."""
 
 
-def harmonic_sizes(problem: MomentProblem, reference: Sequence[Budget], order: int) -> Array:
-    """Largest harmonic of an order m relative to the peak density, at the series outputs: (time, valley); NaN without excitons.
+def gradient_moments(problem: MomentProblem, order: int) -> Array:
+    """A_m of the order m = `order` at the series outputs [nm^m], shape (time, cell).
 
-    By implicit Euler steps from output to output, which keep the signs of the chain; `reference` are the budgets there.
+    By implicit Euler steps from output to output, which keep the signs of the chain.
     """
     equilibrium, times = problem.generators[0].equilibrium, problem.times
-    moments, sizes = np.zeros((order + 1, equilibrium.cells.size)), []
+    moments, history = np.zeros((order + 1, equilibrium.cells.size)), []
     formed = [_formed(source, times) for source in problem.sources]
     factors: dict[tuple[int, float], list[object]] = {}
     for number, (begin, end) in enumerate(itertools.pairwise([times[0], *times])):
@@ -41,11 +41,19 @@ def harmonic_sizes(problem: MomentProblem, reference: Sequence[Budget], order: i
         for m, factor in enumerate(factors[stage, step]):
             gained = m * step * equilibrium.velocity * moments[m - 1] if m else 0.0
             moments[m] = scipy.linalg.lu_solve(factor, moments[m] + gained)
-        sizes.append(equilibrium.cells.valley_sum(np.abs(moments[order])))
+        history.append(moments[order].copy())
+    return np.array(history)
+
+
+def harmonic_sizes(problem: MomentProblem, reference: Sequence[Budget], order: int) -> Array:
+    """Largest harmonic of an order m relative to the peak density, at the series outputs: (time, valley); NaN without excitons.
+
+    `reference` are the budgets there.
+    """
+    sums = problem.generators[0].equilibrium.cells.valley_sum(np.abs(gradient_moments(problem, order)))
     population, width = (np.array([getattr(b, key) for b in reference]) for key in ("population", "width_squared"))
     with np.errstate(divide="ignore", invalid="ignore"):
-        gradient = (order / (2 * math.e * width)) ** (order / 2) / math.factorial(order)
-        return np.asarray(np.array(sizes) / population * gradient)
+        return np.asarray(sums / population * (order / (2 * math.e * width)) ** (order / 2) / math.factorial(order))
 
 
 def _formed(source: Source, times: Array) -> Array:

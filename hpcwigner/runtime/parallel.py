@@ -12,18 +12,17 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 from mpi4py import MPI
-from numpy.typing import NDArray
 
+from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.errors import InputError, RunError, WriteError
 
-Array = NDArray[np.float64]
 T = TypeVar("T")
 
 
-class NodeShared(contextlib.AbstractContextManager["NodeShared"]):
+class NodeShared:
     """An array in memory shared by the ranks of a node, uninitialised; `fill` computes its parts in parallel.
 
-    Making, filling and freeing are collective. Garbage collection does not free it: call `free`, or use it in a `with` statement.
+    Making, filling and freeing are collective. Garbage collection does not free it: call `free`.
     """
 
     def __init__(self, comm: MPI.Intracomm, shape: tuple[int, ...]) -> None:
@@ -54,9 +53,6 @@ class NodeShared(contextlib.AbstractContextManager["NodeShared"]):
             self._window.Free()
         if self.comm != MPI.COMM_NULL:
             self.comm.Free()
-
-    def __exit__(self, *_: object) -> None:
-        self.free()
 
 
 def readable(vector: Any) -> Array:

@@ -55,7 +55,8 @@ class Parsed(abc.ABC):
     def __get_pydantic_core_schema__(self, _source: Any, _handler: Any) -> Any:
         from pydantic_core import core_schema
 
-        return core_schema.no_info_plain_validator_function(self.parse)
+        write = core_schema.plain_serializer_function_ser_schema(self.write)
+        return core_schema.no_info_plain_validator_function(self.parse, serialization=write)
 
 
 @functools.cache
@@ -265,19 +266,11 @@ def _shorten(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def dump(instance: Any, parsed: Parsed | None = None) -> Any:
+def dump(instance: Any, hint: Any = None) -> Any:
     """Plain data that `validate` turns back into an equal instance, with units written out; fields that are None are left out."""
-    if isinstance(instance, list | tuple):
-        return [dump(item, parsed) for item in instance]
-    if isinstance(instance, dict):
-        return {key: dump(value, parsed) for key, value in instance.items()}
-    if parsed is not None:
-        return parsed.write(instance)
-    if not dataclasses.is_dataclass(instance):
-        return instance
-    hints = typing.get_type_hints(type(instance), include_extras=True)
-    values = {field.name: getattr(instance, field.name) for field in dataclasses.fields(instance)}
-    return {name: dump(value, parsed_in(hints[name])) for name, value in values.items() if value is not None}
+    import pydantic
+
+    return pydantic.TypeAdapter(hint or type(instance)).dump_python(instance, mode="json", exclude_none=True)
 
 
 def parsed_in(hint: Any) -> Parsed | None:
@@ -288,20 +281,20 @@ def parsed_in(hint: Any) -> Parsed | None:
 
 def shown(instance: Any, key: str) -> tuple[float | str, str]:
     """Value at a dotted key for tables and axes: a number and its unit, or a text and ''."""
-    parsed: Parsed | None = None
-    value = instance
+    hint, value, plain = None, instance, dump(instance)
     for name in key.split("."):
-        if dataclasses.is_dataclass(value):
-            parsed = parsed_in(typing.get_type_hints(type(value), include_extras=True)[name])
         if isinstance(value, tuple):
-            value = value[int(name)]
-        else:
-            value = value[name] if isinstance(value, Mapping) else getattr(value, name)
+            value, plain = value[int(name)], plain[int(name)]
+            continue
+        if dataclasses.is_dataclass(value):
+            hint = typing.get_type_hints(type(value), include_extras=True)[name]
+        value, plain = value[name] if isinstance(value, Mapping) else getattr(value, name), plain.get(name)
+    parsed = parsed_in(hint)
     if isinstance(parsed, Quantity) and isinstance(value, float):
         return parsed.as_shown(value), parsed.shown or parsed.unit
     if parsed is None and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value), ""
-    return one_line(dump(value, parsed)), ""
+    return one_line(plain), ""
 
 
 def one_line(data: Any) -> str:

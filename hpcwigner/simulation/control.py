@@ -1,7 +1,6 @@
 """Requests to a running job: write a checkpoint, or stop with one. They never influence the steps."""
 
 import contextlib
-import dataclasses
 import datetime
 import enum
 import os
@@ -46,31 +45,26 @@ def signals_watched() -> Iterator[None]:
         signal.signal(number, signal.SIG_IGN)
 
 
-@dataclasses.dataclass(frozen=True)
-class Job:
-    """The larger job that a run is part of, such as a sweep: its STOP file and its walltime apply as well."""
-
-    directory: Path
-    started: float = dataclasses.field(default_factory=time.monotonic)
-
-
 class Control:
     """Signals, STOP and SAVE files, the walltime and the checkpoint interval, agreed on by all ranks between two steps."""
 
     def __init__(
-        self, comm: MPI.Intracomm, directory: Path, every: float, walltime: float | None, job: Job | None = None
+        self, comm: MPI.Intracomm, directory: Path, every: float, walltime: float | None, above: "Control | None" = None
     ) -> None:
-        """`every` and `walltime` [s]; `signals_watched` is entered elsewhere, as early as possible."""
+        """`every` and `walltime` [s]; `signals_watched` is entered elsewhere, as early as possible.
+
+        `above` is that of the sweep that a run is part of: its STOP file applies as well, and walltimes count from its start.
+        """
         self.comm, self.every = comm, every
-        self.directories = (directory, *([job.directory] if job else []))
+        self.directories: tuple[Path, ...] = (directory, *(above.directories if above else ()))
         self.reason, self.save_takes = "", 0.0
         """Why a request was made; seconds the last checkpoint took."""
         self._saved = self._polled = time.monotonic()
-        self._started = job.started if job else self._saved
+        self.started: float = above.started if above else self._saved
         self._file: Path | None = None
         self._stride, self._steps = 1, 0
         self._message = np.zeros(2, dtype=np.int64)
-        self._deadline = self._started + walltime if walltime else None
+        self._deadline = self.started + walltime if walltime else None
         if comm.rank == 0 and (left := slurm_time_left()) is not None:
             slurm = self._saved + left - SLURM_MARGIN
             self._deadline = slurm if self._deadline is None else min(self._deadline, slurm)

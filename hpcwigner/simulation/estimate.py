@@ -27,6 +27,7 @@ from hpcwigner.runtime.compile import warm_up
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.runtime.kernels import HALO
 from hpcwigner.runtime.parallel import on_first_rank
+from hpcwigner.simulation.restart import FIELDS, SERIES, WIGNER
 from hpcwigner.space import resolution
 from hpcwigner.space.grid import process_grid
 from hpcwigner.storage.checkpoint import LARGEST_WRITE
@@ -192,7 +193,7 @@ def _in_brief(config: Config, comm: MPI.Intracomm) -> tuple[str, float]:
 
 def _by_moments(config: Config) -> tuple[str, float]:
     problem = builder.build(config, MPI.COMM_SELF)
-    chosen = registry.select(config.output.observables, 1).series
+    chosen = registry.select(config.output.observables, 1)[SERIES]
     rows = len(multiples(config.output.series_every, config.time.end))
     size = 8.0 * rows * sum(len(problem.cells.valleys) if "valley" in o.dimensions else 1 for o in chosen)
     problem.free()
@@ -244,5 +245,5 @@ def output_bytes(problem: Problem, plan: StepPlan) -> float:
     def row(observables: Sequence[Observable]) -> int:
         return sum(math.prod(sizes[d] for d in o.dimensions[1:]) for o in observables)
 
-    fields = row(chosen.fields) * len(multiples(output.fields_every, plan.end))
-    return 8.0 * (row(chosen.series) * len(plan.output_times) + fields + row(chosen.wigner) * len(problem.config.cuts))
+    fields = row(chosen[FIELDS]) * len(multiples(output.fields_every, plan.end))
+    return 8.0 * (row(chosen[SERIES]) * len(plan.output_times) + fields + row(chosen[WIGNER]) * len(problem.config.cuts))

@@ -43,15 +43,14 @@ class RunOutput:
         self.worst_undershoot = np.array(resume.header.accumulators["undershoot"]) if resume else np.zeros(len(final))
         self.balance = Balance(problem, decomposition, plan, resume.header.accumulators if resume else {})
         output = problem.config.output
-        chosen = registry.select(output.observables, problem.space.dimensions)
-        self._observables = {SERIES: chosen.series, FIELDS: chosen.fields, WIGNER: chosen.wigner}
+        self._observables = chosen = registry.select(output.observables, problem.space.dimensions)
         self._due = {
             SERIES: _due(plan, plan.output_times),
             FIELDS: _due(plan, multiples(output.fields_every, plan.end)),
-            WIGNER: _due(plan, problem.config.cuts if chosen.wigner else ()),
+            WIGNER: _due(plan, problem.config.cuts if chosen[WIGNER] else ()),
         }
         known = resume.header.outputs.rows if resume else {}
-        wanted = {SERIES: True, FIELDS: bool(chosen.fields), WIGNER: bool(self._due[WIGNER]) or WIGNER in known}
+        wanted = {SERIES: True, FIELDS: bool(chosen[FIELDS]), WIGNER: bool(self._due[WIGNER]) or WIGNER in known}
         self.cut = WignerCut(decomposition, problem.angles, problem.cells) if wanted[WIGNER] else None
         self.files: dict[str, OutputFile] = {}
         for name in (name for name in wanted if wanted[name]):

@@ -34,10 +34,9 @@ def start_logging(comm: MPI.Intracomm, log_file: Path | None, quiet: bool) -> di
         LOG.removeHandler(handler)
         handler.close()
     logging.raiseExceptions = False  # a full disk under run.log must not bury the message in tracebacks
-    LOG.propagate = False
-    LOG.setLevel(logging.INFO if comm.rank == 0 else logging.CRITICAL)
-    if comm.rank != 0:
-        LOG.addHandler(logging.NullHandler())
+    LOG.propagate, LOG.disabled = False, comm.rank != 0
+    LOG.setLevel(logging.INFO)
+    if LOG.disabled:
         return warnings.entries
     terminal = logging.StreamHandler(sys.stdout)
     terminal.setLevel(logging.WARNING if quiet else logging.INFO)

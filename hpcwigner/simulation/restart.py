@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -62,9 +63,8 @@ def resumed_config(asked: Config, which: str) -> Config:
     reached = f"the checkpoint ({header.time:g} ps)"
     if filled.time.end < header.time:
         raise InputError(f"time.end: found {filled.time.end:g} ps, expected a time not before {reached}")
-    for time in filled.output.wigner_at:
-        if time <= header.time and time not in stored.output.wigner_at:
-            raise InputError(f"output.wigner_at: found {time:g} ps, expected new times after {reached}")
+    if early := [t for t in filled.output.wigner_at if t <= header.time and t not in stored.output.wigner_at]:
+        raise InputError(f"output.wigner_at: found {early[0]:g} ps, expected new times after {reached}")
     return filled
 
 
@@ -105,8 +105,12 @@ def _flat(data: Any, path: str = "") -> dict[str, Any]:
 def attributes(config: Config, ranks: int, resumed: Header | None) -> dict[str, str | int]:
     """Attributes of the output files: those of this start, and the history of all starts. To be called on one rank."""
     latest = provenance.attributes(loading.to_yaml(config), ranks)
-    changed = changes(config, stored_input(resumed)) if resumed else {}
-    start = provenance.start(latest, resumed.step if resumed else 0, changed)
+    start = {
+        "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "first_step": resumed.step if resumed else 0,
+        **{key: latest[key] for key in provenance.KEPT},
+        "changes": changes(config, stored_input(resumed)) if resumed else {},  # both values of each key of the input
+    }
     return latest | {"history": json.dumps([*(resumed.history if resumed else ()), start])}
 
 

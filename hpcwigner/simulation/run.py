@@ -21,7 +21,7 @@ from hpcwigner.reference.step_choice import Choice
 from hpcwigner.runtime.errors import InputError, RunError
 from hpcwigner.runtime.parallel import CollectiveStack, on_first_rank
 from hpcwigner.simulation import estimate, restart
-from hpcwigner.simulation.control import Control, Job, Request
+from hpcwigner.simulation.control import Control, Request
 from hpcwigner.simulation.output import RunOutput
 from hpcwigner.simulation.progress import LOG, Progress, start_logging
 from hpcwigner.simulation.restart import CHECKPOINTS, FIELDS, SERIES, WIGNER
@@ -30,25 +30,20 @@ from hpcwigner.simulation.summary import announce, checks, performance
 from hpcwigner.storage import xdmf
 from hpcwigner.storage.archive import CheckpointError
 from hpcwigner.storage.checkpoint import CheckpointStore, Header, Layout
-from hpcwigner.storage.files import write_whole
+from hpcwigner.storage.files import set_aside, write_whole
 from hpcwigner.storage.reading import last_time, write_summary
 
 RUN_FILES = (SERIES, FIELDS, "input.yaml", CHECKPOINTS)
 MOMENTS = "moments.h5"  # The series of a solution of the moment equations
 
 
-def new_directory(directory: Path) -> IO[str]:
-    """As `lock_directory`, for a run from the start. Raises InputError also when a run is in the directory."""
-    if any((directory / name).exists() for name in RUN_FILES):
+def lock_directory(directory: Path, new: bool = False) -> IO[str]:
+    """Makes a directory and locks it, as long as the file returned is open. Raises InputError; if `new`, also where a run is."""
+    if new and any((directory / name).exists() for name in RUN_FILES):
         raise InputError(
             f"output.directory: found '{directory}', which holds a run already, expected a new one: "
             f"choose another with --output DIR, go on with it with --restart, or move it away"
         )
-    return lock_directory(directory)
-
-
-def lock_directory(directory: Path) -> IO[str]:
-    """Makes a directory and locks it, as long as the file returned is open. Raises InputError."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
         lock = (directory / "run.lock").open("a")
@@ -136,12 +131,12 @@ class _Stepper:
 
 
 def run(
-    config: Config, comm: MPI.Intracomm, quiet: bool = False, restart_from: str | None = None, job: Job | None = None
+    config: Config, comm: MPI.Intracomm, quiet: bool = False, restart_from: str | None = None, above: Control | None = None
 ) -> tuple[Path, bool]:
     """Runs the input to its end, or until it is stopped. Returns the run directory and whether the end was reached.
 
-    `restart_from` is 'latest' or a checkpoint; `job` is the sweep that the run is part of. Raises InputError and RunError
-    on all ranks. Collective.
+    `restart_from` is 'latest' or a checkpoint; `above` is the control of the sweep that the run is part of. Raises InputError and
+    RunError on all ranks. Collective.
     """
     started = time.perf_counter()
     if restart_from:
@@ -154,10 +149,9 @@ def run(
         estimate.require_room(needed, comm)
         complete = builder.completed(problem.config, choice, problem.space.folded)
         directory = Path(complete.output.directory)
-        lock = lock_directory if restart_from else new_directory
-        on_first_rank(comm, lambda: stack.enter_context(lock(directory)).name)
+        on_first_rank(comm, lambda: stack.enter_context(lock_directory(directory, new=not restart_from)).name)
         warnings = start_logging(comm, directory / "run.log", quiet)
-        control = Control(comm, directory, complete.checkpoint.every, complete.time.walltime, job)
+        control = Control(comm, directory, complete.checkpoint.every, complete.time.walltime, above)
         solution = Solution(problem, comm)
         stack.callback(solution.free)
         unknowns = solution.equation.unknowns
@@ -248,7 +242,7 @@ NO_EFFECT = ("time.walltime", "output.directory", "checkpoint")
 """Keys, or sections, that do not change what a run writes into its files."""
 
 
-def ensure(config: Config, comm: MPI.Intracomm, quiet: bool = False, job: Job | None = None) -> bool:
+def ensure(config: Config, comm: MPI.Intracomm, quiet: bool = False, above: Control | None = None) -> bool:
     """Reuse, resume or start the run of an input; a run directory without a checkpoint is renamed and its run started again.
 
     Returns whether the end was reached. Raises InputError when the directory holds a run of another input. Collective.
@@ -266,7 +260,7 @@ def ensure(config: Config, comm: MPI.Intracomm, quiet: bool = False, job: Job | 
         return "startable"
 
     held = on_first_rank(comm, prepare)
-    return held == "finished" or run(config, comm, quiet, "latest" if held == "resumable" else None, job)[1]
+    return held == "finished" or run(config, comm, quiet, "latest" if held == "resumable" else None, above)[1]
 
 
 def require_same_input(config: Config) -> None:
@@ -295,5 +289,4 @@ def finished(config: Config, by_moments: bool = False) -> bool:
 def put_aside(directory: Path) -> None:
     """Rename a run directory to NAME.unfinished1, …. Raises InputError while a run is under way in it."""
     with lock_directory(directory):
-        number = next(n for n in range(1, 1000) if not directory.with_name(f"{directory.name}.unfinished{n}").exists())
-        directory.rename(directory.with_name(f"{directory.name}.unfinished{number}"))
+        set_aside(directory, "unfinished", 1)

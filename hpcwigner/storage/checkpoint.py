@@ -43,7 +43,7 @@ class Header:
     input: str  # The complete input (YAML); its fixed steps are the step-size history
     shape: tuple[int, int, int, int]  # (x, y, angle, cell)
     auxiliary: tuple[str, ...] = ()  # Names of the auxiliary fields
-    history: tuple[dict[str, Any], ...] = ()  # The starts that led to this checkpoint (provenance.start), oldest first
+    history: tuple[dict[str, Any], ...] = ()  # The starts that led to this checkpoint (restart.attributes), oldest first
     outputs: Extent = dataclasses.field(default_factory=Extent)  # Filled in when the checkpoint is written
 
     @classmethod

@@ -115,11 +115,11 @@ def row_blocks(file: h5py.File, first: int, last: int) -> Iterator[Block]:
             yield name, row, dataset[row : min(row + step, last)]
 
 
-def set_aside(path: Path) -> Path | None:
-    """Renames a file, if it is there, to NAME.replaced, NAME.replaced1, …: the first free name, which is returned."""
+def set_aside(path: Path, mark: str = "replaced", first: int = 0) -> Path | None:
+    """Renames what is at `path`, if anything is, to the first free of NAME.mark, NAME.mark1, …, counted from `first`."""
     if not path.exists():
         return None
-    names = (path.with_name(f"{path.name}.replaced{number or ''}") for number in itertools.count())
+    names = (path.with_name(f"{path.name}.{mark}{number or ''}") for number in itertools.count(first))
     return path.rename(next(name for name in names if not name.exists()))
 
 

@@ -2,7 +2,6 @@
 
 import platform
 import subprocess
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -40,13 +39,9 @@ def git_revision() -> str:
     if (packed := root / "REVISION").exists():  # in a copy made by jobs/pack_environment.sh
         return packed.read_text(encoding="utf-8").strip()
 
-    def git(*words: str) -> str:
-        command = ["git", "-C", str(root), *words]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
-
+    command = ["git", "-C", str(root), "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+changes"]
     try:
-        changed = git("status", "--porcelain", "--untracked-files=no")
-        return git("rev-parse", "HEAD") + ("+changes" if changed else "")
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return "unknown"
 
@@ -62,12 +57,6 @@ def attributes(input_text: str, ranks: int) -> dict[str, str | int]:
         "ranks": ranks,
         "input": input_text,
     }
-
-
-def start(latest: Mapping[str, Any], first_step: int, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Entry of the history for a start with the attributes `latest`; `changes` has both values of each key of the input."""
-    now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
-    return {"time": now, "first_step": first_step, **{key: latest[key] for key in KEPT}, "changes": dict(changes)}
 
 
 def describe_history(starts: Sequence[Mapping[str, Any]]) -> list[str]:

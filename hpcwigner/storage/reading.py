@@ -125,5 +125,5 @@ def _read(dataset: h5py.Dataset) -> Entry:
 
 
 def history(file: h5py.File) -> list[dict[str, object]]:
-    """The starts of a run that led to a file's rows (provenance.start), oldest first."""
+    """The starts of a run that led to a file's rows (simulation/restart.attributes), oldest first."""
     return list(json.loads(file.attrs.get("history", "[]")))

@@ -17,7 +17,7 @@ from hpcwigner.problem.config import Config
 from hpcwigner.problem.loading import Point, to_yaml
 from hpcwigner.runtime.errors import InputError, RunError
 from hpcwigner.runtime.parallel import on_first_rank
-from hpcwigner.simulation.control import Control, Job, Request
+from hpcwigner.simulation.control import Control, Request
 from hpcwigner.simulation.output import write_series
 from hpcwigner.simulation.progress import LOG, start_logging
 from hpcwigner.simulation.restart import CHECKPOINTS, SERIES
@@ -41,8 +41,7 @@ def sweep(config: Config, comm: MPI.Intracomm, quiet: bool = False, number: int 
     directory, moments = Path(config.output.directory), config.sweep.moments
     start_logging(comm, None, quiet)
     LOG.info("sweep of %d points in %s, %d of %d to do", points, directory, len(todo), chosen)
-    job = Job(directory)
-    control = Control(comm, directory, math.inf, config.time.walltime, job)
+    control = Control(comm, directory, math.inf, config.time.walltime)
     failed, together = [], comm.size if moments else 1
     for first in range(0, len(todo), together):
         batch = todo[first : first + together]
@@ -50,7 +49,7 @@ def sweep(config: Config, comm: MPI.Intracomm, quiet: bool = False, number: int 
             control.done(0.0)
             problems = None
         else:
-            problems = _solve_moments(batch, solved, comm) if moments else _run(batch[0], comm, quiet, job)
+            problems = _solve_moments(batch, solved, comm) if moments else _run(batch[0], comm, quiet, control)
         if problems is None:
             LOG.warning("sweep stopped: the same command continues it")
             return None
@@ -82,11 +81,11 @@ def collect(directory: Path) -> str:
     return sweep_summary.table(summary)
 
 
-def _run(point: Point, comm: MPI.Intracomm, quiet: bool, job: Job) -> list[str] | None:
+def _run(point: Point, comm: MPI.Intracomm, quiet: bool, control: Control) -> list[str] | None:
     """A full run on all ranks: why it failed or '', None when it was stopped on request. Collective."""
     LOG.info("point %d: %s", point.number, point.name)
     try:
-        return [""] if ensure(point.config, comm, quiet, job) else None
+        return [""] if ensure(point.config, comm, quiet, control) else None
     except (InputError, RunError) as error:
         return [str(error)]
     finally:
@@ -140,7 +139,7 @@ def _check(config: Config, ranks: int, solved: Solved) -> None:
         solved[config.material] = kinetics.solve(config.material)
     kinetics.momentum_grid(config, solved[config.material][1])
     builder.space_grid(config, ranks)
-    if "diffusion" not in (o.name for o in registry.select(config.output.observables, config.space.dimensions).series):
+    if "diffusion" not in (o.name for o in registry.select(config.output.observables, config.space.dimensions)[SERIES]):
         raise InputError("output.observables: found no diffusion, expected it: the sweep is summed up by D_v(t)")
 
 
@@ -184,7 +183,7 @@ def write_moments(problem: Problem, directory: Path) -> None:
     if path.exists():
         raise InputError(f"--output: '{path}' is there already, expected a new one")
     axes, attributes = {"valley": [v.name for v in problem.cells.valleys]}, provenance.attributes(to_yaml(problem.config), 1)
-    observables = registry.select(problem.config.output.observables, 1).series
+    observables = registry.select(problem.config.output.observables, 1)[SERIES]
     with whole(path) as part:
         file = OutputFile(part, MPI.COMM_SELF, observables, axes, attributes)
         for time, snapshot in zip(problem.moments.times, problem.moments.snapshots(), strict=True):

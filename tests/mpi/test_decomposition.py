@@ -117,10 +117,11 @@ def test_shared_arrays_are_freed():
     for number in range(200):
         if number == 20:
             before = written(), len(Path("/proc/self/maps").read_text().splitlines())
-        with NodeShared(COMM, (2**17,)) as shared:
-            shared.fill(4, lambda part, shared=shared: shared.array[part::4].fill(part))
-            assert shared.array[:8].tolist() == [0, 1, 2, 3, 0, 1, 2, 3]
-            COMM.Barrier()
+        shared = NodeShared(COMM, (2**17,))
+        shared.fill(4, lambda part, shared=shared: shared.array[part::4].fill(part))
+        assert shared.array[:8].tolist() == [0, 1, 2, 3, 0, 1, 2, 3]
+        COMM.Barrier()
+        shared.free()
         assert shared.comm == MPI.COMM_NULL
         shared.free()
     assert written() - before[0] < 2**22
