@@ -25,6 +25,18 @@ from hpcwigner.terms.generator import LocalGenerator
 from hpcwigner.terms.radiation import Radiation
 from hpcwigner.terms.scattering import ScatteringStage
 
+SLOWEST = ("test_readme", "test_figures", "test_restart", "test_sweep", "test_run", "test_shipped", "test_tools", "test_compile")
+"""Files that begin first, so that no worker is left with a long one at the end."""
+
+
+def pytest_configure(config):
+    config.option.loadscopereorder = False  # pytest-xdist: files in the order below, not those of most tests first
+
+
+def pytest_collection_modifyitems(items):
+    places = {name: place for place, name in enumerate(SLOWEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
+
 
 @pytest.fixture(scope="session")
 def ws2():

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import traceback
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from hpcwigner.problem.config import Config, Momentum, Output, Time
 from hpcwigner.problem.config import Scattering as ScatteringInput
 from hpcwigner.problem.kinetics import Kinetics
 from hpcwigner.space.grid import SpaceGrid
+from hpcwigner.storage.reading import read
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -35,8 +37,13 @@ space: {space}
 time: {{end: 3 ps, integrator: {integrator}, tolerance: 1e-2, steps: {steps}}}
 output: {{directory: {directory}, series_every: 0.25 ps, fields_every: 1 ps, wigner_at: [2 ps]}}
 """
+FILES = ("series.h5", "fields.h5", "wigner.h5")
 SLAB = "{dimensions: 1, length: 6 um, cells: 48, boundary: periodic}"
 FIXED_STEPS = "[{size: 10 fs, until: 0.75 ps}, {size: 50 fs, until: 2 ps}, {size: 125 fs}]"
+
+BROAD = "{dimensions: 2, length: 4 um, cells: 64}"
+LONG = ("--set", "time.end=300 ps", "--set", "output.series_every=2 ps", "--set", "output.fields_every=100 ps")
+"""With the space BROAD a run that would take minutes, and yet is planned in a second: slow steps instead of many."""
 
 
 def small_input(folder: Path, name: str = "run", space: str = SLAB, integrator: str = "etd3", steps: str = FIXED_STEPS) -> Path:
@@ -46,6 +53,15 @@ def small_input(folder: Path, name: str = "run", space: str = SLAB, integrator: 
         SMALL_INPUT.format(space=space, integrator=integrator, steps=steps, directory=folder / name), encoding="utf-8"
     )
     return path
+
+
+def same(a: Path, b: Path, names: Sequence[str] = FILES) -> None:
+    """Output files of two run directories are bit-identical."""
+    for name in names:
+        x, y = read(a / name), read(b / name)
+        assert x.data.keys() == y.data.keys()
+        for key in x.data:
+            assert np.array_equal(x.data[key], y.data[key], equal_nan=True), (name, key)
 
 
 def clean_environment() -> dict[str, str]:

@@ -195,13 +195,14 @@ def test_a_run_takes_the_speeds_of_the_file(tmp_path):
 
 
 def test_a_run_from_a_file_equals_the_run_from_the_material(tmp_path):
+    """On one rank; the file on several: mpi/test_rates_on_ranks.py."""
     direct = small_input(tmp_path, "direct")
     assert hpcwigner("rates", direct, "-o", tmp_path / "rates.h5").returncode == 0
     again = hpcwigner("rates", direct, "-o", tmp_path / "rates.h5")
     assert again.returncode == 2
     assert "rates.h5" in again.stderr
     for words in ((), ("--set", "rates=rates.h5", "--output", tmp_path / "filed")):
-        done = hpcwigner(direct, *words, ranks=2)
+        done = hpcwigner(direct, *words)
         assert done.returncode == 0, done.stderr
     a, b = (read(tmp_path / name / "series.h5").data for name in ("direct", "filed"))
     late = a["time"] >= 0.5
@@ -211,7 +212,7 @@ def test_a_run_from_a_file_equals_the_run_from_the_material(tmp_path):
     shutil.copy(tmp_path / "rates.h5", bad)
     with h5py.File(bad, "r+") as file:
         file["gamma"][0, 1, 0] *= 2
-    refused = hpcwigner(direct, "--set", "rates=bad.h5", "--output", tmp_path / "bad", ranks=2)
+    refused = hpcwigner(direct, "--set", "rates=bad.h5", "--output", tmp_path / "bad")
     assert refused.returncode == 2
     assert refused.stderr.count("\n") == 1
     assert "bad.h5" in refused.stderr

@@ -1,6 +1,5 @@
-"""Stop and restart in processes of their own: bit-identical, refused where it makes no sense, within seconds."""
+"""Stop and restart from the command line: bit-identical, refused where it makes no sense, within seconds."""
 
-import functools
 import json
 import os
 import re
@@ -10,86 +9,26 @@ import subprocess
 import sys
 import time
 
-import h5py
 import numpy as np
 import pytest
-from helpers import ROOT, clean_environment, small_input
-from helpers import hpcwigner as command_line
+from helpers import BROAD, FILES, LONG, ROOT, clean_environment, hpcwigner, same, small_input
 
 from hpcwigner.simulation.control import slurm_time_left
 from hpcwigner.storage.reading import read, read_summary
 
-hpcwigner = functools.partial(command_line, process=True)
-SLAB = "{dimensions: 1, length: 6 um, cells: 48}"
-PLANE = "{dimensions: 2, length: 4 um, cells: [14, 12], boundary: reflecting}"
-EVERY_STEP = ("--set", "checkpoint.every=0 s", "--set", "checkpoint.keep=1000", "--set", "time.end=2.5 ps")
 FEW_STEPS = "[{size: 50 fs, until: 0.75 ps}, {size: 125 fs}]"
-"""29 steps to 2.5 ps."""
-FILES = ("series.h5", "fields.h5", "wigner.h5")
-
-
-def same(a, b):
-    """All output files bit-identical."""
-    for name in FILES:
-        x, y = read(a / name), read(b / name)
-        assert x.data.keys() == y.data.keys()
-        for key in x.data:
-            assert np.array_equal(x.data[key], y.data[key], equal_nan=True), (name, key)
-
-
-def state(checkpoint):
-    """u of a checkpoint."""
-    with h5py.File(checkpoint / "state.h5", "r") as file:
-        return file["u"][()]
-
-
-def copy_checkpoint(source, target, number):
-    """As if the run had been killed after this checkpoint, and its output files were gone."""
-    for name in (number, "rows"):
-        shutil.copytree(source / "checkpoints" / name, target / "checkpoints" / name)
-
-
-@pytest.mark.parametrize("ranks", [1, 2, 4])
-@pytest.mark.parametrize(("space", "integrator"), [(SLAB, "etd3"), (SLAB, "arkimex3"), (PLANE, "etd3"), (PLANE, "arkimex3")])
-def test_restarted_twice_it_is_bit_identical(tmp_path, space, integrator, ranks):
-    path = small_input(tmp_path, space=space, integrator=integrator, steps=FEW_STEPS)
-    whole = hpcwigner(path, *EVERY_STEP, "--output", tmp_path / "whole", ranks=ranks)
-    assert whole.returncode == 0, whole.stderr
-    numbers = sorted(path.parent.name for path in (tmp_path / "whole/checkpoints").glob("*/complete.json"))
-    assert len(numbers) == 29
-    resumed = tmp_path / "resumed"
-    # killed in the pump, between two outputs; then stopped by request, and restarted again
-    copy_checkpoint(tmp_path / "whole", resumed, numbers[12])
-    (resumed / "STOP").touch()
-    first = hpcwigner(path, *EVERY_STEP, "--output", resumed, "--restart", ranks=ranks)
-    assert first.returncode == 3, first.stdout + first.stderr
-    assert f"restarted from checkpoint {numbers[12]}" in first.stdout
-    assert not (resumed / "STOP").exists()
-    second = hpcwigner(path, *EVERY_STEP, "--output", resumed, "--restart", "latest", ranks=ranks)
-    assert second.returncode == 0, second.stderr
-    same(resumed, tmp_path / "whole")
-    summaries = read_summary(resumed / "series.h5")
-    assert {number: set(sections) for number, sections in summaries.items()} == {
-        2: {"performance", "warnings"}, 3: {"performance", "checks", "warnings"},
-    }  # fmt: skip
-    assert any("stopped by a file STOP" in entry.value for entry in summaries[2]["warnings"].values())
-    assert sum(summaries[number]["performance"]["steps"].value for number in (2, 3)) == 29 - 13
-    states = [state(folder / "checkpoints" / numbers[-1]) for folder in (resumed, tmp_path / "whole")]
-    assert np.array_equal(*states)
-    if integrator == "etd3":  # checkpoints do not alter the steps
-        plain = hpcwigner(path, "--set", "time.end=2.5 ps", "--output", tmp_path / "plain", ranks=ranks)
-        assert plain.returncode == 0
-        same(tmp_path / "plain", tmp_path / "whole")
 
 
 def test_other_numbers_of_ranks(tmp_path):
     """1e-11 of the largest value per valley."""
     path = small_input(tmp_path, steps=FEW_STEPS)
-    assert hpcwigner(path, *EVERY_STEP).returncode == 0
+    end = ("--set", "time.end=2.5 ps")
+    assert hpcwigner(path, *end, "--set", "checkpoint.every=0 s", "--set", "checkpoint.keep=1000").returncode == 0
     for ranks in (2, 3):
         folder = tmp_path / f"on{ranks}"
-        copy_checkpoint(tmp_path / "run", folder, "00000011")
-        done = hpcwigner(path, *EVERY_STEP, "--output", folder, "--restart", "00000011", ranks=ranks)
+        for name in ("00000011", "rows"):
+            shutil.copytree(tmp_path / "run/checkpoints" / name, folder / "checkpoints" / name)
+        done = hpcwigner(path, *end, "--output", folder, "--restart", "00000011", ranks=ranks)
         assert done.returncode == 0, done.stderr
         for name, keys in (("series.h5", ("population", "diffusion")), ("fields.h5", ("density",))):
             a, b = read(folder / name), read(tmp_path / "run" / name)
@@ -100,9 +39,10 @@ def test_other_numbers_of_ranks(tmp_path):
 
 
 def test_a_longer_end_and_other_fields(tmp_path):
+    """Each start in a process of its own: nothing that the first one had in memory helps the second."""
     path = small_input(tmp_path)
-    assert hpcwigner(path, "--set", "time.end=2 ps").returncode == 0
-    longer = hpcwigner(path, "--restart")
+    assert hpcwigner(path, "--set", "time.end=2 ps", process=True).returncode == 0
+    longer = hpcwigner(path, "--restart", process=True)
     assert longer.returncode == 0, longer.stderr
     assert hpcwigner(path, "--output", tmp_path / "whole").returncode == 0
     same(tmp_path / "run", tmp_path / "whole")
@@ -171,6 +111,14 @@ def test_history_of_starts(tmp_path):
     assert "time.end 2.0 ps → 3.0 ps" in shown
 
 
+@pytest.fixture(scope="module")
+def short(tmp_path_factory):
+    """Input of a finished run of 1 ps in run/ beside it: not to be changed."""
+    path = small_input(tmp_path_factory.mktemp("short"))
+    assert hpcwigner(path, "--set", "time.end=1 ps", "--set", "output.wigner_at=[]").returncode == 0
+    return path
+
+
 @pytest.mark.parametrize(
     ("override", "key"),
     [
@@ -182,29 +130,26 @@ def test_history_of_starts(tmp_path):
         ("output.wigner_at=[1 ps, 2 ps]", "output.wigner_at"),
     ],
 )
-def test_changes_that_make_no_sense_are_refused_by_key(tmp_path, override, key):
-    path = small_input(tmp_path)
-    assert hpcwigner(path, "--set", "time.end=1 ps", "--set", "output.wigner_at=[]").returncode == 0
-    before = contents(tmp_path / "run")
-    refused = hpcwigner(path, "--restart", "--set", "output.wigner_at=[]", "--set", override)
+def test_changes_that_make_no_sense_are_refused_by_key(short, override, key):
+    before = contents(short.parent / "run")
+    refused = hpcwigner(short, "--restart", "--set", "output.wigner_at=[]", "--set", override)
     assert refused.returncode == 2
     assert refused.stderr.startswith(f"hpcwigner: {key}: found ")
     assert refused.stderr.count("\n") == 1
-    assert contents(tmp_path / "run") == before
+    assert contents(short.parent / "run") == before
 
 
-@pytest.mark.parametrize("ranks", [1, 4])
-def test_nothing_to_restart_from(tmp_path, ranks):
-    refused = hpcwigner(small_input(tmp_path), "--restart", "latest", ranks=ranks)
+def test_nothing_to_restart_from(tmp_path):
+    refused = hpcwigner(small_input(tmp_path), "--restart", "latest")
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1), refused.stderr
     assert "no complete checkpoint" in refused.stderr
     assert not (tmp_path / "run").exists()
 
 
 def started(tmp_path, ranks, *words):
-    """A run that would take minutes, stepping already."""
-    path = small_input(tmp_path)
-    command = [sys.executable, "-m", "hpcwigner", str(path), "--set", "time.end=3000 ps", *words]
+    """A long run, stepping already."""
+    path = small_input(tmp_path, space=BROAD)
+    command = [sys.executable, "-m", "hpcwigner", str(path), *LONG, *words]
     if ranks > 1:
         command = ["mpirun", "--quiet", "-n", str(ranks), *command]
     process = subprocess.Popen(
@@ -230,22 +175,26 @@ def finish(process, seconds=20):
         raise
 
 
-@pytest.mark.parametrize("ranks", [1, 2])
-@pytest.mark.parametrize("how", ["USR1", "TERM", "STOP", "walltime"])
-def test_stops_within_seconds_with_a_checkpoint(tmp_path, how, ranks):
-    if how == "TERM" and ranks > 1:
-        how = "USR1"  # Open MPI's mpirun does not forward SIGTERM: it ends the job itself
-    words = ["--set", "time.walltime=8 s"] if how == "walltime" else []
-    process = started(tmp_path, ranks, *words)
+@pytest.mark.parametrize(("how", "ranks"), [("USR1", 1), ("USR1", 2), ("TERM", 1)])
+def test_a_signal_stops_within_seconds_with_a_checkpoint(tmp_path, how, ranks):
+    """Open MPI's mpirun forwards SIGUSR1; on SIGTERM it ends the job itself. What ranks agree on: mpi/test_control.py."""
+    process = started(tmp_path, ranks)
     asked = time.monotonic()
-    if how == "STOP":
-        (tmp_path / "run/STOP").touch()
-    elif how != "walltime":
-        process.send_signal(getattr(signal, f"SIG{how}"))
+    process.send_signal(getattr(signal, f"SIG{how}"))
     out, err = finish(process)
     assert process.returncode == 3, out + err
     assert time.monotonic() - asked < 10
     assert "go on with --restart" in out
+    assert (tmp_path / "run/checkpoints/latest").exists()
+
+
+def test_the_walltime_stops_with_a_checkpoint(tmp_path):
+    began = time.monotonic()
+    ran = hpcwigner(small_input(tmp_path, space=BROAD), *LONG, "--set", "time.walltime=2 s")
+    assert ran.returncode == 3, ran.stdout + ran.stderr
+    assert 2 - 0.5 < time.monotonic() - began < 30
+    assert "stopped by the walltime" in ran.stdout
+    assert "go on with --restart" in ran.stdout
     assert (tmp_path / "run/checkpoints/latest").exists()
 
 
@@ -257,7 +206,7 @@ def test_a_save_file_saves_and_goes_on(tmp_path):
         time.sleep(0.1)
     assert (tmp_path / "run/checkpoints/latest").exists()
     assert process.poll() is None
-    second = hpcwigner(tmp_path / "run.yaml", "--restart", "--set", "time.end=3000 ps")
+    second = hpcwigner(tmp_path / "run.yaml", "--restart", *LONG)
     assert second.returncode == 2
     assert "another run is under way" in second.stderr
     (tmp_path / "run/STOP").touch()
@@ -298,7 +247,7 @@ def test_the_end_of_a_slurm_job(tmp_path, monkeypatch, answer, left):
 
 def test_a_signal_during_start_up_is_not_lost(tmp_path):
     """It must neither end the process nor be forgotten."""
-    command = [sys.executable, "-m", "hpcwigner", str(small_input(tmp_path)), "--set", "time.end=3000 ps"]
+    command = [sys.executable, "-m", "hpcwigner", str(small_input(tmp_path, space=BROAD)), *LONG]
     process = subprocess.Popen(
         command, cwd=ROOT, env=clean_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )  # fmt: skip

@@ -19,13 +19,18 @@ from hpcwigner.runtime.parallel import NodeShared
 from hpcwigner.studies import sensitivity, verification
 
 
-@pytest.fixture
-def small(tmp_path):
-    return loading.load(small_input(tmp_path))
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    return loading.load(small_input(tmp_path_factory.mktemp("sensitivity")))
 
 
-def test_slopes_are_differences_of_curves(small, ws2):
-    analysis = sensitivity.analyse(small, MPI.COMM_SELF, ranged=False)
+@pytest.fixture(scope="module")
+def analysis(small):
+    """All estimated numbers of the shipped material varied."""
+    return sensitivity.analyse(small, MPI.COMM_SELF, ranged=False)
+
+
+def test_slopes_are_differences_of_curves(analysis, small, ws2):
     key = next(k for k in analysis.varied if sensitivity.label(k) == "M TA electron")
     number = dict(materials.numbers(ws2))[key]
     low, high = (sensitivity.curves(small, materials.with_value(ws2, key, number.value * f)) for f in (0.9, 1.1))
@@ -59,19 +64,16 @@ def test_times_are_those_of_the_outputs(tmp_path, ws2):
     assert curves.time == pytest.approx([0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 2.1])
 
 
-def test_verb_writes_table_and_plot_the_same_on_two_ranks(tmp_path):
-    path = small_input(tmp_path)
-    texts = []
-    for ranks in (1, 2):
-        folder = tmp_path / f"on{ranks}"
-        process = hpcwigner("sensitivity", path, "--set", "time.end=2 ps", "--at", "1", "2", "-o", folder, ranks=ranks)
-        assert process.returncode == 0, process.stderr
-        assert (folder / "sensitivity.png").stat().st_size > 10_000
-        texts.append((folder / "sensitivity.txt").read_text(encoding="utf-8"))
-        assert process.stdout.strip() == texts[-1].strip()
-    assert texts[0] == texts[1]
+def test_verb_writes_table_and_plot(analysis, tmp_path, monkeypatch):
+    """Of curves that are at hand. The verb as a whole: the README; on several ranks: mpi/test_sweep_on_ranks.py."""
+    monkeypatch.setattr(sensitivity, "analyse", lambda *_: analysis)
+    process = hpcwigner("sensitivity", small_input(tmp_path), "--at", "1", "2", "-o", tmp_path / "out")
+    assert process.returncode == 0, process.stderr
+    assert (tmp_path / "out/sensitivity.png").stat().st_size > 10_000
+    text = (tmp_path / "out/sensitivity.txt").read_text(encoding="utf-8")
+    assert process.stdout.strip() == text.strip()
     for word in ("D_KK'", "M TA electron", "KΛ electron_mass", "radiation linewidth", "base value"):
-        assert word in texts[0]
+        assert word in text
 
 
 @pytest.mark.parametrize("name", materials.shipped())

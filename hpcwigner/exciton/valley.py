@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import math
 from collections.abc import Callable, Mapping
@@ -49,7 +50,7 @@ def solve(material: Material) -> tuple[ValleyState, ...]:
     """Valleys in the order of the material's file. Raises InputError if one binds fewer than three s states."""
     potential, masses = potential_of(material), reduced_masses(material)
     try:
-        states = {name: tuple(_states(potential, mass)) for name, mass in masses.items()}
+        states = {name: _states(potential, mass) for name, mass in masses.items()}
     except ArithmeticError as error:
         raise InputError(f"material: found '{material.name}', expected bound excitons: {error}") from None
     overlaps: dict[str, dict[str, OverlapTable]] = {name: {} for name in states}
@@ -92,10 +93,11 @@ def reduced_masses(material: Material) -> dict[str, float]:
     return {name: measured.get(name, scale * band[name]) for name in band}
 
 
-def _states(potential: Potential, reduced_mass: float) -> list[BoundState]:
+@functools.lru_cache(maxsize=12)  # a study solves many materials that differ in other numbers
+def _states(potential: Potential, reduced_mass: float) -> tuple[BoundState, ...]:
     """1s…3s, in a basis scaled to the 1s state."""
     scale = 1.0
     for _ in range(2):
         (ground,) = bound_states(potential, reduced_mass, scale, count=1)
         scale = ground.rms_radius / math.sqrt(3 / 2)  # the hydrogen 1s state with this radius is a basis function
-    return bound_states(potential, reduced_mass, scale)
+    return tuple(bound_states(potential, reduced_mass, scale))

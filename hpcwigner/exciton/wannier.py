@@ -7,6 +7,7 @@ converge monotonically from above; hydrogen 1s states are basis functions.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable
 
@@ -74,6 +75,12 @@ class Film:
         return np.asarray(-COULOMB / math.sqrt(in_plane * out_of_plane) * total)
 
 
+@functools.cache
+def _gauss(points: int) -> tuple[Array, Array]:
+    """Nodes and weights of a Gauss-Legendre rule on [−1, 1], each of shape (point,): the same for every basis."""
+    return np.polynomial.legendre.leggauss(points)
+
+
 class Basis:
     """The functions φ_0…φ_{N−1} of decay length 2/β = `scale` [nm], and a radial quadrature for matrix elements."""
 
@@ -82,10 +89,18 @@ class Basis:
 
     def __init__(self, scale: float, size: int = FUNCTIONS) -> None:
         self.scale, self.size = scale, size
-        nodes, weights = np.polynomial.legendre.leggauss(POINTS)
+        nodes, weights = _gauss(POINTS)
         t, end = 0.5 * (1 + nodes), (4 * size + 120) * scale / 2  # functions decay beyond the last turning point 4N/β
         self.radius = end * t**3
         self.weight = 0.5 * weights * 3 * end * t**2 * 2 * math.pi * self.radius
+
+    @functools.cached_property
+    def at_points(self) -> Array:
+        """φ_n [1/nm] at the quadrature points, shape (n, point)"""
+        return self.functions(self.radius)
+
+    def __getstate__(self) -> dict[str, object]:
+        return {name: value for name, value in vars(self).items() if name != "at_points"}  # other ranks do not need them
 
     def _envelope(self, radius: Array) -> tuple[NDArray[np.int64], Array]:
         """Numbers n, shape (n, 1, …), and (β/√(2π(n+1))) e^{−βr/2}, shape (n, *radius.shape)."""
@@ -105,7 +120,8 @@ class Basis:
 
         n, envelope = self._envelope(radius)
         derivative = -eval_genlaguerre(n - 1, 2, 2 / self.scale * radius)  # 0 for n = 0
-        return np.asarray(2 / self.scale * envelope * derivative - self.functions(radius) / self.scale)
+        functions = self.at_points if radius is self.radius else self.functions(radius)
+        return np.asarray(2 / self.scale * envelope * derivative - functions / self.scale)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -120,6 +136,11 @@ class BoundState:
         """ψ(r) [1/nm] at r [nm], same shape."""
         return np.tensordot(self.coefficients, self.basis.functions(np.asarray(radius)), axes=1)
 
+    @functools.cached_property
+    def at_points(self) -> Array:
+        """ψ [1/nm] at the quadrature points of its basis, shape (point,)"""
+        return np.tensordot(self.coefficients, self.basis.at_points, axes=1)
+
     @property
     def at_origin(self) -> float:
         """ψ(0) [1/nm]"""
@@ -128,14 +149,14 @@ class BoundState:
     @property
     def rms_radius(self) -> float:
         """√⟨r²⟩ [nm]"""
-        return math.sqrt(self.basis.weight @ (self(self.basis.radius) * self.basis.radius) ** 2)
+        return math.sqrt(self.basis.weight @ (self.at_points * self.basis.radius) ** 2)
 
     def overlap(self, other: BoundState, shift: Array) -> Array:
         """∫ψψ' exp(iκ·r) d²r at the momentum shift κ [1/nm], same shape as `shift`."""
         from scipy.special import j0
 
         radius = self.basis.radius
-        density = self.basis.weight * self(radius) * other(radius)
+        density = self.basis.weight * self.at_points * (self.at_points if other is self else other(radius))
         return np.asarray(j0(np.multiply.outer(np.asarray(shift), radius)) @ density)
 
 
@@ -147,7 +168,7 @@ def bound_states(
     Raises ArithmeticError if the potential binds fewer.
     """
     basis = Basis(scale, size)
-    functions, slopes = basis.functions(basis.radius), basis.slopes(basis.radius)
+    functions, slopes = basis.at_points, basis.slopes(basis.radius)
     kinetic = HBAR2_OVER_M0 / (2 * reduced_mass) * (slopes * basis.weight) @ slopes.T
     attraction = (functions * (basis.weight * potential(basis.radius))) @ functions.T
     energies, vectors = np.linalg.eigh(kinetic + attraction)
@@ -171,6 +192,7 @@ class OverlapTable:
     coefficients: tuple[float, ...]  # Chebyshev coefficients of g on [0, END]
 
     @classmethod
+    @functools.lru_cache(maxsize=36)  # states are the same objects as long as valley.py remembers them
     def from_states(cls, first: BoundState, second: BoundState) -> OverlapTable:
         """Overlap of two bound states."""
         length = (first.rms_radius + second.rms_radius) / np.sqrt(6)  # of an exponential state: a = rms radius·√(2/3)

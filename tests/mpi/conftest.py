@@ -1,6 +1,7 @@
 """Counts what each rank really ran: pytest-mpi skips silently without --with-mpi, and a skipped test is no test."""
 
 import os
+from pathlib import Path
 
 import pytest
 from mpi4py import MPI
@@ -13,3 +14,9 @@ def pytest_terminal_summary(terminalreporter):
         counts = [len(terminalreporter.stats.get(kind, [])) for kind in ("passed", "failed", "error", "skipped")]
         with open(f"{report}.{MPI.COMM_WORLD.rank}", "w", encoding="ascii") as file:
             file.write(" ".join(map(str, counts)) + "\n")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """One directory for all ranks: pytest gives each rank its own."""
+    return Path(MPI.COMM_WORLD.bcast(str(tmp_path)))

@@ -1,7 +1,6 @@
 """Requests to a run: all ranks obey after the same step, soon, and without talking after every step."""
 
 import time
-from pathlib import Path
 
 import pytest
 from mpi4py import MPI
@@ -57,7 +56,19 @@ def test_all_ranks_stop_after_the_same_step(tmp_path, monkeypatch, step):
         assert comm.reductions < asked_after / 10
 
 
-def test_a_checkpoint_after_every_step_where_that_is_asked_for(tmp_path):
-    folder = Path(COMM.bcast(str(tmp_path)))
+@pytest.mark.parametrize("how", ["a file STOP", "the walltime"])
+def test_what_the_first_rank_sees_stops_all_after_the_same_step(folder, monkeypatch, how):
+    monkeypatch.setattr(control, "_received", [])
+    walltime = 1.0 if how == "the walltime" else None
+    polled = Control(COMM, folder, every=600.0, walltime=walltime)
+    ask = (folder / "STOP").touch if how == "a file STOP" and COMM.rank == 0 else lambda: None
+    number, waited = stepped(polled, 0.002 * (1 + 0.3 * COMM.rank), 5000, 50, ask)
+    assert set(COMM.allgather(number)) == {number}
+    assert 50 <= number < 5000
+    assert waited < 1.0 + (walltime or 0.0)
+    assert polled.reason == how
+
+
+def test_a_checkpoint_after_every_step_where_that_is_asked_for(folder):
     polled = Control(COMM, folder, every=0.0, walltime=None)
     assert [polled.poll() for _ in range(50)] == 50 * [Request.SAVE]

@@ -21,11 +21,6 @@ COMM = MPI.COMM_WORLD
 pytestmark = pytest.mark.mpi
 
 
-def shared_path(tmp_path):
-    """One directory for all ranks: pytest gives each rank its own."""
-    return Path(COMM.bcast(str(tmp_path)))
-
-
 @pytest.mark.parametrize("boundary", ["periodic", "open", "reflecting"])
 @pytest.mark.parametrize("shape", [(17, 1), (109, 1), (23, 14), (12, 31)])
 def test_drift_does_not_depend_on_the_decomposition(shape, boundary):
@@ -133,9 +128,9 @@ def test_shared_arrays_are_freed():
     assert len(Path("/proc/self/maps").read_text().splitlines()) - before[1] < 20
 
 
-def test_files_hold_every_ranks_part(tmp_path):
+def test_files_hold_every_ranks_part(folder):
     """Also when a rank has nothing to write (h5py #965), and with more ranks than rows."""
-    path = shared_path(tmp_path) / "out.h5"
+    path = folder / "out.h5"
     observables = [Observable("field", ("time", "x"), "um-1", "a field", "10 t + x", lambda values: values, scale=2.0)]
     file = OutputFile(path, COMM, observables, {"x": np.arange(3.0)}, {"ranks": COMM.size})
     for time in (0.0, 1.5):

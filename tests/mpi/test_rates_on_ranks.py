@@ -1,7 +1,5 @@
 """Rates, their blocks and the cache: the same bits on any number of ranks."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from mpi4py import MPI
@@ -49,9 +47,8 @@ def test_large_arrays_exist_once_per_node(problem):
     assert rates.intervalley[1, 2, 3] == 42.0
 
 
-def test_file_on_ranks(problem, tmp_path):
+def test_file_on_ranks(problem, folder):
     couplings, equilibrium, _ = problem
-    folder = Path(COMM.bcast(str(tmp_path)))
     rates = Rates.build(couplings, equilibrium, 4, 0, comm=COMM)
     if COMM.rank == 0:
         rates_file.write(folder / "rates.h5", rates, 0, {})

@@ -1,7 +1,5 @@
 """Whole runs on several ranks against the same run on one."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from helpers import small_input
@@ -39,9 +37,8 @@ CASES = [
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case[1])
-def test_any_number_of_ranks_gives_the_same_files(tmp_path, case):
+def test_any_number_of_ranks_gives_the_same_files(folder, case):
     """To 1e-11 of the largest value, per valley."""
-    folder = Path(COMM.bcast(str(tmp_path)))
     if COMM.rank == 0:
         run_on(MPI.COMM_SELF, folder, "one", *case)
     COMM.Barrier()

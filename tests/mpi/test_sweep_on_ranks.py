@@ -1,6 +1,4 @@
-"""Sweeps on several ranks: points of moment equations are dealt out, full runs take all ranks."""
-
-from pathlib import Path
+"""Studies on several ranks: points of moment equations and varied numbers are dealt out, full runs take all ranks."""
 
 import numpy as np
 import pytest
@@ -10,6 +8,7 @@ from mpi4py import MPI
 from hpcwigner.problem import loading
 from hpcwigner.runtime.errors import RunError
 from hpcwigner.storage.reading import read
+from hpcwigner.studies import sensitivity
 from hpcwigner.studies.sweep import sweep
 
 COMM = MPI.COMM_WORLD
@@ -34,8 +33,7 @@ def compare(a, b, tolerance):
         assert np.nanmax(np.abs(values - reference), initial=0.0) <= tolerance * scale, name
 
 
-def test_moments_are_those_of_one_rank(tmp_path):
-    folder = Path(COMM.bcast(str(tmp_path)))
+def test_moments_are_those_of_one_rank(folder):
     vary = "sweep: {vary: {temperature: [40 K, 50 K, 60 K, 70 K, 77 K]}, moments: true}\n"
     together, alone = study(folder, "all", vary), study(folder, "one", vary)
     table = sweep(together, COMM, quiet=True)
@@ -47,8 +45,7 @@ def test_moments_are_those_of_one_rank(tmp_path):
     assert "5 of 5 points finished" in table
 
 
-def test_full_runs_one_after_the_other_on_all_ranks(tmp_path):
-    folder = Path(COMM.bcast(str(tmp_path)))
+def test_full_runs_one_after_the_other_on_all_ranks(folder):
     vary = "sweep: {vary: {temperature: [40 K, 77 K]}}\n"
     together, alone = study(folder, "all", vary), study(folder, "one", vary)
     table = sweep(together, COMM, quiet=True)
@@ -60,10 +57,22 @@ def test_full_runs_one_after_the_other_on_all_ranks(tmp_path):
     assert "2 of 2 points finished" in table
 
 
-def test_a_failing_point_fails_on_every_rank(tmp_path):
+def test_a_failing_point_fails_on_every_rank(folder):
     """By moments, where one rank finds out: nothing forms excitons."""
-    folder = Path(COMM.bcast(str(tmp_path)))
     vary = "sweep: {vary: {scattering.intravalley: [on, off]}, moments: true}\n"
     text = study(folder, "fails", "scattering: {intervalley: off}\n" + vary)
     with pytest.raises(RunError, match=r"1 of 2 points failed .*point_001 .*nothing forms"):
         sweep(text, COMM, quiet=True)
+
+
+def test_sensitivities_are_those_of_one_rank(folder, monkeypatch):
+    """The same text, whichever rank has varied a number; five numbers do not divide evenly."""
+    every = sensitivity.parameters
+    monkeypatch.setattr(sensitivity, "parameters", lambda *words: every(*words)[:5])
+    if COMM.rank == 0:
+        small_input(folder)
+    COMM.Barrier()
+    config = loading.load(folder / "run.yaml", ["time.end=2 ps"])
+    together, alone = (sensitivity.report(config, comm, False, (1.0, 2.0), None) for comm in (COMM, MPI.COMM_SELF))
+    assert together == alone
+    assert "base value" in together
