@@ -20,12 +20,18 @@ class Schedule:
         self._nothing: tuple[Array | None, ...] = (None,) * len(sources)
         self._polynomials: dict[int, tuple[Array | None, ...]] = {}
         total = sum(abs(source.amplitude) for source in sources)
+        over: set[int] = set()  # Sources that have decayed after their window
         for number, step in enumerate(self.steps):
-            polynomials: list[Array | None] = []
-            for source in sources:
+            polynomials: list[Array | None] = [None] * len(sources)
+            for k, source in enumerate(sources):
+                if k in over:
+                    continue
                 polynomial = source.polynomial(step.start, step.size)
                 formed = np.abs(polynomial).max() * step.size * float(source.spectrum(step.stage).sum())
-                polynomials.append(polynomial if formed > NEGLIGIBLE_SOURCE * total else None)
+                if formed > NEGLIGIBLE_SOURCE * total:
+                    polynomials[k] = polynomial
+                elif step.start > source.window[1]:
+                    over.add(k)
             if any(polynomial is not None for polynomial in polynomials):
                 self._polynomials[number] = tuple(polynomials)
 
