@@ -92,6 +92,8 @@ def test_reductions_are_chosen_where_the_dropped_harmonics_are_small():
     assert free == ()
     grating = "pump.profile=[0.5, {cosine: {amplitude: 0.5, period: 2 um}}]"
     assert chosen(ROOT / "inputs/ws2_20K.yaml", "momentum.angles={start: 16}", grating)[0] == ()
+    ring = "pump.profile={ring: {radius: 2 um, fwhm: 0.3 um}}"  # closed, but far steeper than its ⟨r²⟩ tells
+    assert chosen(ROOT / "inputs/ws2_300K.yaml", "momentum.angles={start: 16}", ring)[0] == ()
 
 
 @pytest.mark.parametrize(("space", "integrator"), [(SLAB, "arkimex3"), (PLANE, "etd2")])
@@ -136,3 +138,17 @@ def test_outputs_keep_their_angles_and_their_numbers(tmp_path):
         assert 0 < np.nanmax(np.abs(x - y)) < 0.05 * np.nanmax(x)
     text = (tmp_path / "fewer/input.yaml").read_text()
     assert "{at: 1.5 ps, to: 4}" in text
+
+
+def test_a_restart_takes_the_reductions_of_the_first_start(tmp_path):
+    path = small_input(tmp_path, space=SLAB)
+    words = ("--set", "momentum.angles={start: 16, reduce: auto}", "--output", tmp_path / "run")
+    first = hpcwigner(path, *words)
+    assert first.returncode == 0, first.stderr
+    assert "8 angles from" in (tmp_path / "run/run.log").read_text(encoding="utf-8")
+    longer = hpcwigner(path, *words, "--set", "time.end=4 ps", "--restart")
+    assert longer.returncode == 0, longer.stderr
+    whole = hpcwigner(path, *words[:2], "--set", "time.end=4 ps", "--output", tmp_path / "whole")
+    assert whole.returncode == 0, whole.stderr
+    x, y = read(tmp_path / "run/series.h5"), read(tmp_path / "whole/series.h5")
+    assert np.array_equal(x.data["diffusion"], y.data["diffusion"], equal_nan=True)

@@ -148,11 +148,15 @@ class Problem(Kinetics):
     def reductions(self, reference: list[Budget]) -> tuple[tuple[float, int], ...]:
         """Times [ps] from which on there are fewer angles, with their number: given, or chosen on the moment equations."""
         angles = self.config.momentum.angles
-        if isinstance(angles, int) or angles.reduce == "off" or (angles.reduce == "auto" and self.not_closed):
-            return ()
-        if angles.reduce == "auto":
-            return anisotropy.reductions(self.moments, reference, angles.start)
-        return tuple((r.at, r.to) for r in angles.reduce)
+        if isinstance(angles, int) or angles.reduce != "auto":
+            return tuple((r.at, r.to) for r in self.config.momentum.reductions)
+        return () if self.why_all_angles else anisotropy.reductions(self.moments, reference, angles.start)
+
+    @property
+    def why_all_angles(self) -> str:
+        """Why the size of the harmonics is not known beforehand, so that no angle may be spared; empty where it is."""
+        single_spot = len(self.config.pulses) == 1 and next(iter(self.config.pulses.values())).profile is None
+        return self.not_closed or ("" if single_spot else "excitons do not start in a single Gaussian spot")
 
     def with_angles(self, number: int) -> "Problem":
         """The same problem with another number of angle cells, at most as many as its rates have orders for."""

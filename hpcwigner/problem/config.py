@@ -85,7 +85,7 @@ class FewerAngles:
     start: int = 16
     """Number at the start."""
     reduce: Literal["auto", "off"] | tuple[Reduction, ...] = "auto"
-    """`auto` halves them, down to 8, when the harmonics that are dropped are negligible; fixed before the run."""
+    """`auto`, for a single Gaussian spot: half as many, down to 8, once what is dropped is negligible; fixed before the run."""
 
 
 @dataclasses.dataclass(frozen=True)

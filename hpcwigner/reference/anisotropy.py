@@ -17,6 +17,7 @@ from hpcwigner.reference.moment_problem import MomentProblem
 from hpcwigner.runtime.arrays import Array
 from hpcwigner.terms.term import Source
 
+LONGEST_STEP = 0.25  # [ps]
 FEWEST = 8  # Angles that stay: with four, profiles are wrong by half a percent
 NEGLIGIBLE = 5e-4
 """Largest harmonic that fewer angles cannot hold, relative to the peak of its valley's density (measured: integrators/README)."""
@@ -25,20 +26,23 @@ NEGLIGIBLE = 5e-4
 def gradient_moments(problem: MomentProblem, order: int) -> Array:
     """A_m of the order m = `order` at the series outputs [nm^m], shape (time, cell).
 
-    By implicit Euler steps from output to output, which keep the signs of the chain.
+    By implicit Euler steps of at most LONGEST_STEP, which keep the signs of the chain.
     """
     equilibrium, times = problem.generators[0].equilibrium, problem.times
     moments, history = np.zeros((order + 1, equilibrium.cells.size)), []
     formed = [_formed(source, times) for source in problem.sources]
     factors: dict[tuple[int, float], list[object]] = {}
     for number, (begin, end) in enumerate(itertools.pairwise([times[0], *times])):
-        stage, step = sum(end > t + 1e-9 for t in problem.switches), round(end - begin, 12)
+        stage, step = (
+            sum(end > t + 1e-9 for t in problem.switches),
+            round((end - begin) / (count := math.ceil((end - begin) / LONGEST_STEP - 1e-9) or 1), 12),
+        )
         if (stage, step) not in factors:
             blocks = (problem.generators[stage].block(m) for m in range(order + 1))
             factors[stage, step] = [scipy.linalg.lu_factor(np.eye(len(block)) - step * block) for block in blocks]
         for source, amounts in zip(problem.sources, formed, strict=True):
             moments[0] += amounts[number] * source.spectrum(stage)
-        for m, factor in enumerate(factors[stage, step]):
+        for m, factor in list(enumerate(factors[stage, step])) * count:
             gained = m * step * equilibrium.velocity * moments[m - 1] if m else 0.0
             moments[m] = scipy.linalg.lu_solve(factor, moments[m] + gained)
         history.append(moments[order].copy())

@@ -8,6 +8,7 @@ import numpy as np
 from hpcwigner.observables import registry
 from hpcwigner.observables.budget import Budget
 from hpcwigner.problem.builder import Problem
+from hpcwigner.problem.config import FewerAngles
 from hpcwigner.reference.moment_problem import relative_deviation
 from hpcwigner.reference.step_choice import Choice
 from hpcwigner.runtime.arrays import Array
@@ -39,6 +40,8 @@ def announce(problem: Problem, equation: WignerEquation, choice: Choice, directo
     if problem.config.left_out:
         LOG.warning("%s", problem.config.left_out)
     LOG.info("%s, %d steps: %s", choice.integrator, len(choice.plan.steps()), choice.plan.describe())
+    if isinstance(angles := problem.config.momentum.angles, FewerAngles) and angles.reduce == "auto" and problem.why_all_angles:
+        LOG.info("angles: not reduced, since %s", problem.why_all_angles)
     if problem.not_closed:
         LOG.info("moment equations: not closed, since %s; they chose the steps for a homogeneous sample", problem.not_closed)
         return
@@ -48,7 +51,7 @@ def announce(problem: Problem, equation: WignerEquation, choice: Choice, directo
 
 
 def performance(unknowns: int, ranks: int, started: float, progress: Progress, memory: float, predicted: float) -> Entries:
-    """Cost of this start, logged: `unknowns` with all angles, `started` by perf_counter(), `memory` of a rank [bytes]."""
+    """Cost of this start, logged: `unknowns` with all angles, largest `memory` of a rank and `predicted` [bytes]."""
     now, steps = time.perf_counter(), progress.done - progress.first
     wall, stepping = now - started, now - progress.started
     rate = steps * unknowns / stepping
