@@ -33,10 +33,9 @@ def gradient_moments(problem: MomentProblem, order: int) -> Array:
     formed = [_formed(source, times) for source in problem.sources]
     factors: dict[tuple[int, float], list[object]] = {}
     for number, (begin, end) in enumerate(itertools.pairwise([times[0], *times])):
-        stage, step = (
-            sum(end > t + 1e-9 for t in problem.switches),
-            round((end - begin) / (count := math.ceil((end - begin) / LONGEST_STEP - 1e-9) or 1), 12),
-        )
+        stage = sum(end > t + 1e-9 for t in problem.switches)
+        count = max(1, math.ceil((end - begin) / LONGEST_STEP - 1e-9))
+        step = round((end - begin) / count, 12)
         if (stage, step) not in factors:
             blocks = (problem.generators[stage].block(m) for m in range(order + 1))
             factors[stage, step] = [scipy.linalg.lu_factor(np.eye(len(block)) - step * block) for block in blocks]
