@@ -86,7 +86,7 @@ def test_reductions_are_chosen_where_the_dropped_harmonics_are_small():
     assert (number, 5 < time < 20) == (8, True)
     assert np.nanmax(sizes[times >= time]) <= anisotropy.NEGLIGIBLE < np.nanmax(sizes[times < time])
     ((coarse, _),), *_ = chosen(ROOT / "inputs/ws2_20K.yaml", "momentum.angles={start: 16}", "output.series_every=2 ps")
-    assert time <= coarse <= time + 2  # the same where outputs are rarer
+    assert time - 0.25 <= coarse <= time + 2  # at the next output; excitons enter at the beginning of an interval, 0.2 ps earlier
     warm, *_ = chosen(ROOT / "inputs/ws2_300K.yaml", "momentum.angles={start: 32}")
     assert warm == ((0.25, 8),)
     switched = "scattering.intravalley={off_at: 2 ps}", "scattering.intervalley={off_at: 2 ps}"

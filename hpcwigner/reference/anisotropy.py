@@ -26,7 +26,8 @@ NEGLIGIBLE = 5e-4
 def gradient_moments(problem: MomentProblem, order: int) -> Array:
     """A_m of the order m = `order` at the series outputs [nm^m], shape (time, cell).
 
-    By implicit Euler steps of at most LONGEST_STEP, which keep the signs of the chain.
+    By implicit Euler steps of at most LONGEST_STEP, which keep the signs of the chain. What sources form between two outputs is
+    added at the first of them.
     """
     equilibrium, times = problem.generators[0].equilibrium, problem.times
     moments, history = np.zeros((order + 1, equilibrium.cells.size)), []
