@@ -3,10 +3,17 @@
 import abc
 import dataclasses
 
+import numpy as np
+
+from hpcwigner.momentum.angles import Angles
 from hpcwigner.momentum.cells import EnergyCells
+from hpcwigner.momentum.harmonics import AngularTransform
+from hpcwigner.momentum.tile import N, Tile, U
 from hpcwigner.observables.budget import Entry, SpatialMoments
 from hpcwigner.runtime.arrays import Array
 from hpcwigner.space.grid import Decomposition
+
+POINTS = 32  # Points of which a HarmonicTerm takes the harmonics at a time
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +65,30 @@ class Term(abc.ABC):
 
 class LocalLinearTerm(Term):
     """A term that is linear and local in space: it goes into the generator L that exponentials integrate exactly."""
+
+
+class HarmonicTerm(Term):
+    """An explicit term, local in space, that is evaluated on the angular harmonics of a tile."""
+
+    def __init__(self, angles: Angles, cells: EnergyCells) -> None:
+        self._transform = AngularTransform(angles, cells.size)
+
+    @abc.abstractmethod
+    def add_to(self, tile: Tile) -> None:
+        """Slot N of the tile grows by the term's right-hand side for slot U, at the tile's points."""
+
+    def add(self, time: float, state: State, out: State) -> None:
+        points, rows, cells = state.u.shape
+        tile, change = Tile(rows, min(points, POINTS), 2, cells, 0), np.empty((min(points, POINTS), rows, cells))
+        for first in range(0, points, POINTS):
+            tile.points = np.arange(first, min(first + POINTS, points))
+            self._transform.forward(state.u, tile.slots, U, tile.points)
+            tile.slots[:, :, N] = 0.0
+            self.add_to(tile)
+            tile.result[...] = tile.slots[:, :, N]
+            self._transform.backward(tile.result, change)
+            populations = out.u
+            populations[tile.points] += change[: len(tile.points)]
 
 
 class DensityTerm(Term):
