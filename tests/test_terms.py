@@ -158,7 +158,7 @@ class Trap(Term):
         out.fields[:, self.first_field] += caught * state.u.sum(axis=(1, 2)) - self.release * trapped
 
     def entry(self, time, moments):
-        return Entry(np.zeros(self.valleys), np.zeros(self.valleys), 0.0)
+        return Entry(np.zeros((len(moments.values), self.valleys)), 0.0)
 
 
 @pytest.mark.parametrize(("scheme", "order"), [(ETD2, 2), (ETD3, 3)])

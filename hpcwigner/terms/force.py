@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from hpcwigner.momentum.acceleration import Acceleration
+from hpcwigner.momentum.acceleration import REACH, Acceleration
 from hpcwigner.momentum.angles import Angles
 from hpcwigner.momentum.equilibrium import Equilibrium
 from hpcwigner.momentum.tile import Tile
@@ -28,6 +28,9 @@ class Force(HarmonicTerm):
         self._bounds = np.array([0, *np.cumsum(equilibrium.cells.counts)])
         self._orders = np.array(angles.orders)
         self._neighbors = _neighbors(angles)
+        energies = equilibrium.kinetic_energy
+        self._work = -_column_sums(energies, self.operators.lowering)
+        self._loss = _column_sums(energies, self.operators.dissipation)
         self._scratch = np.zeros((3, equilibrium.cells.size + 2 * WIDTH))
         if not landscape.grid.folded:
             every = [landscape.grid.mirrors(energy) for energy in landscape.energy]
@@ -55,11 +58,20 @@ class Force(HarmonicTerm):
         return np.asarray(cells.per_cell(strongest) * self.equilibrium.velocity / (FORCE_LIMIT * width))
 
     def entry(self, time: float, moments: SpatialMoments) -> Entry:
-        zero = np.zeros(len(self.equilibrium.cells.valleys))
-        return Entry(zero, zero, 0.0)
+        assert moments.landscape is not None
+        valleys, power = len(self.equilibrium.cells.valleys), self._work @ moments.landscape.work
+        return Entry(np.zeros((len(moments.values), valleys)), float(power - self._loss @ moments.landscape.strength))
 
 
 FORCE_LIMIT = 1.5  # Courant number F v h/w of the force that limits a step as a Courant number 1 of the drift does
+
+
+def _column_sums(weights: Array, diagonals: Array) -> Array:
+    """Σ_i weights_i A_ij of a matrix A by diagonals, shape (cell,)."""
+    cells, total = len(weights), np.zeros(len(weights) + 2 * REACH)
+    for d, values in enumerate(diagonals):
+        total[d : d + cells] += weights * values
+    return total[REACH:-REACH]
 
 
 def _neighbors(angles: Angles) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
