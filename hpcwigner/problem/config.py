@@ -11,7 +11,7 @@ import math
 from typing import Annotated, Any, ClassVar, Literal
 
 from hpcwigner.observables import registry
-from hpcwigner.problem.shapes import Shape, Width
+from hpcwigner.problem.shapes import Energy, EnergyField, Shape, Strain, StrainField, Width
 from hpcwigner.runtime.schema import Document, OnOff, Quantity, require
 
 
@@ -142,6 +142,29 @@ class Recombination:
 
     def __post_init__(self) -> None:
         require(self.lifetime != {}, "lifetime", self.lifetime, "a time, or a time for at least one valley")
+
+
+@dataclasses.dataclass(frozen=True)
+class StrainTensor:
+    """Strain along x and y; half its trace shifts the valleys."""
+
+    xx: Strain | StrainField | tuple[Strain | StrainField, ...]
+    """Strain along x."""
+    yy: Strain | StrainField | tuple[Strain | StrainField, ...]
+    """Strain along y."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """What varies in space: each valley's energy E_v(r), by strain and by given energies, which add up."""
+
+    strain: Strain | StrainField | tuple[Strain | StrainField, ...] | StrainTensor | None = None
+    """Biaxial strain s(r), tension above 0, or {xx: …, yy: …} with s = ½(xx + yy): E_v changes by −gauge_factor · s."""
+    energy: dict[str, Energy | EnergyField | tuple[Energy | EnergyField, ...]] | None = None
+    """Added to E_v(r) of the valley of that name; `all` adds to every valley."""
+
+    def __post_init__(self) -> None:
+        require(self.strain is not None or bool(self.energy), "", "none", "a strain, or an energy of at least one valley")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -293,6 +316,7 @@ class Config(Document):
     radiation: Annotated[bool, OnOff()] = True
     """Radiative recombination of the bright valley inside the light cone."""
     recombination: Recombination | None = None
+    sample: Sample | None = None
     space: Space = Space()
     time: Time = Time()
     output: Output = Output()

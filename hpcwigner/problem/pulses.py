@@ -1,6 +1,7 @@
 """From the pulses of an input to source terms."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -61,7 +62,11 @@ def _profile(key: str, profile: float | Shape | tuple[float | Shape, ...], space
 
 def valley_number(key: str, name: str, cells: EnergyCells) -> int:
     """Number of the valley that the input names at `key`. Raises InputError."""
-    names = [valley.name for valley in cells.valleys]
+    return valley_index(key, name, [valley.name for valley in cells.valleys])
+
+
+def valley_index(key: str, name: str, names: Sequence[str]) -> int:
+    """Position in `names` of the valley that the input names at `key`. Raises InputError."""
     if name in names:
         return names.index(name)
     hint = did_you_mean(name, names, cutoff=0.3)
