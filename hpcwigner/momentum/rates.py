@@ -96,7 +96,12 @@ class Rates:
             if within is not None:
                 shared.array[0, number] = within.intravalley[number]
 
-        for compute, parts in ((clear, len(matrices)), (add_emission, len(blocks)), (add_absorption, len(matrices)), (copy_within, orders + 1)):
+        for compute, parts in (
+            (clear, len(matrices)),
+            (add_emission, len(blocks)),
+            (add_absorption, len(matrices)),
+            (copy_within, orders + 1),
+        ):
             shared.fill(parts, compute)
         return cls(equilibrium, shared, formation_rates(couplings, equilibrium, bright_valley), comm)
 

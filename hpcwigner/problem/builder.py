@@ -17,8 +17,8 @@ from hpcwigner.observables.budget import Budget, Entry, SpatialMoments, budget
 from hpcwigner.problem import pulses
 from hpcwigner.problem.config import Config, FewerAngles, Reduction, StepPhase
 from hpcwigner.problem.initial import InitialState
-from hpcwigner.problem.sample import held
 from hpcwigner.problem.kinetics import Kinetics, load, whole_grid
+from hpcwigner.problem.sample import held
 from hpcwigner.reference import anisotropy
 from hpcwigner.reference.moment_problem import MomentProblem
 from hpcwigner.reference.step_choice import Choice, NoStepsError, choose
@@ -254,9 +254,7 @@ def _offsets(kinetics: Kinetics, stages: Sequence[ScatteringStage], space: Space
     return LocalOffsets(landscape, tuple(stages), held(variation.class_of_point, space))
 
 
-def _terms(
-    kinetics: Kinetics, scattering: Scattering, space: SpaceGrid, offsets: LocalOffsets | None
-) -> tuple[Term, ...]:
+def _terms(kinetics: Kinetics, scattering: Scattering, space: SpaceGrid, offsets: LocalOffsets | None) -> tuple[Term, ...]:
     """The equation of an input. Raises InputError."""
     config, equilibrium, angles = kinetics.config, kinetics.equilibrium, scattering.angles
     landscape = None if offsets is None else offsets.landscape

@@ -8,11 +8,13 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 from hpcwigner.observables import registry
 from hpcwigner.problem.shapes import Energy, EnergyField, Shape, Strain, StrainField, Width
-from hpcwigner.runtime.schema import Document, OnOff, Quantity, require
+from hpcwigner.runtime.errors import InputError
+from hpcwigner.runtime.schema import Document, OnOff, Quantity, did_you_mean, require
 
 
 @dataclasses.dataclass(frozen=True)
@@ -362,3 +364,13 @@ class Config(Document):
     def in_directory(self, directory: str) -> Config:
         """The same with its output elsewhere."""
         return dataclasses.replace(self, output=dataclasses.replace(self.output, directory=directory))
+
+
+def valley_index(key: str, name: str, names: Sequence[str]) -> int:
+    """Position in `names` of the valley that the input names at `key`. Raises InputError."""
+    if name in names:
+        return names.index(name)
+    hint = did_you_mean(name, names, cutoff=0.3)
+    raise InputError(
+        f"{key}: found '{name}', expected a valley of the material; {hint}{' ' * bool(hint)}(known here: {', '.join(names)})"
+    )

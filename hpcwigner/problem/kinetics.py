@@ -103,9 +103,7 @@ def whole_grid(config: Config) -> SpaceGrid:
     return SpaceGrid(config.space.dimensions, config.space.length, config.space.shape, config.space.boundary)
 
 
-def momentum_grid(
-    config: Config, couplings: Couplings, spread: tuple[Array, Array] | None = None
-) -> tuple[Equilibrium, Config]:
+def momentum_grid(config: Config, couplings: Couplings, spread: tuple[Array, Array] | None = None) -> tuple[Equilibrium, Config]:
     """Energy cells at the temperature, and the input with its `auto` filled in. Raises InputError.
 
     `spread` are the lowest and highest bottoms of the valleys in the sample [meV], where they vary.

@@ -6,8 +6,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from hpcwigner.exciton.materials import Material
-from hpcwigner.problem.config import Sample, StrainTensor
-from hpcwigner.problem.pulses import valley_index
+from hpcwigner.problem.config import Sample, StrainTensor, valley_index
 from hpcwigner.problem.shapes import Field, Function
 from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.errors import InputError

@@ -1,17 +1,15 @@
 """From the pulses of an input to source terms."""
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 
 from hpcwigner.momentum.cells import EnergyCells
-from hpcwigner.problem.config import Pump
+from hpcwigner.problem.config import Pump, valley_index
 from hpcwigner.problem.kinetics import Kinetics
 from hpcwigner.problem.shapes import Shape
 from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.errors import InputError
-from hpcwigner.runtime.schema import did_you_mean
 from hpcwigner.space.grid import SpaceGrid
 from hpcwigner.terms.pulse import CoherentPopulation, Intensity, Pulse
 from hpcwigner.terms.scattering import Scattering
@@ -63,13 +61,3 @@ def _profile(key: str, profile: float | Shape | tuple[float | Shape, ...], space
 def valley_number(key: str, name: str, cells: EnergyCells) -> int:
     """Number of the valley that the input names at `key`. Raises InputError."""
     return valley_index(key, name, [valley.name for valley in cells.valleys])
-
-
-def valley_index(key: str, name: str, names: Sequence[str]) -> int:
-    """Position in `names` of the valley that the input names at `key`. Raises InputError."""
-    if name in names:
-        return names.index(name)
-    hint = did_you_mean(name, names, cutoff=0.3)
-    raise InputError(
-        f"{key}: found '{name}', expected a valley of the material; {hint}{' ' * bool(hint)}(known here: {', '.join(names)})"
-    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,8 @@ from hpcwigner.problem.config import Config
 from hpcwigner.runtime.arrays import Array
 from hpcwigner.space.grid import SpaceGrid
 from hpcwigner.space.landscape import Landscape
+
+Number = TypeVar("Number", np.float64, np.int64)
 
 FEW = 8  # So many different offsets are nodes as they are
 
@@ -72,7 +75,7 @@ class Variation:
         return Landscape(held(self.energy - self.nodes[0][:, None, None], grid), equilibrium.thermal_energy, grid)
 
 
-def held(values: Array, grid: SpaceGrid) -> Array:
+def held(values: NDArray[Number], grid: SpaceGrid) -> NDArray[Number]:
     """The part of values (..., x, y) of the whole sample that a grid holds, contiguous."""
     (nx, ny), (copies_x, copies_y) = grid.shape, grid.copies
     return np.ascontiguousarray(values[..., nx * (copies_x - 1) :, ny * (copies_y - 1) :])

@@ -58,9 +58,10 @@ class Force(HarmonicTerm):
         return np.asarray(cells.per_cell(strongest) * self.equilibrium.velocity / (FORCE_LIMIT * width))
 
     def entry(self, time: float, moments: SpatialMoments) -> Entry:
-        assert moments.landscape is not None
-        valleys, power = len(self.equilibrium.cells.valleys), self._work @ moments.landscape.work
-        return Entry(np.zeros((len(moments.values), valleys)), float(power - self._loss @ moments.landscape.strength))
+        power = 0.0
+        if (sums := moments.landscape) is not None:
+            power = float(self._work @ sums.work - self._loss @ sums.strength)
+        return Entry(np.zeros((len(moments.values), len(self.equilibrium.cells.valleys))), power)
 
 
 FORCE_LIMIT = 1.5  # Courant number F v h/w of the force that limits a step as a Courant number 1 of the drift does
