@@ -237,7 +237,8 @@ def assemble(kinetics: Kinetics, space: SpaceGrid, at_nodes: Sequence[Scattering
     scattering = Scattering(angles, stages, switches)
     offsets = _offsets(kinetics, (stages[0], *at_nodes), space)
     terms = _terms(kinetics, scattering, space, offsets)
-    sought = config.initial, kinetics.equilibrium, angles, whole_grid(config)
+    whole = None if kinetics.variation is None else kinetics.variation.landscape(kinetics.equilibrium, whole_grid(config))
+    sought = config.initial, kinetics.equilibrium, angles, whole_grid(config), whole
     initial = on_first_rank(rates.comm, lambda: InitialState.from_input(*sought))
     problem = Problem(**vars(kinetics), space=space, scattering=scattering, terms=terms, initial=initial, offsets=offsets)
     _check_switches(problem)
