@@ -68,6 +68,12 @@ class Pump:
     """Peak density of all excitons that the pulse generates; without it the generated population is 1."""
     energy: Literal["resonant"] | Injection = "resonant"
     """`resonant`: the pulse drives coherent excitons at Q = 0, which phonons scatter into the valleys."""
+    photon_energy: Annotated[float | None, Quantity("meV")] = None
+    """Of a resonant pulse, against the unstrained bright exciton; without it that of the bright exciton at the origin."""
+
+    def __post_init__(self) -> None:
+        resonant = self.photon_energy is None or self.energy == "resonant"
+        require(resonant, "photon_energy", f"{self.photon_energy} meV", "none, since energy is not resonant")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -140,8 +140,16 @@ class WignerEquation:
             term.add(time, state, out)
 
     def add_source(self, harmonics: Array, number: int, per_cell: Array, points: Points) -> None:
-        """Adds the profile of source `number` at some points times `per_cell` (cell,) to their isotropic harmonic."""
+        """Adds the profile of source `number` at some points times `per_cell`, (cell,) or (point, cell), to their harmonic 0."""
         harmonics[0] += self._profiles[number][points, None] * per_cell
+
+    def local_polynomials(self, polynomials: Sequence[Array | None], start: float, size: float) -> list[Array | None]:
+        """The sources' polynomials in a step, (k,), as they are or, where a source differs from point to point, (point, k)."""
+        local: list[Array | None] = []
+        for source, whole in zip(self.sources, polynomials, strict=True):
+            by_point = None if whole is None else source.local_polynomial(start, size)
+            local.append(whole if by_point is None else by_point)
+        return local
 
     @property
     def unknowns(self) -> int:

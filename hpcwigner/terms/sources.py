@@ -44,7 +44,7 @@ class PulseSource(Source):
             if self.grid.at_edges(self.shape) >= EDGE * self.shape.max():
                 self.why_not_closed = "a pulse's density reaches the edges of the sample"
 
-    def spectrum(self, stage: int) -> Array:
+    def spectrum(self, stage: int, class_number: int | None = None) -> Array:
         return self.spectra[stage]
 
     def strength(self, time: float) -> float:

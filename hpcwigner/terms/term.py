@@ -100,18 +100,22 @@ class DensityTerm(Term):
 class Source(Term):
     """A term that does not depend on the state: strength(t) × profile(r) × spectrum(cell).
 
-    Integrators take it as a polynomial of each step with its exact moments.
+    Integrators take it as a polynomial of each step with its exact moments. The strength may differ from point to point, and
+    the spectrum from class to class of points; `strength`, `polynomial` and `generated` are integrals over the sample then.
     """
 
     amplitude: float  # Population that it generates in all, if nothing switches it off
     width_squared: float  # ⟨r²⟩ of its profile [nm²]
     window: tuple[float, float]  # Times [ps] between which it varies fast; steps are short there
     shortest_time: float  # Time scale on which it varies within the window [ps]
-    decay: float  # Rate [1/ps] at which the strength decays after the window; infinite: it is zero there
+    decay: float  # Rate [1/ps] at which the strength decays after the window, the slowest; infinite: it is zero there
 
     @abc.abstractmethod
-    def spectrum(self, stage: int) -> Array:
-        """Rate [1/ps] into each cell per unit of strength while the scattering of `stage` acts, shape (cell,)."""
+    def spectrum(self, stage: int, class_number: int | None = None) -> Array:
+        """Rate [1/ps] into each cell per unit of strength while the scattering of `stage` acts, shape (cell,).
+
+        At the points of a class; without one, the mean of all that the source forms.
+        """
 
     @abc.abstractmethod
     def strength(self, time: float) -> float:
@@ -120,6 +124,10 @@ class Source(Term):
     @abc.abstractmethod
     def polynomial(self, start: float, size: float) -> Array:
         """Coefficients a_k, k ≤ SOURCE_DEGREE, of Σ a_k s^k, s = (t − start)/size, with the step's exact moments."""
+
+    def local_polynomial(self, start: float, size: float) -> Array | None:
+        """The same for each point of this rank, shape (point, k); None where the strength is the same at all points."""
+        return None
 
     @abc.abstractmethod
     def generated(self, time: float) -> float:
