@@ -174,6 +174,14 @@ class Sample:
     def __post_init__(self) -> None:
         require(self.strain is not None or bool(self.energy), "", "none", "a strain, or an energy of at least one valley")
 
+    @property
+    def uniform(self) -> bool:
+        """Whether all its values are numbers, so that nothing varies in space."""
+        strain = (self.strain.xx, self.strain.yy) if isinstance(self.strain, StrainTensor) else (self.strain,)
+        given = (*strain, *(self.energy or {}).values())
+        parts = itertools.chain.from_iterable(value if isinstance(value, tuple) else (value,) for value in given)
+        return all(part is None or isinstance(part, int | float) for part in parts)
+
 
 @dataclasses.dataclass(frozen=True)
 class Space:
@@ -345,7 +353,7 @@ class Config(Document):
         require(excited, "pump", "off", "a pump, since initial is none: without either there are no excitons")
         for i, name in enumerate(self.output.observables):
             try:
-                registry.select([name], self.space.dimensions)
+                registry.select([name], self.space.dimensions, self.landscape)
             except ValueError as error:
                 require(False, f"output.observables.{i}", name, str(error))
 
@@ -355,6 +363,11 @@ class Config(Document):
         if isinstance(self.pump, tuple):
             return {f"pump.{i}": pulse for i, pulse in enumerate(self.pump)}
         return {"pump": self.pump} if self.pump else {}
+
+    @property
+    def landscape(self) -> bool:
+        """Whether the sample varies in space."""
+        return self.sample is not None and not self.sample.uniform
 
     @property
     def cuts(self) -> tuple[float, ...]:

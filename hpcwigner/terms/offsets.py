@@ -31,6 +31,7 @@ class LocalOffsets:
     landscape: Landscape
     stages: tuple[ScatteringStage, ...]  # Scattering at the node of each class
     class_of_point: NDArray[np.int64]  # Shape (x, y)
+    formation: tuple[Array, ...]  # Γ_{Q,0} from coherent excitons at each class's node [1/ps], shape (cell,)
 
     @property
     def nodes(self) -> Array:
@@ -134,12 +135,16 @@ class LocalScattering:
             power += float((flux * (height[:, :, None] - height[:, None, :])).sum())
         return gained, power
 
+    def potential(self, isotropic: Array) -> Array:
+        """Σ_points E_v u of each cell (cell,), from Σ_θ u (point, cell)."""
+        return np.asarray(np.einsum("pc,pc->c", self._energy[:, self.equilibrium.cells.valley_of_cell], isotropic))
+
     def __call__(self, directions: Array, weights: Array) -> Array:
         """This rank's sums, for a state's `Directions` and weights (weight, point)."""
         isotropic, valley = directions[0], self.equilibrium.cells.valley_of_cell
         gained, power = self.transfer(isotropic)
         measure = weights[0, 0]
-        potential = measure * np.einsum("pc,pc->c", self._energy[:, valley], isotropic)
+        potential = measure * self.potential(isotropic)
         work = measure * sum(
             np.einsum("pc,pc->c", force[:, valley], along) for force, along in zip(self._forces, directions[1:], strict=True)
         )
