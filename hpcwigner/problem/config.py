@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 from hpcwigner.observables import registry
-from hpcwigner.problem.shapes import Energy, EnergyField, Shape, Strain, StrainField, Width
+from hpcwigner.problem.shapes import Energies, Shape, Strains, Width
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.runtime.schema import Document, OnOff, Quantity, did_you_mean, require
 
@@ -156,9 +156,9 @@ class Recombination:
 class StrainTensor:
     """Strain along x and y; half its trace shifts the valleys."""
 
-    xx: Strain | StrainField | tuple[Strain | StrainField, ...]
+    xx: Strains
     """Strain along x."""
-    yy: Strain | StrainField | tuple[Strain | StrainField, ...]
+    yy: Strains
     """Strain along y."""
 
 
@@ -166,9 +166,9 @@ class StrainTensor:
 class Sample:
     """What varies in space: each valley's energy E_v(r), by strain and by given energies, which add up."""
 
-    strain: Strain | StrainField | tuple[Strain | StrainField, ...] | StrainTensor | None = None
+    strain: Strains | StrainTensor | None = None
     """Biaxial strain s(r), tension above 0, or {xx: …, yy: …} with s = ½(xx + yy): E_v changes by −gauge_factor · s."""
-    energy: dict[str, Energy | EnergyField | tuple[Energy | EnergyField, ...]] | None = None
+    energy: dict[str, Energies] | None = None
     """Added to E_v(r) of the valley of that name; `all` adds to every valley."""
 
     def __post_init__(self) -> None:
