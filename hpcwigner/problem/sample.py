@@ -41,12 +41,12 @@ class Variation:
         shifts = landscape.energies(config.sample, material, valleys, grid)
         energy = shifts + np.array([valley.energy for valley in valleys])[:, None, None]
         bright = [valley.name for valley in valleys].index(material.radiation.bright_valley)
-        offsets = np.round(energy - energy[bright], 9).reshape(len(valleys), -1).T
-        distance, rounded = 0.0, offsets
-        if len(np.unique(offsets, axis=0)) > FEW:
+        offsets = (energy - energy[bright]).reshape(len(valleys), -1).T
+        distance, (_, places, members) = 0.0, np.unique(np.round(offsets, 9), axis=0, return_index=True, return_inverse=True)
+        nodes = offsets[places]
+        if len(nodes) > FEW:
             distance = node_distance(config.temperature)
-            rounded = np.round(offsets / distance) * distance
-        nodes, members = np.unique(rounded, axis=0, return_inverse=True)
+            nodes, members = np.unique(np.round(offsets / distance) * distance, axis=0, return_inverse=True)
         members = members.reshape(grid.shape)
         first = members[grid.shape[0] // 2, grid.shape[1] // 2]
         order = np.array([first, *(number for number in range(len(nodes)) if number != first)])

@@ -1,0 +1,101 @@
+"""Whole runs in landscapes against exact results: equilibrium, traps, uniform and absent fields."""
+
+import numpy as np
+import pytest
+from helpers import hpcwigner, same, small_input
+
+from hpcwigner.exciton.constants import BOLTZMANN, HBAR2_OVER_M0, HBAR_OVER_M0
+from hpcwigner.exciton.materials import load as material
+from hpcwigner.storage.reading import read
+
+QUIET = ("--set", "radiation=off", "--set", "output.wigner_at=[]")
+
+
+def run(path, *settings):
+    process = hpcwigner(path, *QUIET, *(word for setting in settings for word in ("--set", setting)))
+    assert process.returncode == 0, process.stderr
+    folder = path.parent / "run"
+    return read(folder / "series.h5").data, read(folder / "fields.h5").data
+
+
+@pytest.mark.parametrize(
+    "sample", ["{energy: {all: 0 meV}}", "{energy: {KΛ: {gaussian: {peak: 0 meV, fwhm: 1 um}}}}", "{strain: 0 percent}"]
+)
+def test_zero_fields_change_nothing(tmp_path, sample):
+    plain, zero = small_input(tmp_path, "plain"), small_input(tmp_path, "zero")
+    assert hpcwigner(plain).returncode == 0
+    assert hpcwigner(zero, "--set", f"sample={sample}").returncode == 0
+    a, b = (read(tmp_path / name / "series.h5").data for name in ("plain", "zero"))
+    assert all(np.array_equal(a[key], b[key], equal_nan=True) for key in a)
+    same(tmp_path / "plain", tmp_path / "zero", ["wigner.h5"])
+
+
+def test_uniform_strain_is_a_shift_of_valleys_and_keeps_the_moment_equations(tmp_path):
+    """0.2 % against a material file with shifted valleys: the same run, which agrees with the moment equations."""
+    shift = {name: -0.2 * valley.gauge_factor.value for name, valley in material("ws2_hbn").valleys.items()}
+    offsets = {name: shift[name] - shift["KK"] for name in ("KK'", "KΛ")}
+    strained, shifted = small_input(tmp_path, "strained"), small_input(tmp_path, "shifted")
+    process = hpcwigner(strained, "--set", "sample.strain=0.2 percent")
+    assert process.returncode == 0
+    assert "largest deviation of D_v from the exact moment equations" in process.stdout + process.stderr
+    assert (
+        hpcwigner(
+            shifted, "--set", f"sample.energy={{KK': {offsets[chr(75) * 2 + chr(39)]} meV, KΛ: {offsets['KΛ']} meV}}"
+        ).returncode
+        == 0
+    )
+    a, b = (read(tmp_path / name / "series.h5").data for name in ("strained", "shifted"))
+    for key in ("population", "diffusion", "pl_total"):
+        assert np.allclose(a[key], b[key], rtol=1e-9, atol=0, equal_nan=True)
+
+
+
+
+@pytest.mark.parametrize("temperature", ["77 K", "300 K"])
+def test_equilibrium_is_reached_from_a_spot(tmp_path, temperature):
+    """From an excitation at one side the density goes to exp(−E_v(r)/kT) of all valleys, with local rates, to 1e-6."""
+    hot = temperature == "300 K"
+    length, cells = ("0.15 um", 24) if hot else ("0.3 um", 32)  # the slowest mode of diffusion decays in 5 and 9 ps
+    path = small_input(tmp_path, space=f"{{dimensions: 1, length: {length}, cells: {cells}}}", integrator="etd2")
+    hills = f"{{cosine: {{amplitude: {12 if hot else 6} meV, period: {length}}}}}"
+    settings = (
+        f"temperature={temperature}", f"sample.energy={{all: {hills}, KΛ: {hills}}}", f"time.end={80 if hot else 160} ps",
+        "time.steps=[{size: 10 fs}]" if hot else "time.steps=[{size: 40 fs}]", "output.series_every=1 ps",
+        "output.fields_every=20 ps", "pump.profile={gaussian: {fwhm: 60 nm, center: [20 nm, 0 nm]}}",
+        "momentum.energy_max=320 meV" if hot else "momentum.energy_max=82 meV",
+        "momentum.energy_step=12 meV" if hot else "momentum.energy_step=4 meV",
+    )  # fmt: skip
+    _, fields = run(path, *settings)
+    energy, density = fields["landscape"], fields["density"][-1]
+    masses = np.array([valley.degeneracy * valley.mass for valley in material("ws2_hbn").valleys.values()])
+    expected = masses[:, None] * np.exp(-energy / (BOLTZMANN * float(temperature.split()[0])))
+    expected *= density.sum() / expected.sum()
+    assert density == pytest.approx(expected, rel=1e-6 if hot else 1e-5)
+
+
+def test_a_cloud_in_a_harmonic_trap_breathes_at_twice_its_frequency(tmp_path):
+    """Without scattering ⟨x²⟩ = A + B cos 2ωt, ω² = k/M, and the energy stays."""
+    path = small_input(tmp_path, space="{dimensions: 1, length: 0.9 um, cells: 90, boundary: open}", integrator="etd3")
+    curvature = 600.0  # meV/um²
+    settings = (
+        "scattering={intravalley: off, intervalley: off}", "momentum.energy_step=1 meV", "momentum.energy_max=70 meV",
+        f"sample.energy.all={{quadratic: {{curvature: [{curvature} meV/um^2, 0 meV/um^2]}}}}", "momentum.angles=16",
+        "pump={energy: {valley: KK, above: 6 meV, spread: 2 meV}, spot_fwhm: 0.3 um, duration_fwhm: 10 fs, center: 0 ps}",
+        "time.end=12 ps", "time.steps=[{size: 10 fs}]", "output.observables=[default, kinetic_energy]",
+    )  # fmt: skip
+    series, _ = run(path, *settings)
+    frequency = np.sqrt(curvature * 1e-6 / HBAR2_OVER_M0 / material("ws2_hbn").valleys["KK"].mass) * HBAR_OVER_M0
+    time, width = series["time"], series["width_squared"][:, 0]
+    late = time > 0.2
+
+    def misfit(factor):
+        phase = 2 * frequency * factor * time[late]
+        design = np.stack([np.ones(late.sum()), np.cos(phase), np.sin(phase)]).T
+        return np.linalg.lstsq(design, width[late], rcond=None)[1][0]
+
+    factors = np.linspace(0.9, 1.1, 401)
+    best = factors[np.argmin([misfit(factor) for factor in factors])]
+    assert best == pytest.approx(1, abs=0.01)
+    assert misfit(best) < 1e-3 * ((width[late] - width[late].mean()) ** 2).sum()
+    energy = (series["potential_energy"] + series["kinetic_energy"])[late, 0]
+    assert np.abs(energy - energy[0]).max() < 0.02 * np.abs(energy[0])
