@@ -59,7 +59,7 @@ def test_equilibrium_is_reached_from_a_spot(tmp_path, temperature):
     path = small_input(tmp_path, space=f"{{dimensions: 1, length: {length}, cells: {cells}}}", integrator="etd2")
     hills = f"{{cosine: {{amplitude: {12 if hot else 6} meV, period: {length}}}}}"
     settings = (
-        f"temperature={temperature}", f"sample.energy={{all: {hills}, KΛ: {hills}}}", f"time.end={80 if hot else 160} ps",
+        f"temperature={temperature}", f"sample.energy={{all: {hills}, KΛ: {hills}}}", f"time.end={96 if hot else 160} ps",
         "time.steps=[{size: 10 fs}]" if hot else "time.steps=[{size: 40 fs}]", "output.series_every=1 ps",
         "output.fields_every=20 ps", "pump.profile={gaussian: {fwhm: 60 nm, center: [20 nm, 0 nm]}}",
         "momentum.energy_max=320 meV" if hot else "momentum.energy_max=82 meV",

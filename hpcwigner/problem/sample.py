@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcwigner.exciton.constants import BOLTZMANN
 from hpcwigner.exciton.materials import Material
 from hpcwigner.exciton.phonons import Couplings
 from hpcwigner.exciton.valley import ValleyState
 from hpcwigner.momentum.cells import EnergyCells
-from hpcwigner.momentum.equilibrium import Equilibrium
+from hpcwigner.momentum.equilibrium import Equilibrium, auto_energy_step
 from hpcwigner.problem import landscape
 from hpcwigner.problem.config import Config
 from hpcwigner.runtime.arrays import Array
@@ -45,7 +45,7 @@ class Variation:
         distance, (_, places, members) = 0.0, np.unique(np.round(offsets, 9), axis=0, return_index=True, return_inverse=True)
         nodes = offsets[places]
         if len(nodes) > FEW:
-            distance = node_distance(config.temperature)
+            distance = node_distance(config)
             nodes, members = np.unique(np.round(offsets / distance) * distance, axis=0, return_inverse=True)
         members = members.reshape(grid.shape)
         first = members[grid.shape[0] // 2, grid.shape[1] // 2]
@@ -81,6 +81,11 @@ def held(values: NDArray[Number], grid: SpaceGrid) -> NDArray[Number]:
     return np.ascontiguousarray(values[..., nx * (copies_x - 1) :, ny * (copies_y - 1) :])
 
 
-def node_distance(temperature: float) -> float:
-    """Distance of nodes [meV] with which populations of valleys are right to 1e-3 (problem/README.md)."""
-    return float(np.clip(0.3 * BOLTZMANN * temperature, 0.25, 4.0))
+def node_distance(config: Config) -> float:
+    """Distance of nodes [meV]: half an energy cell at the default tolerance (problem/README.md), more or less at others.
+
+    Rates are averages over cells, so that they change smoothly with an offset over the width of a cell.
+    """
+    step = config.momentum.energy_step
+    width = auto_energy_step(config.temperature) if isinstance(step, str) else step
+    return width * min(4.0, max(0.25, 0.5 * math.sqrt(config.time.tolerance / 1e-3)))

@@ -46,7 +46,7 @@ def read(path: Path) -> Variables:
     try:
         with h5py.File(path, "r") as file:
             datasets = {name: d for name, d in file.items() if isinstance(d, h5py.Dataset)}
-            data = {name: d[()] for name, d in datasets.items() if name != "valley"}
+            data = {name: d[()] for name, d in datasets.items() if d.dtype.kind != "S"}  # names of valleys and axes are texts
             units, long_names = ({n: str(d.attrs.get(key, "")) for n, d in datasets.items()} for key in ("units", "long_name"))
             valleys = tuple(v.decode() for v in file["valley"][()])
             return Variables(path, data, units, long_names, valleys, {k: str(v) for k, v in file.attrs.items()})

@@ -54,12 +54,13 @@ CASES = [(SLAB, "etd3"), (SLAB, "arkimex3"), (PLANE, "arkimex3"), (PLANE, "etd3"
 def test_restarted_twice_it_is_bit_identical(folder, space, integrator):
     """Killed in the pump, between two outputs; then stopped by request, and restarted again. With etd3 angles become fewer."""
     angles = "momentum.angles={start: 8, reduce: [{at: 1.5 ps, to: 4}]}" if integrator == "etd3" else "momentum.angles=8"
-    end = (END, angles)
+    sample = "sample.strain={gaussian: {peak: 0.1 percent, fwhm: 1.5 um}}" if space == PLANE else "sample.strain=0.1 percent"
+    end = (END, angles, sample)
     path = folder / "run.yaml"
     if COMM.rank == 0:
         small_input(folder, space=space, integrator=integrator, steps=FEW_STEPS)
     whole, resumed = folder / "whole", folder / "resumed"
-    assert advance(path, whole, (*EVERY_STEP, angles))
+    assert advance(path, whole, (*EVERY_STEP, angles, sample))
     numbers = sorted(mark.parent.name for mark in (whole / "checkpoints").glob("*/complete.json"))
     assert len(numbers) == 29
     as_killed_after(numbers[12], whole, resumed)

@@ -34,9 +34,13 @@ def run_on(comm, folder, name, space, integrator, *settings):
     return directory
 
 
+SPOT = "sample.strain={gaussian: {peak: 0.12 percent, fwhm: 1.5 um, center: [0.3 um, 0 um]}}"
+"""A landscape with some twenty sets of valley offsets, in which the pulse is detuned by place."""
+TIP = "sample={strain: {xx: {gaussian: {peak: 0.1 percent, fwhm: 1.2 um, center: [0.2 um, 0.1 um]}}, yy: 0.02 percent}}"
+
 CASES = [
-    (UNEVEN, "etd2"), (UNEVEN, "etd2_dense"), (UNEVEN, "arkimex3"), (TWO, "etd3", FEWER), (TWO, "etd2", PULSES),
-    (FLAKE, "etd3_dense"),
+    (UNEVEN, "etd2"), (UNEVEN, "etd2_dense"), (UNEVEN, "arkimex3", SPOT), (UNEVEN, "etd2", SPOT), (TWO, "etd3", FEWER),
+    (TWO, "etd2", PULSES), (FLAKE, "etd3_dense", TIP),
 ]  # fmt: skip
 
 
