@@ -79,7 +79,7 @@ def test_a_step_follows_the_sum_of_all_terms(problem, scheme):
     total = sum(right_hand_side(term, t, equation, start) for term in problem.terms)
     errors = []
     for h in (4e-5, 2e-5, 1e-5):
-        spectra = [source.spectrum(0) for source in problem.sources]
+        spectra = [[source.spectrum(0)] for source in problem.sources]
         operators = StepOperators(scheme, [problem.generators[0]], spectra, h, equation.orders, MPI.COMM_SELF)
         vector = equation.create_vector()
         state = equation.view(vector)
@@ -158,7 +158,7 @@ class Trap(Term):
         out.fields[:, self.first_field] += caught * state.u.sum(axis=(1, 2)) - self.release * trapped
 
     def entry(self, time, moments):
-        return Entry(np.zeros(self.valleys), np.zeros(self.valleys), 0.0)
+        return Entry(np.zeros((len(moments.values), self.valleys)), 0.0)
 
 
 @pytest.mark.parametrize(("scheme", "order"), [(ETD2, 2), (ETD3, 3)])

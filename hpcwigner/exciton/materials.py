@@ -36,6 +36,7 @@ Slope = Sourced[Annotated[float, Quantity("meV/K", shown="ueV/K")]]
 Mass = Sourced[Annotated[float, Quantity("electron_mass", positive=True)]]
 Length = Sourced[Annotated[float, Quantity("nm", minimum=0)]]
 Speed = Sourced[Annotated[float, Quantity("nm/ps", positive=True)]]
+GaugeFactor = Sourced[Annotated[float, Quantity("meV/percent")]]
 AreaDensity = Sourced[Annotated[float, Quantity("meV*ps^2/nm^4", shown="kg/m^2", positive=True)]]
 AcousticPotential = Sourced[Annotated[float, Quantity("meV", shown="eV")]]  # First-order deformation potential D1
 OpticalPotential = Sourced[Annotated[float, Quantity("meV/nm", shown="eV/angstrom")]]  # Zeroth-order deformation potential D0
@@ -55,6 +56,7 @@ class Valley:
     splitting: Energy | None = None  # Conduction band minimum of the electron's valley relative to that of the bright exciton
     reduced_mass: Mass | None = None
     """Measured μ; by default m_e m_h/M, scaled by the bright valley's ratio of measured μ to m_e m_h/M."""
+    gauge_factor: GaugeFactor | None = None  # g_v of E_v − g_v s, s the biaxial strain: red-shift under tension above 0
 
     def __post_init__(self) -> None:
         known = self.energy is not None or self.splitting is not None

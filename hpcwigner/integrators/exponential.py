@@ -20,7 +20,7 @@ from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.parallel import huge_zeros
 from hpcwigner.terms.term import State
 
-Polynomials = Sequence[Array | None]  # Coefficients of each source's strength in a step; None: nothing is formed
+Polynomials = Sequence[Array | None]  # Of each source's strength in a step, (k,) or (point, k); None: nothing is formed
 EVALUATION, IN_SCATTERING, DIAGONAL = 0.8, 0.5, 0.2
 """Work of evaluating drift and angles, of Γ_m u, and of a product whose m ≥ 1 are diagonal, for all harmonics, relative to a
 dense product of all (measured at 287 cells on Zen 4)."""

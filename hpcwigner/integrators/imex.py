@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
-from hpcwigner.integrators.operators import Generators
+from hpcwigner.integrators.operators import Generators, spectra_of
 from hpcwigner.integrators.propagators import resolvent
 from hpcwigner.integrators.schedule import Schedule
 from hpcwigner.integrators.semilinear import SemilinearSystem, apply_blocks
 from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.parallel import NodeShared
 from hpcwigner.terms.generator import LocalGenerator
+from hpcwigner.terms.pulse import SOURCE_DEGREE
 
 TYPES = {"arkimex3": "3", "ars443": "ars443"}  # Input name → PETSc's name of the scheme
 
@@ -78,18 +79,32 @@ class ImplicitLocalTerms:
         """All terms that are not in L."""
         right = self.system.view(g)
         self.system.explicit(t, self.system.read(u), right)
-        step = self.schedule.steps[self.number]
         polynomials = self.schedule.sources(self.number)
         if any(polynomial is not None for polynomial in polynomials):
             self._formed[...] = 0.0
-            s = (t - step.start) / step.size
-            for k, (source, polynomial) in enumerate(zip(self.system.sources, polynomials, strict=True)):
-                if polynomial is not None:
-                    strength = float(polynomial @ s ** np.arange(len(polynomial)))
-                    self.system.add_source(self._formed, k, strength * source.spectrum(step.stage), self._every)
+            self._form(t, polynomials)
             self.system.from_harmonics(self._formed, self._work)
             right.u[...] += self._work
         g.stateIncrease()
+
+    def _form(self, t: float, polynomials: Sequence[Array | None]) -> None:
+        """Adds what the sources form at time `t` to the harmonics `_formed`."""
+        step, classes = self.schedule.steps[self.number], self.system.classes
+        powers = ((t - step.start) / step.size) ** np.arange(SOURCE_DEGREE + 1)
+        local = self.system.local_polynomials(polynomials, step.start, step.size)
+        for k, (source, polynomial) in enumerate(zip(self.system.sources, local, strict=True)):
+            if polynomial is None:
+                continue
+            spectra = spectra_of(source, step.stage, len(classes))
+            strength = (polynomial * powers).sum(axis=1, keepdims=True) if polynomial.ndim == 2 else polynomial @ powers
+            if len(classes) == 1:
+                self.system.add_source(self._formed, k, strength * spectra[0], self._every)
+                continue
+            for spectrum, points in zip(spectra, classes, strict=True):
+                part = np.zeros((1, len(points), len(spectrum)))  # a source is isotropic
+                here = strength[points] if polynomial.ndim == 2 else strength
+                self.system.add_source(part, k, here * spectrum, points)
+                self._formed[0, points] += part[0]
 
     def apply(self, _pc: Any, x: Any, y: Any) -> None:
         """Preconditioner: y = (σ − L)⁻¹ x."""

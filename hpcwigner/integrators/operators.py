@@ -11,7 +11,7 @@ import numpy as np
 from mpi4py import MPI
 
 from hpcwigner.integrators.propagators import PhiFunctions, conserve, diagonal_phi, phi_functions
-from hpcwigner.integrators.semilinear import SemilinearSystem, apply_blocks
+from hpcwigner.integrators.semilinear import SemilinearSystem, apply_blocks, combined
 from hpcwigner.momentum.tile import Tile
 from hpcwigner.runtime import kernels
 from hpcwigner.runtime.arrays import Array, flat
@@ -19,6 +19,7 @@ from hpcwigner.runtime.parallel import NodeShared
 from hpcwigner.runtime.vectors import WIDTH
 from hpcwigner.terms.generator import LocalGenerator
 from hpcwigner.terms.pulse import SOURCE_DEGREE
+from hpcwigner.terms.term import Source
 
 if TYPE_CHECKING:
     from hpcwigner.integrators.exponential import ExponentialIntegrator
@@ -52,13 +53,16 @@ class StepOperators:
     """
 
     def __init__(
-        self, scheme: type[ExponentialIntegrator], generators: Sequence[LocalGenerator], spectra: Sequence[Array], size: float,
-        orders: Sequence[int], comm: MPI.Intracomm,
+        self, scheme: type[ExponentialIntegrator], generators: Sequence[LocalGenerator], spectra: Sequence[Sequence[Array]],
+        size: float, orders: Sequence[int], comm: MPI.Intracomm,
     ) -> None:  # fmt: skip
-        """`generators` by class of points, `spectra` of the sources (cell,); `size` [ps]. Collective over `comm`."""
+        """`generators` by class of points, `spectra` (cell,) by source, then by class; `size` [ps]. Collective over `comm`."""
         self.size = size
         self._in_scattering = None if scheme.dense else _InScattering(generators, orders)
-        self._classes = [_ClassOperators(scheme, generator, spectra, size, orders, comm) for generator in generators]
+        self._classes = [
+            _ClassOperators(scheme, generator, [by_class[number] for by_class in spectra], size, orders, comm)
+            for number, generator in enumerate(generators)
+        ]
         self.stages = [Stage(f, self._classes, number) for number, f in enumerate(scheme.formulas(size, UNCOUPLED))]
 
     def add_rest(self, tile: Tile) -> None:
@@ -91,7 +95,7 @@ class Stage:
             fields += tile.fields[onto, : len(points)]
         for k, polynomial in enumerate(polynomials if reach else ()):
             if polynomial is not None:
-                system.add_source(result, k, polynomial @ operators.source_vectors[reach][k], points)
+                system.add_source(result, k, combined(polynomial, operators.source_vectors[reach][k], points), points)
 
 
 class _InScattering:
@@ -170,6 +174,11 @@ def _source_vectors(phi: PhiFunctions, size: float, spectrum: Array) -> Array:
     )
 
 
+def spectra_of(source: Source, stage: int, classes: int) -> list[Array]:
+    """A source's spectrum (cell,) in each class of points; its mean where there is one class."""
+    return [source.spectrum(stage, number if classes > 1 else None) for number in range(classes)]
+
+
 class OperatorCache:
     """Step operators by (stage, size): made when first needed, collectively, and kept."""
 
@@ -185,8 +194,9 @@ class OperatorCache:
         """Operators of one step size. Collective when they are new."""
         key = (stage, size)
         if key not in self._made:
-            spectra = [source.spectrum(stage) for source in self._sources]
-            self._made[key] = StepOperators(self.scheme, self.generators[stage], spectra, size, self.orders, self.comm)
+            generators = self.generators[stage]
+            spectra = [spectra_of(source, stage, len(generators)) for source in self._sources]
+            self._made[key] = StepOperators(self.scheme, generators, spectra, size, self.orders, self.comm)
         return self._made[key]
 
     def free(self) -> None:

@@ -84,8 +84,9 @@ class _ExponentialSteps:
         step = self.schedule.steps[number]
         vector = ts.getSolution()
         operators = self.cache.get(step.stage, step.size)
-        state = self.integrator.system.view(vector)
-        self.integrator.step(state, step.start, operators, self.schedule.sources(number))
+        system = self.integrator.system
+        polynomials = system.local_polynomials(self.schedule.sources(number), step.start, step.size)
+        self.integrator.step(system.view(vector), step.start, operators, polynomials)
         vector.stateIncrease()
         ts.setTime(self.schedule.time_after(number))
         ts.setTimeStep(self.schedule.size_after(number))

@@ -54,8 +54,22 @@ class SemilinearSystem(Protocol):
     def from_harmonics(self, harmonics: Array, out: Array) -> None:
         """`out` becomes the state with the given harmonics (contiguous)."""
 
+    def local_polynomials(self, polynomials: Sequence[Array | None], start: float, size: float) -> Sequence[Array | None]:
+        """The sources' polynomials in a step, (k,), as they are or, where a source differs from point to point, (point, k)."""
+
     def add_source(self, harmonics: Array, number: int, per_cell: Array, points: Points) -> None:
-        """Adds the profile of source `number` at some points times `per_cell` (cell,) to their harmonics."""
+        """Adds the profile of source `number` at some points times `per_cell`, (cell,) or (point, cell), to their harmonics."""
+
+
+def combined(polynomial: Array, vectors: Array, points: Points) -> Array:
+    """Σ_k a_k vectors[k] for vectors (k, cell): (cell,) of a polynomial (k,); (point, cell) at some points of one by point.
+
+    The latter without BLAS, whose last bits depend on how many points there are.
+    """
+    if polynomial.ndim == 1:
+        return np.asarray(polynomial @ vectors)
+    here = polynomial[points]
+    return np.asarray(sum(here[:, k, None] * vector for k, vector in enumerate(vectors)))
 
 
 def apply_blocks(

@@ -90,14 +90,14 @@ class Angles:
 
         With fewer cells higher harmonics are dropped. In N cells cos(Nθ/2) stands for the harmonics m = ±N/2 together.
         """
-        pick = np.array([[kind == own for own in self._kinds] for kind in other._kinds], dtype=float)
+        pick = np.array([[kind == own for own in self.kinds] for kind in other.kinds], dtype=float)
         if self.number != other.number:
             last = min(self.number, other.number) // 2, False
-            pick[other._kinds.index(last), self._kinds.index(last)] = 2.0 if other.number < self.number else 0.5
+            pick[other.kinds.index(last), self.kinds.index(last)] = 2.0 if other.number < self.number else 0.5
         return np.asarray(other.from_harmonics @ pick @ self.to_harmonics)
 
-    @property
-    def _kinds(self) -> list[tuple[int, bool]]:
+    @functools.cached_property
+    def kinds(self) -> list[tuple[int, bool]]:
         """Order of each harmonic, and whether it is a sine."""
         return [(m, i > self.number // 2) for i, m in enumerate(self.orders)]
 

@@ -28,10 +28,16 @@ class EnergyCells:
     tops: tuple[float, ...]  # Largest kinetic energy of each valley [meV]
 
     @classmethod
-    def build(cls, valleys: Sequence[ValleyState], energy_step: float, energy_above: float) -> EnergyCells:
-        """Cells of at most `energy_step` [meV], in all valleys up to `energy_above` [meV] over the highest valley bottom."""
-        top = max(valley.energy for valley in valleys) + energy_above
-        tops = tuple(top - valley.energy for valley in valleys)
+    def build(
+        cls, valleys: Sequence[ValleyState], energy_step: float, energy_above: float, spread: tuple[Array, Array] | None = None
+    ) -> EnergyCells:
+        """Cells of at most `energy_step` [meV], in all valleys up to `energy_above` [meV] over the highest valley bottom.
+
+        `spread` are the lowest and highest bottom of each valley in the sample, where they vary in space.
+        """
+        lowest, highest = spread or [[valley.energy for valley in valleys]] * 2
+        top = max(highest) + energy_above
+        tops = tuple(float(top - bottom) for bottom in lowest)
         counts = tuple(math.ceil(kinetic / energy_step - 1e-9) for kinetic in tops)
         return cls(tuple(valleys), counts, tops)
 

@@ -61,9 +61,12 @@ class Rates:
         equilibrium: Equilibrium,
         orders: int,
         bright_valley: int,
+        within: Rates | None = None,
         comm: MPI.Intracomm = MPI.COMM_SELF,
     ) -> Rates:
         """Rates of all phonons for harmonics 0…`orders`. Collective over `comm`.
+
+        Rates within a valley are copied from `within` if they are at hand: they do not depend on the valleys' offsets.
 
         The ranks of each node share the work. Processes are summed in a fixed order, so that the result does not depend on the
         number of ranks, to the last bit.
@@ -71,6 +74,8 @@ class Rates:
         cells = equilibrium.cells
         blocks: dict[tuple[bool, int, int], list[Phonon]] = {}  # Emission by intervalley, final and initial valley
         for intervalley, final, initial, phonon in couplings.processes():
+            if within is not None and not intervalley:
+                continue
             blocks.setdefault((intervalley, cells.valleys.index(final), cells.valleys.index(initial)), []).append(phonon)
         shared = NodeShared(comm, (2, orders + 1, cells.size, cells.size))
         matrices = shared.array.reshape(-1, cells.size, cells.size)
@@ -87,7 +92,16 @@ class Rates:
             matrices[number] += matrices[number].T
             matrices[number] /= equilibrium.population
 
-        for compute, parts in ((clear, len(matrices)), (add_emission, len(blocks)), (add_absorption, len(matrices))):
+        def copy_within(number: int) -> None:
+            if within is not None:
+                shared.array[0, number] = within.intravalley[number]
+
+        for compute, parts in (
+            (clear, len(matrices)),
+            (add_emission, len(blocks)),
+            (add_absorption, len(matrices)),
+            (copy_within, orders + 1),
+        ):
             shared.fill(parts, compute)
         return cls(equilibrium, shared, formation_rates(couplings, equilibrium, bright_valley), comm)
 

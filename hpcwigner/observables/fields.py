@@ -1,6 +1,7 @@
 """Quantities of a state u[x, y, angle, cell] on a rank's block, its Wigner function on a line, its moments over all ranks."""
 
 import functools
+from typing import Protocol
 
 import numpy as np
 from mpi4py import MPI
@@ -10,7 +11,7 @@ from hpcwigner.exciton.constants import HBAR2_OVER_M0
 from hpcwigner.momentum.angles import Angles
 from hpcwigner.momentum.cells import EnergyCells
 from hpcwigner.momentum.harmonics import AngularSums
-from hpcwigner.observables.budget import SpatialMoments
+from hpcwigner.observables.budget import LandscapeMoments, SpatialMoments
 from hpcwigner.observables.series import PointRates
 from hpcwigner.runtime.arrays import Array
 from hpcwigner.space.grid import Decomposition
@@ -40,28 +41,53 @@ class Directions:
         return self._sums(u, self._buffer)
 
 
-class SpatialMomentSums:
-    """M0, M1, M2 of a distributed state."""
+class LocalSums(Protocol):
+    """Sums over a rank's points that depend on what acts at each of them: terms.local.LocalScattering."""
 
-    def __init__(self, decomposition: Decomposition) -> None:
+    def __call__(self, directions: Array, weights: Array) -> Array:
+        """This rank's part, for a state's `Directions` and the weights of SpatialMoments (weight, point)."""
+
+    def unpacked(self, total: Array) -> LandscapeMoments:
+        """The sums of all ranks by name."""
+
+
+class SpatialMomentSums:
+    """M0, M1, M2 of a distributed state, and the moments of single axes."""
+
+    def __init__(self, decomposition: Decomposition, local: LocalSums | None = None) -> None:
+        """`local` adds what the energy balance of a landscape needs."""
         grid = decomposition.grid
         x, y = grid.centers(0)[decomposition.x], grid.centers(1)[decomposition.y]
-        if grid.dimensions == 1:  # ⟨r²⟩ of a centred isotropic density is 2⟨x²⟩
-            self._places, square = 2 * x[None], 2 * x**2
-        else:
-            self._places = np.stack([a.ravel() for a in np.meshgrid(x, y, indexing="ij")])
-            square = (self._places**2).sum(axis=0)
-        self._even = np.stack((np.ones_like(square), square)) * grid.cell_measure
+        self._places = np.stack([a.ravel() for a in np.meshgrid(x, y, indexing="ij")])[: grid.dimensions]
+        squares = self._places**2
+        # ⟨r²⟩ of a centred isotropic density is 2⟨x²⟩ in a slab. Mirror images lie at −x.
+        square = squares.sum(axis=0) * (2 if grid.dimensions == 1 else 1)
+        whole = np.array([[1.0 if copies == 1 else 0.0] for copies in grid.copies[: grid.dimensions]])
+        self._weights = np.stack((np.ones_like(square), square, *(whole * self._places), *squares)) * grid.cell_measure
+        self._along = whole * np.ones_like(square) * grid.cell_measure
         self._places *= grid.cell_measure
-        self._comm = decomposition.comm
+        self._factor = 2.0 if grid.dimensions == 1 else 1.0
+        self._comm, self._local = decomposition.comm, local
+
+    @property
+    def weights(self) -> Array:
+        """The weights of SpatialMoments at this rank's points, times the cell's measure: shape (weight, point)."""
+        return self._weights
 
     def __call__(self, directions: Array) -> SpatialMoments:
         """Moments of a state's `Directions`. Collective."""
-        zeroth, second = self._even @ directions[0]
-        first = sum(place @ directed for place, directed in zip(self._places, directions[1:], strict=True))
-        total = np.stack((zeroth, first, second))
+        values = self._weights @ directions[0]
+        pairs = list(zip(self._along, self._places, directions[1:], strict=True))
+        flows, spreads = [along @ d for along, _, d in pairs], [place @ d for _, place, d in pairs]
+        parts = [np.stack((values[0], self._factor * sum(spreads), *values[1:], *flows, *(2 * s for s in spreads)))]
+        if self._local is not None:
+            parts.append(self._local(directions, self._weights))
+        total = np.concatenate([part.ravel() for part in parts])
         self._comm.Allreduce(MPI.IN_PLACE, total)
-        return SpatialMoments(*total)
+        zeroth, first, second, *rest = total[: parts[0].size].reshape(parts[0].shape)
+        axes, along = np.split(np.array(rest), 2)
+        landscape = None if self._local is None else self._local.unpacked(total[parts[0].size :])
+        return SpatialMoments(zeroth, first, second, axes, along, landscape)
 
 
 class LocalState:

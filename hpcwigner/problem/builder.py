@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import math
+from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -11,11 +12,13 @@ from mpi4py import MPI
 from hpcwigner.integrators.exponential import SCHEMES
 from hpcwigner.integrators.steps import multiples, plan
 from hpcwigner.momentum.angles import Angles
+from hpcwigner.momentum.rates import Rates
 from hpcwigner.observables.budget import Budget, Entry, SpatialMoments, budget
 from hpcwigner.problem import pulses
 from hpcwigner.problem.config import Config, FewerAngles, Reduction, StepPhase
 from hpcwigner.problem.initial import InitialState
-from hpcwigner.problem.kinetics import Kinetics, load
+from hpcwigner.problem.kinetics import Kinetics, load, whole_grid
+from hpcwigner.problem.sample import held
 from hpcwigner.reference import anisotropy
 from hpcwigner.reference.moment_problem import MomentProblem
 from hpcwigner.reference.step_choice import Choice, NoStepsError, choose
@@ -27,7 +30,9 @@ from hpcwigner.space.grid import Decomposition, DecompositionError, SpaceGrid, p
 from hpcwigner.space.stencil import runge_kutta, stable_step
 from hpcwigner.terms.drift import Drift
 from hpcwigner.terms.equation import WignerEquation
+from hpcwigner.terms.force import Force
 from hpcwigner.terms.generator import LocalGenerator
+from hpcwigner.terms.offsets import LocalOffsets, OffsetScattering
 from hpcwigner.terms.radiation import Loss, Radiation, Recombination
 from hpcwigner.terms.scattering import Scattering, ScatteringStage
 from hpcwigner.terms.term import Source, Term
@@ -37,7 +42,7 @@ AUTO_INTEGRATORS = ("etd2", "etd3", "etd2_dense", "etd3_dense")
 SAFETY = 0.9  # Part of the stability limit of the explicit terms that steps may use
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Problem(Kinetics):
     """Everything a run needs, in plain numbers; nothing in it depends on the number of ranks."""
 
@@ -45,6 +50,7 @@ class Problem(Kinetics):
     scattering: Scattering
     terms: tuple[Term, ...]  # The equation: ∂t u = Σ terms
     initial: InitialState | None
+    offsets: LocalOffsets | None = None  # Landscape and local rates on the grid held; none in a homogeneous sample
 
     @property
     def angles(self) -> Angles:
@@ -69,6 +75,15 @@ class Problem(Kinetics):
         loss = sum((term.rate for term in losses), zero)
         light = sum((term.rate for term in losses if isinstance(term, Radiation)), zero)
         return tuple(LocalGenerator(stage, loss, light) for stage in self.scattering.stages)
+
+    @property
+    def local_generators(self) -> tuple[tuple[LocalGenerator, ...], ...]:
+        """All local linear terms, by stage of the scattering and by class of points."""
+        if self.offsets is None:
+            return tuple((generator,) for generator in self.generators)
+        others, losses = self.offsets.stages[1:], (self.generators[0].loss, self.generators[0].light)
+        at_nodes = [LocalGenerator(stage, *losses) for stage in others]
+        return tuple((generator, *at_nodes) for generator in self.generators)
 
     def final_scale(self, reference: list[Budget]) -> Array:
         """Populations (valley,) at the end, a small part of which makes w_v² and D_v undefined.
@@ -161,16 +176,18 @@ class Problem(Kinetics):
     def with_angles(self, number: int) -> "Problem":
         """The same problem with another number of angle cells, at most as many as its rates have orders for."""
         scattering = Scattering(dataclasses.replace(self.angles, number=number), self.scattering.stages, self.switches)
-        return dataclasses.replace(self, scattering=scattering, terms=_terms(self, scattering, self.space))
+        return dataclasses.replace(self, scattering=scattering, terms=_terms(self, scattering, self.space, self.offsets))
 
     def equation(self, comm: MPI.Intracomm) -> WignerEquation:
         """The Wigner equation on the spatial grid, decomposed over `comm`. Collective."""
         decomposition = Decomposition(self.space, comm, (self.angles.count, self.cells.size))
-        return WignerEquation(decomposition, self.angles, self.terms)
+        classes = None if self.offsets is None or len(self.offsets.stages) == 1 else self.offsets.class_of_point
+        return WignerEquation(decomposition, self.angles, self.terms, classes)
 
     def free(self) -> None:
         """Releases the memory that ranks share. Collective; the problem must not be used afterwards."""
-        for stage in self.scattering.stages:
+        others = () if self.offsets is None else self.offsets.stages[1:]
+        for stage in (*self.scattering.stages, *others):
             stage.shared.free()
 
 
@@ -178,18 +195,38 @@ def build(config: Config, comm: MPI.Intracomm) -> Problem:
     """Problem of an input, folded where all terms allow. Raises InputError. Collective."""
     space_grid(config, comm.size)
     kinetics = load(config, comm)
-    whole = assemble(kinetics, whole_grid(config))
+    whole = assemble(kinetics, whole_grid(config), node_scattering(kinetics, comm))
     kinetics.rates.free()
     symmetric = frozenset.intersection(*(term.mirrors for term in whole.terms))
     if whole.initial is not None:
         symmetric &= whole.initial.mirrors
     space = space_grid(whole.config, comm.size, symmetric)
     _check_size(kinetics, space, Angles(config.momentum.first_angles, half=space.dimensions == 1))
-    return dataclasses.replace(whole, space=space, terms=_terms(kinetics, whole.scattering, space))
+    offsets = _offsets(kinetics, () if whole.offsets is None else whole.offsets.stages, space)
+    return dataclasses.replace(whole, space=space, offsets=offsets, terms=_terms(kinetics, whole.scattering, space, offsets))
 
 
-def assemble(kinetics: Kinetics, space: SpaceGrid) -> Problem:
-    """Problem on a grid with rates that are at hand. Raises InputError. Collective."""
+def node_scattering(kinetics: Kinetics, comm: MPI.Intracomm) -> list[ScatteringStage]:
+    """Scattering at the nodes after the first of a sample with several. Raises InputError. Collective."""
+    variation, stages = kinetics.variation, list[ScatteringStage]()
+    if variation is None or len(variation.nodes) == 1:
+        return stages
+    processes = kinetics.config.scattering
+    if kinetics.switches:
+        raise InputError("scattering: found off_at, expected on or off: valley offsets vary in space")
+    for number in range(1, len(variation.nodes)):
+        couplings = variation.couplings_at(number, kinetics.material, kinetics.couplings.valleys)
+        equilibrium = variation.equilibrium_at(number, couplings, kinetics.equilibrium)
+        orders = kinetics.config.momentum.first_angles // 2
+        rates = Rates.build(couplings, equilibrium, orders, kinetics.light_cone.bright_valley, kinetics.rates, comm=comm)
+        on = {key: getattr(processes, key) > 0 for key in ("intravalley", "intervalley")}
+        stages.append(ScatteringStage.build(rates, **on))
+        rates.free()
+    return stages
+
+
+def assemble(kinetics: Kinetics, space: SpaceGrid, at_nodes: Sequence[ScatteringStage] = ()) -> Problem:
+    """Problem on a grid with rates that are at hand; `at_nodes` are those of further nodes. Raises InputError. Collective."""
     config, rates, switches = kinetics.config, kinetics.rates, kinetics.switches
     angles = Angles(config.momentum.first_angles, half=space.dimensions == 1)
     processes = config.scattering
@@ -198,18 +235,35 @@ def assemble(kinetics: Kinetics, space: SpaceGrid) -> Problem:
         for start in (0.0, *switches)
     ]  # by all ranks together: their blocks are shared within a node
     scattering = Scattering(angles, stages, switches)
-    terms = _terms(kinetics, scattering, space)
-    sought = config.initial, kinetics.equilibrium, angles, whole_grid(config)
+    offsets = _offsets(kinetics, (stages[0], *at_nodes), space)
+    terms = _terms(kinetics, scattering, space, offsets)
+    whole = None if kinetics.variation is None else kinetics.variation.landscape(kinetics.equilibrium, whole_grid(config))
+    sought = config.initial, kinetics.equilibrium, angles, whole_grid(config), whole
     initial = on_first_rank(rates.comm, lambda: InitialState.from_input(*sought))
-    problem = Problem(**vars(kinetics), space=space, scattering=scattering, terms=terms, initial=initial)
+    problem = Problem(**vars(kinetics), space=space, scattering=scattering, terms=terms, initial=initial, offsets=offsets)
     _check_switches(problem)
     return problem
 
 
-def _terms(kinetics: Kinetics, scattering: Scattering, space: SpaceGrid) -> tuple[Term, ...]:
+def _offsets(kinetics: Kinetics, stages: Sequence[ScatteringStage], space: SpaceGrid) -> LocalOffsets | None:
+    """What varies in space, on the cells that a grid holds; nothing where all of it is uniform."""
+    if (variation := kinetics.variation) is None:
+        return None
+    landscape = variation.landscape(kinetics.equilibrium, space)
+    if landscape.uniform:
+        return None
+    return LocalOffsets(landscape, tuple(stages), held(variation.class_of_point, space))
+
+
+def _terms(kinetics: Kinetics, scattering: Scattering, space: SpaceGrid, offsets: LocalOffsets | None) -> tuple[Term, ...]:
     """The equation of an input. Raises InputError."""
-    config, equilibrium = kinetics.config, kinetics.equilibrium
-    terms: list[Term] = [Drift(equilibrium, scattering.angles, space), scattering]
+    config, equilibrium, angles = kinetics.config, kinetics.equilibrium, scattering.angles
+    landscape = None if offsets is None else offsets.landscape
+    terms: list[Term] = [Drift(equilibrium, angles, space, landscape), scattering]
+    if offsets is not None:
+        terms.append(Force(equilibrium, angles, offsets.landscape))
+        if not offsets.at_nodes:
+            terms.append(OffsetScattering(angles, offsets))
     terms += [pulses.source(kinetics, key, pulse, scattering, space) for key, pulse in config.pulses.items()]
     if config.radiation:
         terms.append(Radiation(equilibrium, kinetics.light_cone))
@@ -231,11 +285,6 @@ def _check_size(kinetics: Kinetics, space: SpaceGrid, angles: Angles) -> None:
             f"space.cells: found {unknowns:.4g} unknowns in all, expected at most {largest:.4g}, which this PETSc can number: "
             f"use fewer cells or angles, or a PETSc configured --with-64-bit-indices"
         )
-
-
-def whole_grid(config: Config) -> SpaceGrid:
-    """The grid of the whole sample."""
-    return SpaceGrid(config.space.dimensions, config.space.length, config.space.shape, config.space.boundary)
 
 
 def space_grid(config: Config, ranks: int, mirrors: frozenset[int] = frozenset((0, 1))) -> SpaceGrid:

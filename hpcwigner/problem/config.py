@@ -8,11 +8,13 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 from hpcwigner.observables import registry
-from hpcwigner.problem.shapes import Shape, Width
-from hpcwigner.runtime.schema import Document, OnOff, Quantity, require
+from hpcwigner.problem.shapes import Energy, EnergyField, Shape, Strain, StrainField, Width
+from hpcwigner.runtime.errors import InputError
+from hpcwigner.runtime.schema import Document, OnOff, Quantity, did_you_mean, require
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +68,12 @@ class Pump:
     """Peak density of all excitons that the pulse generates; without it the generated population is 1."""
     energy: Literal["resonant"] | Injection = "resonant"
     """`resonant`: the pulse drives coherent excitons at Q = 0, which phonons scatter into the valleys."""
+    photon_energy: Annotated[float | None, Quantity("meV")] = None
+    """Of a resonant pulse, against the unstrained bright exciton; without it that of the bright exciton at the origin."""
+
+    def __post_init__(self) -> None:
+        resonant = self.photon_energy is None or self.energy == "resonant"
+        require(resonant, "photon_energy", f"{self.photon_energy} meV", "none, since energy is not resonant")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,6 +150,29 @@ class Recombination:
 
     def __post_init__(self) -> None:
         require(self.lifetime != {}, "lifetime", self.lifetime, "a time, or a time for at least one valley")
+
+
+@dataclasses.dataclass(frozen=True)
+class StrainTensor:
+    """Strain along x and y; half its trace shifts the valleys."""
+
+    xx: Strain | StrainField | tuple[Strain | StrainField, ...]
+    """Strain along x."""
+    yy: Strain | StrainField | tuple[Strain | StrainField, ...]
+    """Strain along y."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """What varies in space: each valley's energy E_v(r), by strain and by given energies, which add up."""
+
+    strain: Strain | StrainField | tuple[Strain | StrainField, ...] | StrainTensor | None = None
+    """Biaxial strain s(r), tension above 0, or {xx: …, yy: …} with s = ½(xx + yy): E_v changes by −gauge_factor · s."""
+    energy: dict[str, Energy | EnergyField | tuple[Energy | EnergyField, ...]] | None = None
+    """Added to E_v(r) of the valley of that name; `all` adds to every valley."""
+
+    def __post_init__(self) -> None:
+        require(self.strain is not None or bool(self.energy), "", "none", "a strain, or an energy of at least one valley")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -293,6 +324,7 @@ class Config(Document):
     radiation: Annotated[bool, OnOff()] = True
     """Radiative recombination of the bright valley inside the light cone."""
     recombination: Recombination | None = None
+    sample: Sample | None = None
     space: Space = Space()
     time: Time = Time()
     output: Output = Output()
@@ -338,3 +370,13 @@ class Config(Document):
     def in_directory(self, directory: str) -> Config:
         """The same with its output elsewhere."""
         return dataclasses.replace(self, output=dataclasses.replace(self.output, directory=directory))
+
+
+def valley_index(key: str, name: str, names: Sequence[str]) -> int:
+    """Position in `names` of the valley that the input names at `key`. Raises InputError."""
+    if name in names:
+        return names.index(name)
+    hint = did_you_mean(name, names, cutoff=0.3)
+    raise InputError(
+        f"{key}: found '{name}', expected a valley of the material; {hint}{' ' * bool(hint)}(known here: {', '.join(names)})"
+    )

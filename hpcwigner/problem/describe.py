@@ -11,27 +11,49 @@ from pathlib import Path
 from typing import Any
 
 from hpcwigner.problem.config import Config
+from hpcwigner.problem.shapes import Curvature, EnergyField, Field, Height, Slope, StrainField
 from hpcwigner.runtime import schema
 
 START = "<!-- The rest is written by `python -m hpcwigner.problem.describe`. -->\n\n"
-_NAMES = {int: "whole number", float: "number", str: "text", bool: "on or off", Any: "value"}
+
+
+def _unit(hint: Any) -> str:
+    """Unit in which a quantity is shown."""
+    quantity = schema.parsed_in(hint)
+    assert isinstance(quantity, schema.Quantity)
+    return quantity.shown or quantity.unit
+
+
+_NAMES: dict[Any, str] = {int: "whole number", float: "number", str: "text", bool: "on or off", Any: "value"}
+_NAMES |= {
+    variable: f"number in {' or '.join(map(_unit, units))}"
+    for variable, *units in zip(
+        (Height, Slope, Curvature), typing.get_args(EnergyField), typing.get_args(StrainField), strict=True
+    )
+}
 
 
 def markdown() -> str:
-    """Tables of the keys at the top and in each block."""
-    hints = typing.get_type_hints(Config, include_extras=True)
-    blocks = {name: block for name, hint in hints.items() if (block := _block(hint))}
-    return "\n".join([_table(Config), *(f"## `{name}`\n\n{b.__doc__}\n\n{_table(b)}" for name, b in blocks.items())])
+    """Tables of the keys at the top and in each block, and of the fields that some of them take."""
+    blocks = {f"`{name}`": block for name, hint in schema.field_hints(Config).items() if (block := _block(hint))}
+    blocks["Fields"] = Field
+    return "\n".join([_table(Config), *(f"## {name}\n\n{_text(b)}\n\n{_table(b)}" for name, b in blocks.items())])
 
 
-def _table(block: type) -> str:
+def _text(block: Any) -> str:
+    """The docstring of a block, in one paragraph."""
+    return " ".join(str(block.__doc__).split())
+
+
+def _table(block: Any) -> str:
     return "\n".join(["| Key | Value | Default | Meaning |", "|---|---|---|---|", *_rows(block, ""), ""])
 
 
-def _rows(block: type, prefix: str) -> Iterator[str]:
+def _rows(block: Any, prefix: str) -> Iterator[str]:
     """Rows for the fields of a dataclass and of those that its values may be; blocks of Config have tables of their own."""
-    hints, texts = typing.get_type_hints(block, include_extras=True), _field_docstrings(block)
-    for field in dataclasses.fields(block):
+    cls = typing.get_origin(block) or block
+    hints, texts = schema.field_hints(block), _field_docstrings(cls)
+    for field in dataclasses.fields(cls):
         hint = hints[field.name]
         inner = _block(hint)
         if not (inner and block is Config):
@@ -41,20 +63,22 @@ def _rows(block: type, prefix: str) -> Iterator[str]:
 
 
 def _field_docstrings(cls: type) -> dict[str, str]:
-    """The text below each field of a class."""
-    (tree,) = ast.parse(inspect.getsource(cls)).body
-    assert isinstance(tree, ast.ClassDef)
-    return {
-        ast.unparse(field.target): ast.literal_eval(text.value)
-        for field, text in itertools.pairwise(tree.body)
-        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr)
-    }
+    """The text below each field of a class and of its base classes."""
+    texts: dict[str, str] = {}
+    for part in filter(dataclasses.is_dataclass, reversed(cls.__mro__)):
+        (tree,) = ast.parse(inspect.getsource(part)).body
+        assert isinstance(tree, ast.ClassDef)
+        for field, text in itertools.pairwise(tree.body):
+            if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr):
+                texts[ast.unparse(field.target)] = ast.literal_eval(text.value)
+    return texts
 
 
-def _block(hint: Any) -> type | None:
-    """The dataclass that a value of this type may be."""
-    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
-        return hint
+def _block(hint: Any) -> Any:
+    """The dataclass that a value of this type may be, without Field, which has a table of its own."""
+    cls = typing.get_origin(hint) or hint
+    if isinstance(cls, type) and dataclasses.is_dataclass(cls):
+        return None if cls is Field else hint
     return next(filter(None, map(_block, typing.get_args(hint))), None)
 
 
@@ -65,6 +89,9 @@ def _value(hint: Any) -> str:
         return str(arguments[1].describe())
     if kind is typing.Literal:
         return ", ".join(f"`{value}`" for value in arguments)
+    if _is_field(hint):
+        tensor = [_value(argument) for argument in arguments if _block(argument)]
+        return " or ".join([f"[field](#fields) in {_unit(arguments[0])}", *tensor])
     if kind in (typing.Union, types.UnionType):
         return " or ".join(_value(argument) for argument in arguments if argument is not type(None))
     if kind is tuple:
@@ -72,6 +99,11 @@ def _value(hint: Any) -> str:
     if kind is dict:
         return f"{{NAME: {_value(arguments[1])}, …}}"
     return "keys below" if _block(hint) else _NAMES[hint]
+
+
+def _is_field(hint: Any) -> bool:
+    """Whether a value of this type may be a field of the position."""
+    return any(typing.get_origin(argument) is Field for argument in typing.get_args(hint))
 
 
 def _default(field: dataclasses.Field[Any], hint: Any) -> str:

@@ -8,13 +8,16 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from hpcwigner.momentum.angles import Angles
 from hpcwigner.momentum.equilibrium import Equilibrium
 from hpcwigner.observables.budget import SpatialMoments
+from hpcwigner.problem.sample import held
 from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.space.grid import Decomposition, SpaceGrid
+from hpcwigner.space.landscape import Landscape
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +27,9 @@ class InitialState:
     cell_populations: Array  # Population of each energy cell in the whole sample, shape (cell,)
     angular_share: Array  # Share of an isotropic population in each angle cell, shape (angle,)
     mirrors: frozenset[int]  # Axes under which it is its own mirror image, as far as that is known
+    density: Array
+    """Density of each valley with one exciton in it [1/nm²; slab 1/nm], on the whole grid, shape (valley, x, y)."""
+    valley_of_cell: NDArray[np.int64]  # Shape (cell,)
     file: Path | None = None  # A checkpoint's state; without it the sample is in equilibrium, with one exciton in all
 
     @property
@@ -32,16 +38,25 @@ class InitialState:
         return float(self.cell_populations.sum())
 
     @classmethod
-    def from_input(cls, initial: str, equilibrium: Equilibrium, angles: Angles, whole: SpaceGrid) -> InitialState | None:
+    def from_input(
+        cls, initial: str, equilibrium: Equilibrium, angles: Angles, whole: SpaceGrid, landscape: Landscape | None = None
+    ) -> InitialState | None:
         """The input's `initial`: none, equilibrium, or a checkpoint (its directory or its state.h5). Raises InputError.
 
-        `whole` is the grid of the whole sample; a checkpoint may hold it folded.
+        `whole` is the grid of the whole sample; a checkpoint may hold it folded. The equilibrium is that of the `landscape`.
         """
         if initial == "none":
             return None
         share = angles.from_harmonics[:, 0]
+        cells = equilibrium.cells
+        energy = np.zeros((len(cells.valleys), *whole.shape)) if landscape is None else landscape.energy
+        weight = np.exp((energy.min() - energy) / equilibrium.thermal_energy) * whole.cell_measure
+        by_valley = np.array([math.fsum(part.ravel()) for part in weight])
+        density = weight / (by_valley[:, None, None] * whole.cell_measure)
         if initial == "equilibrium":
-            return cls(equilibrium.population, share, frozenset((0, 1)))
+            populations = equilibrium.population * by_valley[cells.valley_of_cell]
+            mirrors = frozenset.intersection(*(whole.mirrors(part) for part in energy))
+            return cls(populations / math.fsum(populations), share, mirrors, density, cells.valley_of_cell)
         path = Path(initial, "state.h5") if Path(initial).is_dir() else Path(initial)
         try:
             with h5py.File(path, "r") as file:
@@ -56,7 +71,8 @@ class InitialState:
                 populations = np.sum([plane.sum(axis=(0, 1)) for plane in u], axis=0) * grid.cell_measure
         except (OSError, KeyError) as error:
             raise InputError(f"initial: found '{path}', expected a checkpoint or its state.h5 ({error})") from None
-        return cls(populations, share, frozenset((0, 1)) if grid.folded else frozenset(), path)
+        mirrors = frozenset((0, 1)) if grid.folded else frozenset[int]()
+        return cls(populations, share, mirrors, density, cells.valley_of_cell, path)
 
     def moments(self) -> SpatialMoments:
         """All its excitons at one point and without a direction."""
@@ -66,8 +82,9 @@ class InitialState:
     def fill(self, decomposition: Decomposition, u: Array) -> None:
         """Writes it into u (point, angle, cell) of this rank. Collective."""
         if self.file is None:
-            measure = decomposition.grid.cell_measure * math.prod(decomposition.grid.shape)
-            u[...] = self.angular_share[:, None] * self.cell_populations / measure
+            here = held(self.density, decomposition.grid)[:, decomposition.x, decomposition.y]
+            densities = np.moveaxis(here.reshape(len(here), -1), 0, 1)[:, self.valley_of_cell] * self.cell_populations
+            u[...] = self.angular_share[:, None] * densities[:, None, :]
             return
         with h5py.File(self.file, "r", driver="mpio", comm=decomposition.comm) as file:
             u[...] = file["u"][decomposition.x, decomposition.y].reshape(u.shape)

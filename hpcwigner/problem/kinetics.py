@@ -15,10 +15,12 @@ from hpcwigner.momentum.cells import EnergyCells
 from hpcwigner.momentum.equilibrium import MAX_DISCARDED_WEIGHT, Equilibrium, auto_energy_above, auto_energy_step
 from hpcwigner.momentum.rates import Rates
 from hpcwigner.problem.config import Config
+from hpcwigner.problem.sample import Variation
 from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.runtime.parallel import on_first_rank
 from hpcwigner.runtime.vectors import WIDTH
+from hpcwigner.space.grid import SpaceGrid
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Kinetics:
     couplings: Couplings
     light_cone: LightCone
     rates: Rates
+    variation: Variation | None = None  # What varies in space, if anything does; the rates are those of its node 0
 
     @property
     def equilibrium(self) -> Equilibrium:
@@ -78,25 +81,40 @@ def solve(name: str) -> tuple[Material, Couplings]:
 
 def for_material(config: Config, material: Material, couplings: Couplings, comm: MPI.Intracomm) -> Kinetics:
     """Kinetics of a material that is at hand. Raises InputError. Collective."""
-    equilibrium, config = momentum_grid(config, couplings)
+    variation = None
+    if config.sample is not None:
+        sought = config, material, couplings.valleys, whole_grid(config)
+        variation = on_first_rank(comm, lambda: Variation.from_input(*sought))
+        couplings = variation.couplings_at(0, material, couplings.valleys)
+    equilibrium, config = momentum_grid(config, couplings, None if variation is None else variation.spread)
     light_cone = LightCone.from_material(material)
     orders = config.momentum.first_angles // 2
     if config.rates != "auto":
         rates = rates_file.read(Path(config.rates), equilibrium, orders, comm)
     else:
         rates = Rates.build(couplings, equilibrium, orders, light_cone.bright_valley, comm=comm)
-    return Kinetics(config, material, couplings, light_cone, rates)
+    if variation is not None and len(variation.nodes) > 1 and config.rates != "auto":
+        raise InputError("rates: found a file, expected auto: its rates are those of one set of valley offsets, which vary here")
+    return Kinetics(config, material, couplings, light_cone, rates, variation)
 
 
-def momentum_grid(config: Config, couplings: Couplings) -> tuple[Equilibrium, Config]:
-    """Energy cells at the temperature, and the input with its `auto` filled in. Raises InputError."""
+def whole_grid(config: Config) -> SpaceGrid:
+    """The grid of the whole sample."""
+    return SpaceGrid(config.space.dimensions, config.space.length, config.space.shape, config.space.boundary)
+
+
+def momentum_grid(config: Config, couplings: Couplings, spread: tuple[Array, Array] | None = None) -> tuple[Equilibrium, Config]:
+    """Energy cells at the temperature, and the input with its `auto` filled in. Raises InputError.
+
+    `spread` are the lowest and highest bottoms of the valleys in the sample [meV], where they vary.
+    """
     temperature = config.temperature
     step, above = config.momentum.energy_step, config.momentum.energy_max
     step = auto_energy_step(temperature) if isinstance(step, str) else step
     above = auto_energy_above(temperature) if isinstance(above, str) else above
     if above < 2 * step:
         raise InputError(f"momentum.energy_max: found {above:g} meV, expected at least two energy steps of {step:g} meV")
-    equilibrium = Equilibrium(EnergyCells.build(couplings.valleys, step, above), temperature)
+    equilibrium = Equilibrium(EnergyCells.build(couplings.valleys, step, above, spread), temperature)
     if equilibrium.cells.size < WIDTH:
         cells = equilibrium.cells.size
         raise InputError(f"momentum.energy_step: found {step:g} meV, which makes {cells} energy cells, expected at least {WIDTH}")

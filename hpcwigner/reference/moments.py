@@ -78,6 +78,10 @@ class MomentSystem:
         tile.complete()
         state.u[0] = tile.result[:, 0]
 
+    def local_polynomials(self, polynomials: Sequence[Array | None], start: float, size: float) -> Sequence[Array | None]:
+        """Those of the whole sample."""
+        return polynomials
+
     def add_source(self, harmonics: Array, number: int, per_cell: Array, points: Points) -> None:
         """A source has a zeroth and a second moment."""
         harmonics[0, 0] += per_cell

@@ -4,14 +4,15 @@ from mpi4py import MPI
 from numba import float64, int64
 from numba.types import Tuple, UniTuple
 
-from hpcwigner.runtime import kernels
+from hpcwigner.runtime import force_kernel, kernels
 
 _VALUES, _ROWS, _BLOCKS, _STATE = float64[::1], float64[:, ::1], float64[:, :, ::1], float64[:, :, :, ::1]
 _INDICES, _PLANES, _SPARSE, _PLACE = int64[::1], int64[:, ::1], Tuple((int64[::1], int64[::1], float64[::1])), UniTuple(int64, 3)
 _DIAGONALS = Tuple((_PLANES, _INDICES, _ROWS))
 _REST = Tuple((_INDICES, _INDICES, _INDICES, _INDICES, _VALUES))
 _SUM = int64, int64, int64, _INDICES, _BLOCKS, int64, _ROWS, _ROWS
-_DRIFT = _PLANES, _INDICES, _STATE, UniTuple(_STATE, 4), _ROWS, _VALUES
+_WEIGHTS = float64[:, :, :, :, ::1]
+_DRIFT = _PLANES, _INDICES, _STATE, UniTuple(_STATE, 4), _ROWS, _VALUES, _WEIGHTS, _INDICES
 
 SIGNATURES = {
     kernels.upwind: (*_DRIFT, _BLOCKS),
@@ -20,6 +21,19 @@ SIGNATURES = {
     kernels.upwind_transformed: (*_DRIFT, _BLOCKS, _SPARSE, _SPARSE, _ROWS, _ROWS, _PLACE),
     kernels.add_in_scattering: (int64, int64, int64, _PLANES, _DIAGONALS, _REST, _ROWS, _ROWS),
     kernels.combine: (int64, *_SUM),
+    force_kernel.add_force: (
+        int64,
+        _INDICES,
+        int64,
+        int64,
+        _INDICES,
+        _PLANES,
+        _BLOCKS,
+        _INDICES,
+        *[_ROWS] * 3,
+        _VALUES,
+        *[_ROWS] * 2,
+    ),
     kernels.combine_transformed: (_INDICES, *_SUM, _ROWS, _SPARSE, _SPARSE, _ROWS, _ROWS),
     kernels.save_slot: (_INDICES, _STATE, int64, _BLOCKS),
     kernels.load_slot: (_INDICES, _STATE, int64, _BLOCKS),

@@ -34,11 +34,12 @@ def _y_plane(u, lower, upper, i, j):
 
 
 @njit(cache=True)
-def upwind(points, places, u, ghosts, rates, speed, out):
+def upwind(points, places, u, ghosts, rates, speed, weights, bounds, out):
     """out[places[p]] = −v·∇u at points[p]; the same operations in the same order, whoever owns a point's neighbours.
 
     `ghosts` are the planes below and above along x, then along y (empty in a slab); rates[axis, angle]·speed[cell] is
-    the velocity in cells per time.
+    the velocity in cells per time. With `weights` (point, axis, 2, valley, 7) the stencil is that of a landscape, for motion
+    towards larger and smaller coordinates, from the farthest cell upstream on; valley v has the cells from bounds[v] on.
     """
     nx, ny, angles, cells = u.shape
     thickness_y = 0 if ghosts[2].size == 0 else HALO
@@ -46,7 +47,14 @@ def upwind(points, places, u, ghosts, rates, speed, out):
     for p in range(points.shape[0]):
         i, j = points[p, 0], points[p, 1]
         first = places[p] * angles
-        if HALO <= i < nx - HALO and thickness_y <= j < ny - thickness_y:
+        inside = HALO <= i < nx - HALO and thickness_y <= j < ny - thickness_y
+        if weights.size > 0:
+            here, slab = weights[i * ny + j], thickness_y == 0
+            if inside:
+                _fitted_inside(rows, (i * ny + j) * angles, ny * angles, angles, slab, rates, speed, here, bounds, result, first)
+            else:
+                _fitted_at_edge(i, j, u, ghosts, slab, rates, speed, here, bounds, result, first)
+        elif inside:
             _inside(rows, (i * ny + j) * angles, ny * angles, angles, thickness_y == 0, rates, speed, result, first)
         else:
             _at_edge(i, j, u, ghosts, thickness_y == 0, rates, speed, result, first)
@@ -128,12 +136,74 @@ def _across(x_planes, x_rows, y_planes, y_rows, x, y, speed, out, row):
         store(multiply(load(speed, n), multiply_add(one, in_x, in_y)), out, row * cells + n)
 
 
+@njit(inline="always")
+def _fitted_inside(u, row, to_x, to_y, slab, rates, speed, weights, bounds, out, first):
+    same = (u, u, u, u, u, u, u)
+    for k in range(rates.shape[1]):
+        x, y = rates[0, k], rates[1, k]
+        r, s, t = row + k, to_x if x >= 0 else -to_x, to_y if y >= 0 else -to_y
+        along_x = (r - 3 * s, r - 2 * s, r - s, r, r + s, r + 2 * s, r + 3 * s)
+        along_y = along_x if slab else (r - 3 * t, r - 2 * t, r - t, r, r + t, r + 2 * t, r + 3 * t)
+        _fitted(same, along_x, same, along_y, slab, x, y, speed, weights, bounds, out, first + k)
+
+
+@njit
+def _fitted_at_edge(i, j, u, ghosts, slab, rates, speed, weights, bounds, out, first):
+    below, above, left, right = ghosts
+    a0, a1, a2 = _x_plane(u, below, above, i - 3, j), _x_plane(u, below, above, i - 2, j), _x_plane(u, below, above, i - 1, j)
+    a4, a5, a6 = _x_plane(u, below, above, i + 1, j), _x_plane(u, below, above, i + 2, j), _x_plane(u, below, above, i + 3, j)
+    here = u[i, j]
+    rightwards, leftwards = (a0, a1, a2, here, a4, a5, a6), (a6, a5, a4, here, a2, a1, a0)
+    upwards, downwards = rightwards, leftwards
+    if not slab:
+        b0, b1, b2 = _y_plane(u, left, right, i, j - 3), _y_plane(u, left, right, i, j - 2), _y_plane(u, left, right, i, j - 1)
+        b4, b5, b6 = _y_plane(u, left, right, i, j + 1), _y_plane(u, left, right, i, j + 2), _y_plane(u, left, right, i, j + 3)
+        upwards, downwards = (b0, b1, b2, here, b4, b5, b6), (b6, b5, b4, here, b2, b1, b0)
+    for k in range(rates.shape[1]):
+        x, y, rows = rates[0, k], rates[1, k], (k, k, k, k, k, k, k)
+        in_x, in_y = rightwards if x >= 0 else leftwards, upwards if y >= 0 else downwards
+        _fitted(in_x, rows, in_y, rows, slab, x, y, speed, weights, bounds, out, first + k)
+
+
+@njit(inline="always")
+def _fitted(x_planes, x_rows, y_planes, y_rows, slab, x, y, speed, weights, bounds, out, row):
+    """One row of a sample with a landscape: the seven cells of the stencil along x, then along y."""
+    a0, a1, a2, here, a4, a5, a6 = x_planes
+    r0, r1, r2, r, r4, r5, r6 = x_rows
+    b0, b1, b2, _, b4, b5, b6 = y_planes
+    s0, s1, s2, _, s4, s5, s6 = y_rows
+    cells = out.shape[1]
+    for v in range(bounds.size - 1):
+        w, c = weights[0, 0 if x >= 0 else 1, v], -abs(x)
+        x0, x1, x2, x4, x5, x6 = (
+            splat(c * w[0]), splat(c * w[1]), splat(c * w[2]), splat(c * w[4]), splat(c * w[5]), splat(c * w[6])
+        )  # fmt: skip
+        middle = c * w[3]
+        w, c = weights[weights.shape[0] - 1, 0 if y >= 0 else 1, v], 0.0 if slab else -abs(y)
+        y0, y1, y2, y4, y5, y6 = (
+            splat(c * w[0]), splat(c * w[1]), splat(c * w[2]), splat(c * w[4]), splat(c * w[5]), splat(c * w[6])
+        )  # fmt: skip
+        both, one = splat(middle + c * w[3]), splat(1.0)
+        for begin in range(bounds[v], bounds[v + 1], WIDTH):
+            n = min(begin, bounds[v + 1] - WIDTH)
+            in_x = multiply_add(x1, load(a1, r1 * cells + n), multiply(x0, load(a0, r0 * cells + n)))
+            in_x = multiply_add(x4, load(a4, r4 * cells + n), multiply_add(x2, load(a2, r2 * cells + n), in_x))
+            in_x = multiply_add(x6, load(a6, r6 * cells + n), multiply_add(x5, load(a5, r5 * cells + n), in_x))
+            in_x = multiply_add(both, load(here, r * cells + n), in_x)
+            if not slab:
+                in_y = multiply_add(y1, load(b1, s1 * cells + n), multiply(y0, load(b0, s0 * cells + n)))
+                in_y = multiply_add(y4, load(b4, s4 * cells + n), multiply_add(y2, load(b2, s2 * cells + n), in_y))
+                in_y = multiply_add(y6, load(b6, s6 * cells + n), multiply_add(y5, load(b5, s5 * cells + n), in_y))
+                in_x = multiply_add(one, in_x, in_y)
+            store(multiply(load(speed, n), in_x), out, row * cells + n)
+
+
 @njit(cache=True)
-def add_upwind(points, places, u, ghosts, rates, speed, scratch, out):
+def add_upwind(points, places, u, ghosts, rates, speed, weights, bounds, scratch, out):
     """`upwind` added to out[places[p]], a point at a time by way of `scratch` (1, angle, cell)."""
     here = np.zeros(1, np.int64)
     for p in range(points.shape[0]):
-        upwind(points[p : p + 1], here, u, ghosts, rates, speed, scratch)
+        upwind(points[p : p + 1], here, u, ghosts, rates, speed, weights, bounds, scratch)
         out[places[p]] += scratch[0]
 
 
@@ -178,7 +248,7 @@ def _row(matrix, k, x, base, stride, y, place):
 
 
 @njit(cache=True)
-def upwind_transformed(points, numbers, u, ghosts, rates, speed, drift, fold, second, work, slots, target):
+def upwind_transformed(points, numbers, u, ghosts, rates, speed, weights, bounds, drift, fold, second, work, slots, target):
     """Harmonics of `upwind` and of u itself, a point at a time: what drift brings is never written to memory.
 
     `drift` (1, angle, cell) holds it. Point p of the list goes to rows p·a + k·b + c of `slots` with (a, b, c) = `target`;
@@ -188,7 +258,7 @@ def upwind_transformed(points, numbers, u, ghosts, rates, speed, drift, fold, se
     flat, rows, here = u.reshape(-1, cells), drift.reshape(-1, cells), np.zeros(1, np.int64)
     per_angle, own = (angles, 1, 0), (target[0], target[1], target[2] - 1)
     for p in range(points.shape[0]):
-        upwind(points[p : p + 1], here, u, ghosts, rates, speed, drift)
+        upwind(points[p : p + 1], here, u, ghosts, rates, speed, weights, bounds, drift)
         _transform_point(0, p, fold, second, rows, per_angle, work, slots, target)
         _transform_point(numbers[p], p, fold, second, flat, per_angle, work, slots, own)
 

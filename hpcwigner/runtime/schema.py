@@ -11,7 +11,7 @@ import difflib
 import functools
 import math
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -95,9 +95,10 @@ class Quantity(Parsed):
             magnitude = float(quantity.magnitude)
         except Exception as error:  # pint raises errors of many kinds for texts that it cannot read
             raise ValueError(expected) from error
-        if quantity.unitless and not _units().Unit(self.unit).dimensionless:
+        if quantity.units == _units().Unit(""):  # not `unitless`, which degrees and percent are for pint
             raise ValueError(f"a unit, such as '{magnitude:g} {unit}'")
-        if not quantity.is_compatible_with(self.unit):
+        same_kind = ("percent" in self.unit) == ("percent" in str(quantity.units))  # 130 meV is not 1.3 meV/percent
+        if not same_kind or not quantity.is_compatible_with(self.unit):
             raise ValueError(f"{expected} ({quantity.units:~P} does not convert to {unit})")
         number = float(f"{quantity.to(self.unit).magnitude:.15g}")  # 0.5 um is 500 nm, not 500.00000000000006
         limits = {
@@ -113,6 +114,8 @@ class Quantity(Parsed):
     def write(self, value: float | str) -> str:
         if isinstance(value, str):
             return value
+        if not isinstance(value, int | float):  # another alternative of a union: pydantic tries them in turn
+            raise TypeError(f"found {value!r}, expected a number")
         if self.shown:
             text = f"{self.as_shown(value)!r} {self.shown}"
             if self.parse(text) == value:
@@ -203,12 +206,14 @@ def _explain(cls: type, errors: list[Any], data: object) -> tuple[list[str], str
     Of the alternatives of a union, the one that accepts most of the data is the one that the user meant.
     """
     located = [(_keys_of(error, data), error) for error in errors]
+    meant = [(keys, error) for keys, error in located if not _of_another_alternative(cls, keys, error, data)]
+    located = meant or located
     deepest = max(len(keys) for keys, _ in located)
     located = [(keys, error) for keys, error in located if len(keys) == deepest]
     refusals = [item for item in located if isinstance(item[1].get("ctx", {}).get("error"), _RefusedError)]
     keys, error = next((item for item in located if item[1]["type"] in _UNKNOWN), [*refusals, located[0]][0])
     if error["type"] in _UNKNOWN:
-        return keys, unknown_key(keys[-1], _fields_at(cls, keys[:-1]))
+        return keys, unknown_key(keys[-1], _known_fields(cls, keys[:-1], data))
     if error["type"] == "missing":
         return keys, "missing, and it has no default"
     refused = error.get("ctx", {}).get("error")
@@ -216,6 +221,13 @@ def _explain(cls: type, errors: list[Any], data: object) -> tuple[list[str], str
         return [*keys, *filter(None, refused.key.split("."))], refused.problem
     alternatives = dict.fromkeys(_expected(e) for k, e in located if k == keys)
     return keys, f"found {_shorten(error['input'])}, expected {' or '.join(alternatives)}"
+
+
+def _of_another_alternative(cls: type, keys: list[str], error: Any, data: object) -> bool:
+    """Whether a key is unknown to, or missing in, a dataclass that the user did not mean."""
+    if error["type"] not in (*_UNKNOWN, "missing"):
+        return False
+    return (keys[-1] in _known_fields(cls, keys[:-1], data)) == (error["type"] in _UNKNOWN)
 
 
 def _keys_of(error: Any, data: Any) -> list[str]:
@@ -237,16 +249,47 @@ def _expected(error: Any) -> str:
     return expected.format(**error.get("ctx", {}))
 
 
-def _fields_at(hint: Any, key: Sequence[str]) -> list[str]:
-    """Names of the fields of the dataclass that a value of type `hint` holds at a key, given in parts."""
+def _known_fields(cls: type, keys: Sequence[str], data: Any) -> list[str]:
+    """Names of the fields at a key, given in parts: of the dataclasses that share most names with the data there."""
+    for key in keys:
+        data = data[int(key)] if isinstance(data, list) else {str(k): value for k, value in data.items()}[key]
+    alternatives = [(len({*fields} & {*data}), fields) for fields in _fields_at(cls, keys)]
+    most = max((shared for shared, _ in alternatives), default=0)
+    return list(dict.fromkeys(name for shared, fields in alternatives if shared == most for name in fields))
+
+
+def _fields_at(hint: Any, key: Sequence[str]) -> Iterator[list[str]]:
+    """Names of the fields of every dataclass that a value of type `hint` may hold at a key, given in parts."""
     cls = typing.get_origin(hint) or hint
-    if dataclasses.is_dataclass(cls):
-        hints = typing.get_type_hints(cls, include_extras=True)
+    if isinstance(cls, type) and dataclasses.is_dataclass(cls):
+        hints = field_hints(hint)
         if not key:
-            return [field.name for field in dataclasses.fields(cls)]
-        return _fields_at(hints[key[0]], key[1:]) if key[0] in hints else []  # else another alternative of a union is meant
-    inside = key[1:] if cls in (dict, tuple) else key
-    return next(filter(None, (_fields_at(argument, inside) for argument in typing.get_args(hint))), [])
+            yield list(hints)
+        elif key[0] in hints:  # else another alternative of a union is meant
+            yield from _fields_at(hints[key[0]], key[1:])
+        return
+    if cls in (dict, tuple):
+        if not key or (cls is tuple and not key[0].isdecimal()):
+            return
+        key = key[1:]
+    for argument in typing.get_args(hint):
+        yield from _fields_at(argument, key)
+
+
+def field_hints(hint: Any) -> dict[str, Any]:
+    """Types of the fields of a dataclass; those of a generic one, such as `Sourced[float]`, with its parameters filled in."""
+    cls = typing.get_origin(hint) or hint
+    given = dict(zip(getattr(cls, "__parameters__", ()), typing.get_args(hint), strict=False))
+    hints = typing.get_type_hints(cls, include_extras=True)
+    return {field.name: _filled(hints[field.name], given) for field in dataclasses.fields(cls)}
+
+
+def _filled(hint: Any, given: Mapping[Any, Any]) -> Any:
+    """A type with its type variables replaced by those given."""
+    if isinstance(hint, TypeVar):
+        return given.get(hint, hint)
+    variables = getattr(hint, "__parameters__", ())
+    return hint[tuple(given.get(variable, variable) for variable in variables)] if variables else hint
 
 
 def unknown_key(key: str, known: Iterable[str]) -> str:
@@ -279,6 +322,14 @@ def parsed_in(hint: Any) -> Parsed | None:
     return next(filter(None, (*own, *map(parsed_in, typing.get_args(hint)))), None)
 
 
+def _alternative(hint: Any, cls: type) -> Any:
+    """The part of a type hint that stands for the dataclass `cls`, with its parameters if it is generic."""
+    if (typing.get_origin(hint) or hint) is cls:
+        return hint
+    inside = (_alternative(argument, cls) for argument in typing.get_args(hint))
+    return next((part for part in inside if (typing.get_origin(part) or part) is cls), cls)
+
+
 def shown(instance: Any, key: str) -> tuple[float | str, str]:
     """Value at a dotted key for tables and axes: a number and its unit, or a text and ''."""
     hint, value, plain = None, instance, dump(instance)
@@ -287,7 +338,7 @@ def shown(instance: Any, key: str) -> tuple[float | str, str]:
             value, plain = value[int(name)], plain[int(name)]
             continue
         if dataclasses.is_dataclass(value):
-            hint = typing.get_type_hints(type(value), include_extras=True)[name]
+            hint = field_hints(_alternative(hint, type(value)))[name]
         value, plain = value[name] if isinstance(value, Mapping) else getattr(value, name), plain.get(name)
     parsed = parsed_in(hint)
     if isinstance(parsed, Quantity) and isinstance(value, float):

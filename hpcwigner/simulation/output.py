@@ -20,6 +20,7 @@ from hpcwigner.runtime.errors import RunError
 from hpcwigner.simulation.restart import FIELDS, SERIES, WIGNER, Resumption
 from hpcwigner.space.grid import Decomposition
 from hpcwigner.storage.files import Constant, OutputFile
+from hpcwigner.terms.offsets import LocalScattering
 from hpcwigner.terms.term import LocalLinearTerm
 
 
@@ -36,7 +37,9 @@ class RunOutput:
         """
         self.problem, self.decomposition = problem, decomposition
         self.comm = decomposition.comm
-        self._sums = SpatialMomentSums(decomposition)
+        offsets, equilibrium = problem.offsets, problem.equilibrium
+        self._local = None if offsets is None else LocalScattering(equilibrium, offsets, decomposition)
+        self._sums = SpatialMomentSums(decomposition, self._local)
         self.set_angles(problem.angles)
         self._final = final
         self._observed = resume.header.step if resume else None  # What was due then is already written

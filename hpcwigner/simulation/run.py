@@ -208,7 +208,7 @@ def _advance(
         progress = Progress(comm, len(schedule.steps), choice.plan.end, quiet, first)
         stack.callback(progress.close)
         stepper = _Stepper(complete, solution, output, control, schedule, progress, attributes, resumed)
-        generators = [[generator] for generator in problem.generators]
+        generators = problem.local_generators
         for begin, end, angles in choice.plan.legs(problem.angles.number):
             if first < end and not stepper.stopped:
                 stepper.set_angles(angles)

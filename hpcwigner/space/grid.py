@@ -71,6 +71,12 @@ class SpaceGrid:
         origin = 0.0 if self.copies[axis] == 2 else 0.5 * n
         return (np.arange(n) + 0.5 - origin) * self.spacing[axis]
 
+    @property
+    def squared_distance(self) -> Array:
+        """r² of the held cells' centres, in a slab 2x² [nm²], shape `shape`."""
+        x, y = self.centers(0)[:, None], self.centers(1)
+        return np.asarray((x**2 + y**2) * (2.0 if self.dimensions == 1 else 1.0))
+
     def gaussian(self, width_squared: float) -> Array:
         """exp(−r²/w²) normalised to 1 on the grid [1/nm or 1/nm²], shape `shape`."""
         factors = [np.exp(-(self.centers(axis) ** 2) / width_squared) for axis in range(self.dimensions)]

@@ -1,4 +1,4 @@
-"""Drift: −v·∇u by linear upwind differences of order 5 on uniform cells."""
+"""Drift: −v·∇u by linear upwind differences of order 5 on uniform cells, fitted to a landscape where there is one."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -16,6 +16,7 @@ from hpcwigner.runtime.arrays import Array, flat
 from hpcwigner.runtime.kernels import HALO
 from hpcwigner.space.grid import Decomposition, SpaceGrid
 from hpcwigner.space.halo import Halo
+from hpcwigner.space.landscape import Landscape
 from hpcwigner.terms.term import State, Term
 
 STRIP = 8  # Points along y that are processed together along x, so that a point's neighbours stay in the shared cache
@@ -26,8 +27,9 @@ class Drift(Term):
 
     name = part = "drift"
 
-    def __init__(self, equilibrium: Equilibrium, angles: Angles, grid: SpaceGrid) -> None:
-        self.equilibrium, self.angles, self.grid = equilibrium, angles, grid
+    def __init__(self, equilibrium: Equilibrium, angles: Angles, grid: SpaceGrid, landscape: Landscape | None = None) -> None:
+        """`landscape` is that of a Force, which goes with it."""
+        self.equilibrium, self.angles, self.grid, self.landscape = equilibrium, angles, grid, landscape
         dx, dy = grid.spacing
         self.speed = np.ascontiguousarray(equilibrium.velocity)
         self.rates = np.stack((angles.cosine / dx, angles.sine / dy if grid.dimensions == 2 else 0 * angles.sine))
@@ -46,6 +48,13 @@ class Drift(Term):
         self._places = np.ascontiguousarray(np.indices(self._shape[:2]).reshape(2, -1).T)
         self._points = self._split_points(self._halo)
         self._scratch = np.zeros((1, *self._shape[2:]))
+        self._weights, self._bounds = np.zeros((0,) * 5), np.zeros(1, dtype=np.int64)
+        if self.landscape is not None:
+            here = (..., decomposition.x, decomposition.y, slice(None))
+            stencils = [self.landscape.stencils(axis)[here] for axis in axes]  # (axis, 2, valley, x, y, 7)
+            weights = np.moveaxis(np.array(stencils), (3, 4), (0, 1))
+            self._weights = np.ascontiguousarray(weights).reshape(-1, *weights.shape[2:])
+            self._bounds = np.array([0, *np.cumsum(self.equilibrium.cells.counts)])
 
     def free(self) -> None:
         if self._halo is not None:
@@ -67,8 +76,8 @@ class Drift(Term):
         return np.asarray(np.abs(self.rates).sum(axis=0).max() * self.speed)
 
     def entry(self, time: float, moments: SpatialMoments) -> Entry:
-        cells = self.equilibrium.cells
-        return Entry(np.zeros(len(cells.valleys)), 2 * cells.valley_sum(self.speed * moments.first), 0.0)
+        power = 0.0 if moments.landscape is None else -float(self.speed @ moments.landscape.work)
+        return Entry(self.equilibrium.cells.valley_sum(self.speed * moments.gradients), power)
 
     def exchange(self, u: Array) -> Iterator[NDArray[np.int64]]:
         """Numbers of the points that need no other rank, while ghost cells of u travel, then of those that do. Collective."""
@@ -96,7 +105,8 @@ class Drift(Term):
         )  # fmt: skip
 
     def _arguments(self, u: Array, points: NDArray[np.int64]) -> tuple[Any, ...]:
-        """The arguments of kernels.upwind, up to `speed`."""
+        """The arguments of kernels.upwind, up to `bounds`."""
         assert self._halo is not None, "distribute has not been called"
         ghosts = tuple(ghost for axis in self._halo.ghosts for ghost in axis)
-        return self._places[points], points, u.reshape(self._shape), ghosts, self.rates, self.speed
+        stencil = self.rates, self.speed, self._weights, self._bounds
+        return self._places[points], points, u.reshape(self._shape), ghosts, *stencil

@@ -15,7 +15,7 @@ from hpcwigner.runtime.parallel import huge_zeros, readable
 from hpcwigner.space.grid import Decomposition
 from hpcwigner.terms.densities import GhostedDensities
 from hpcwigner.terms.drift import Drift
-from hpcwigner.terms.term import DensityTerm, LocalLinearTerm, Source, State, Term
+from hpcwigner.terms.term import DensityTerm, HarmonicTerm, LocalLinearTerm, Source, State, Term
 
 Points = NDArray[np.int64]
 
@@ -35,7 +35,9 @@ class WignerEquation:
         nx, ny, rows, cells = decomposition.local_shape
         self.shape = (nx * ny, rows, cells)
         self.sources: Sequence[Source] = [term for term in terms if isinstance(term, Source)]
-        self.explicit_terms = [term for term in terms if not isinstance(term, Source | LocalLinearTerm)]
+        explicit = [term for term in terms if not isinstance(term, Source | LocalLinearTerm)]
+        self.harmonic_terms = [term for term in explicit if isinstance(term, HarmonicTerm)]
+        self.other_terms = [term for term in explicit if not isinstance(term, HarmonicTerm)]
         self.field_count = 0
         for term in self.terms:
             term.first_field = self.field_count
@@ -46,8 +48,8 @@ class WignerEquation:
         self.classes: Sequence[Points] = _classes(decomposition, class_of_point)
         cells_of_terms = [term.cells for term in terms if isinstance(term, DensityTerm)]
         self._densities = GhostedDensities(decomposition, cells_of_terms[0]) if cells_of_terms else None
-        # A drift alone goes straight into harmonics; several explicit terms are summed in an array first.
-        first, *others = self.explicit_terms or (None,)
+        # A drift alone goes straight into harmonics; several terms are summed in an array first.
+        first, *others = self.other_terms or (None,)
         self._drift = first if isinstance(first, Drift) and not others else None
         self._sum = State(
             huge_zeros(self.shape if self._drift is None else (0, rows, cells)), np.zeros((nx * ny, self.field_count))
@@ -85,7 +87,7 @@ class WignerEquation:
         """out = right-hand side of all terms that are neither local and linear nor sources. Collective."""
         out.u[...] = 0.0
         out.fields[...] = 0.0
-        self._add(self.explicit_terms, time, state, out)
+        self._add([*self.other_terms, *self.harmonic_terms], time, state, out)
 
     def tiles(self, tile: Tile, time: float, state: State) -> Iterator[Tile]:
         """Fills `tile` with the harmonics of `explicit` and of u, some points at a time, until all had their turn.
@@ -93,7 +95,8 @@ class WignerEquation:
         Points that need no other rank come first, while ghost cells travel. Collective.
         """
         if self._drift is None:
-            self.explicit(time, state, self._sum)
+            self._sum.u[...], self._sum.fields[...] = 0.0, 0.0
+            self._add(self.other_terms, time, state, self._sum)
         groups = [np.arange(self.shape[0])] if self._drift is None else self._drift.exchange(state.u)
         for group, points in enumerate(groups):
             for number, members in self._chunks(group, points, tile.room):
@@ -104,6 +107,8 @@ class WignerEquation:
                 else:
                     self._transform.forward(self._sum.u, tile.slots, N, tile.points)
                     self._transform.forward(state.u, tile.slots, U, tile.points)
+                for term in self.harmonic_terms:
+                    term.add_to(tile)
                 tile.fields[N, :count], tile.fields[U, :count] = self._sum.fields[tile.points], state.fields[tile.points]
                 yield tile
 
@@ -135,8 +140,16 @@ class WignerEquation:
             term.add(time, state, out)
 
     def add_source(self, harmonics: Array, number: int, per_cell: Array, points: Points) -> None:
-        """Adds the profile of source `number` at some points times `per_cell` (cell,) to their isotropic harmonic."""
+        """Adds the profile of source `number` at some points times `per_cell`, (cell,) or (point, cell), to their harmonic 0."""
         harmonics[0] += self._profiles[number][points, None] * per_cell
+
+    def local_polynomials(self, polynomials: Sequence[Array | None], start: float, size: float) -> list[Array | None]:
+        """The sources' polynomials in a step, (k,), as they are or, where a source differs from point to point, (point, k)."""
+        local: list[Array | None] = []
+        for source, whole in zip(self.sources, polynomials, strict=True):
+            by_point = None if whole is None else source.local_polynomial(start, size)
+            local.append(whole if by_point is None else by_point)
+        return local
 
     @property
     def unknowns(self) -> int:

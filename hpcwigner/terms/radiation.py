@@ -23,9 +23,10 @@ class Loss(LocalLinearTerm):
         populations -= self.rate * state.u
 
     def entry(self, time: float, moments: SpatialMoments) -> Entry:
-        valley_sum = self.equilibrium.cells.valley_sum
-        lost = self.rate * moments.zeroth
-        return Entry(-valley_sum(lost), -valley_sum(self.rate * moments.second), -float(self.equilibrium.total_energy @ lost))
+        power = float((self.equilibrium.total_energy * self.rate) @ moments.zeroth)
+        if moments.landscape is not None:
+            power += float(self.rate @ moments.landscape.potential)
+        return Entry(-self.equilibrium.cells.valley_sum(self.rate * moments.values), -power)
 
 
 class Radiation(Loss):

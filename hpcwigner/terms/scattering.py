@@ -88,8 +88,9 @@ class Scattering(LocalLinearTerm):
 
     def entry(self, time: float, moments: SpatialMoments) -> Entry:
         stage = self.stages[self.stage_at(time)]
-        transfer = stage.valley_transfer
-        return Entry(transfer @ moments.zeroth, transfer @ moments.second, float(stage.power @ moments.zeroth))
+        if moments.landscape is not None:
+            return Entry(moments.landscape.transfer, moments.landscape.power)
+        return Entry(moments.values @ stage.valley_transfer.T, float(stage.power @ moments.zeroth))
 
 
 def _parts(rates: Rates, out: Array, intervalley: bool) -> tuple[tuple[slice, ...], ...]:

@@ -1,6 +1,7 @@
 """Sources: excitons formed from coherent ones after a resonant pulse, and incoherent injection above resonance."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Sequence
 
@@ -43,7 +44,7 @@ class PulseSource(Source):
             if self.grid.at_edges(self.shape) >= EDGE * self.shape.max():
                 self.why_not_closed = "a pulse's density reaches the edges of the sample"
 
-    def spectrum(self, stage: int) -> Array:
+    def spectrum(self, stage: int, class_number: int | None = None) -> Array:
         return self.spectra[stage]
 
     def strength(self, time: float) -> float:
@@ -72,7 +73,17 @@ class PulseSource(Source):
     def entry(self, time: float, moments: SpatialMoments) -> Entry:
         rate = self.strength(time) * self._spectrum_at(time)
         number = self.equilibrium.cells.valley_sum(rate)
-        return Entry(number, self.width_squared * number, float(self.equilibrium.total_energy @ rate))
+        return Entry(np.outer(self._means[: len(moments.values)], number), float(self.equilibrium.total_energy @ rate))
+
+    @functools.cached_property
+    def _means(self) -> Array:
+        """Means of the weights of SpatialMoments over the profile, shape (weight,)."""
+        axes, profile = range(self.grid.dimensions), self.profile() * self.grid.cell_measure
+        sums = [profile.sum(axis=1 - axis) for axis in axes]
+        places = [self.grid.centers(axis) for axis in axes]
+        first = [0.0 if self.grid.copies[a] == 2 else float(places[a] @ sums[a]) for a in axes]
+        second = [0.5 * self.width_squared] * len(axes) if self.shape is None else [float(places[a] ** 2 @ sums[a]) for a in axes]
+        return np.array([1.0, self.width_squared, *first, *second])
 
     def _spectrum_at(self, time: float) -> Array:
         return self.spectra[sum(time > t + 1e-9 for t in self.switches)]

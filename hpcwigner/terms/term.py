@@ -3,10 +3,17 @@
 import abc
 import dataclasses
 
+import numpy as np
+
+from hpcwigner.momentum.angles import Angles
 from hpcwigner.momentum.cells import EnergyCells
+from hpcwigner.momentum.harmonics import AngularTransform
+from hpcwigner.momentum.tile import N, Tile, U
 from hpcwigner.observables.budget import Entry, SpatialMoments
 from hpcwigner.runtime.arrays import Array
 from hpcwigner.space.grid import Decomposition
+
+POINTS = 32  # Points of which a HarmonicTerm takes the harmonics at a time
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +67,30 @@ class LocalLinearTerm(Term):
     """A term that is linear and local in space: it goes into the generator L that exponentials integrate exactly."""
 
 
+class HarmonicTerm(Term):
+    """An explicit term, local in space, that is evaluated on the angular harmonics of a tile."""
+
+    def __init__(self, angles: Angles, cells: EnergyCells) -> None:
+        self._transform = AngularTransform(angles, cells.size)
+
+    @abc.abstractmethod
+    def add_to(self, tile: Tile) -> None:
+        """Slot N of the tile grows by the term's right-hand side for slot U, at the tile's points."""
+
+    def add(self, time: float, state: State, out: State) -> None:
+        points, rows, cells = state.u.shape
+        tile, change = Tile(rows, min(points, POINTS), 2, cells, 0), np.empty((min(points, POINTS), rows, cells))
+        for first in range(0, points, POINTS):
+            tile.points = np.arange(first, min(first + POINTS, points))
+            self._transform.forward(state.u, tile.slots, U, tile.points)
+            tile.slots[:, :, N] = 0.0
+            self.add_to(tile)
+            tile.result[...] = tile.slots[:, :, N]
+            self._transform.backward(tile.result, change)
+            populations = out.u
+            populations[tile.points] += change[: len(tile.points)]
+
+
 class DensityTerm(Term):
     """An explicit term that depends on the densities N_v around a point: `State.densities` is there when it is evaluated."""
 
@@ -69,18 +100,22 @@ class DensityTerm(Term):
 class Source(Term):
     """A term that does not depend on the state: strength(t) × profile(r) × spectrum(cell).
 
-    Integrators take it as a polynomial of each step with its exact moments.
+    Integrators take it as a polynomial of each step with its exact moments. The strength may differ from point to point, and
+    the spectrum from class to class of points; `strength`, `polynomial` and `generated` are integrals over the sample then.
     """
 
     amplitude: float  # Population that it generates in all, if nothing switches it off
     width_squared: float  # ⟨r²⟩ of its profile [nm²]
     window: tuple[float, float]  # Times [ps] between which it varies fast; steps are short there
     shortest_time: float  # Time scale on which it varies within the window [ps]
-    decay: float  # Rate [1/ps] at which the strength decays after the window; infinite: it is zero there
+    decay: float  # Rate [1/ps] at which the strength decays after the window, the slowest; infinite: it is zero there
 
     @abc.abstractmethod
-    def spectrum(self, stage: int) -> Array:
-        """Rate [1/ps] into each cell per unit of strength while the scattering of `stage` acts, shape (cell,)."""
+    def spectrum(self, stage: int, class_number: int | None = None) -> Array:
+        """Rate [1/ps] into each cell per unit of strength while the scattering of `stage` acts, shape (cell,).
+
+        At the points of a class; without one, the mean of all that the source forms.
+        """
 
     @abc.abstractmethod
     def strength(self, time: float) -> float:
@@ -89,6 +124,10 @@ class Source(Term):
     @abc.abstractmethod
     def polynomial(self, start: float, size: float) -> Array:
         """Coefficients a_k, k ≤ SOURCE_DEGREE, of Σ a_k s^k, s = (t − start)/size, with the step's exact moments."""
+
+    def local_polynomial(self, start: float, size: float) -> Array | None:
+        """The same for each point of this rank, shape (point, k); None where the strength is the same at all points."""
+        return None
 
     @abc.abstractmethod
     def generated(self, time: float) -> float:

@@ -38,7 +38,7 @@ class Smoothing(DensityTerm):
         out.u[:, :, 0] += around.reshape(-1, 1)
 
     def entry(self, time, moments):
-        return Entry(np.zeros(1), np.zeros(1), 0.0)
+        return Entry(np.zeros((len(moments.values), 1)), 0.0)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,86 @@
+"""From what varies in a sample to its landscape, and to classes of points that share scattering rates."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcwigner.exciton.constants import BOLTZMANN
+from hpcwigner.exciton.materials import Material
+from hpcwigner.exciton.phonons import Couplings
+from hpcwigner.exciton.valley import ValleyState
+from hpcwigner.momentum.cells import EnergyCells
+from hpcwigner.momentum.equilibrium import Equilibrium
+from hpcwigner.problem import landscape
+from hpcwigner.problem.config import Config
+from hpcwigner.runtime.arrays import Array
+from hpcwigner.space.grid import SpaceGrid
+from hpcwigner.space.landscape import Landscape
+
+Number = TypeVar("Number", np.float64, np.int64)
+
+FEW = 8  # So many different offsets are nodes as they are
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Variation:
+    """E_v(r) of the whole sample, and the nodes: sets of valley offsets for which there are rates."""
+
+    energy: Array  # E_v(r) from the bright valley without strain [meV], shape (valley, x, y)
+    nodes: Array  # E_v from the bright valley at the same place [meV], shape (class, valley); class 0 is that of the centre
+    class_of_point: NDArray[np.int64]  # Shape (x, y)
+    distance: float  # Largest distance of nodes [meV]; 0 where every point is at its node
+
+    @classmethod
+    def from_input(cls, config: Config, material: Material, valleys: Sequence[ValleyState], grid: SpaceGrid) -> Variation:
+        """The sample of an input on the grid of the whole sample. Raises InputError."""
+        shifts = landscape.energies(config.sample, material, valleys, grid)
+        energy = shifts + np.array([valley.energy for valley in valleys])[:, None, None]
+        bright = [valley.name for valley in valleys].index(material.radiation.bright_valley)
+        offsets = np.round(energy - energy[bright], 9).reshape(len(valleys), -1).T
+        distance, rounded = 0.0, offsets
+        if len(np.unique(offsets, axis=0)) > FEW:
+            distance = node_distance(config.temperature)
+            rounded = np.round(offsets / distance) * distance
+        nodes, members = np.unique(rounded, axis=0, return_inverse=True)
+        members = members.reshape(grid.shape)
+        first = members[grid.shape[0] // 2, grid.shape[1] // 2]
+        order = np.array([first, *(number for number in range(len(nodes)) if number != first)])
+        return cls(energy, nodes[order], np.argsort(order)[members], distance)
+
+    def valleys_at(self, number: int, valleys: Sequence[ValleyState]) -> tuple[ValleyState, ...]:
+        """Valleys with the offsets of a node."""
+        return tuple(dataclasses.replace(v, given=float(e)) for v, e in zip(valleys, self.nodes[number], strict=True))
+
+    def couplings_at(self, number: int, material: Material, valleys: Sequence[ValleyState]) -> Couplings:
+        """Valleys and phonons of a material at a node."""
+        return Couplings.from_material(material, self.valleys_at(number, valleys))
+
+    def equilibrium_at(self, number: int, couplings: Couplings, equilibrium: Equilibrium) -> Equilibrium:
+        """Boltzmann state at a node on the given cells of kinetic energy; `couplings` are those of the node."""
+        cells = equilibrium.cells
+        return Equilibrium(EnergyCells(couplings.valleys, cells.counts, cells.tops), equilibrium.temperature)
+
+    @property
+    def spread(self) -> tuple[Array, Array]:
+        """Lowest and highest E_v(r) of each valley [meV], shape (valley,)."""
+        return self.energy.min(axis=(1, 2)), self.energy.max(axis=(1, 2))
+
+    def landscape(self, equilibrium: Equilibrium, grid: SpaceGrid) -> Landscape:
+        """Landscape on the cells held of a grid, from the bottoms of `equilibrium` (those of node 0) [meV]."""
+        return Landscape(held(self.energy - self.nodes[0][:, None, None], grid), equilibrium.thermal_energy, grid)
+
+
+def held(values: NDArray[Number], grid: SpaceGrid) -> NDArray[Number]:
+    """The part of values (..., x, y) of the whole sample that a grid holds, contiguous."""
+    (nx, ny), (copies_x, copies_y) = grid.shape, grid.copies
+    return np.ascontiguousarray(values[..., nx * (copies_x - 1) :, ny * (copies_y - 1) :])
+
+
+def node_distance(temperature: float) -> float:
+    """Distance of nodes [meV] with which populations of valleys are right to 1e-3 (problem/README.md)."""
+    return float(np.clip(0.3 * BOLTZMANN * temperature, 0.25, 4.0))

@@ -1,0 +1,86 @@
+"""The force of a landscape: ∇E_v·∂N/∂(ħQ), on the angular harmonics of each point."""
+
+import numpy as np
+
+from hpcwigner.momentum.acceleration import REACH, Acceleration
+from hpcwigner.momentum.angles import Angles
+from hpcwigner.momentum.equilibrium import Equilibrium
+from hpcwigner.momentum.tile import Tile
+from hpcwigner.observables.budget import Entry, SpatialMoments
+from hpcwigner.runtime import force_kernel
+from hpcwigner.runtime.arrays import Array, flat
+from hpcwigner.runtime.vectors import WIDTH
+from hpcwigner.space.grid import Decomposition
+from hpcwigner.space.landscape import Landscape
+from hpcwigner.terms.term import HarmonicTerm
+
+
+class Force(HarmonicTerm):
+    """Acceleration by F_v = −∇E_v, which together with a drift in the same landscape keeps its Boltzmann state."""
+
+    name = part = "force"
+    why_not_closed = "the sample has a landscape"
+
+    def __init__(self, equilibrium: Equilibrium, angles: Angles, landscape: Landscape) -> None:
+        super().__init__(angles, equilibrium.cells)
+        self.equilibrium, self.landscape = equilibrium, landscape
+        self.operators = Acceleration.from_equilibrium(equilibrium)
+        self._bounds = np.array([0, *np.cumsum(equilibrium.cells.counts)])
+        self._orders = np.array(angles.orders)
+        self._neighbors = _neighbors(angles)
+        energies = equilibrium.kinetic_energy
+        self._work = -_column_sums(energies, self.operators.lowering)
+        self._loss = _column_sums(energies, self.operators.dissipation)
+        self._scratch = np.zeros((3, equilibrium.cells.size + 2 * WIDTH))
+        if not landscape.grid.folded:
+            every = [landscape.grid.mirrors(energy) for energy in landscape.energy]
+            self.mirrors = frozenset.intersection(*every)
+
+    def distribute(self, decomposition: Decomposition) -> None:
+        forces = self.landscape.forces()[:, :, decomposition.x, decomposition.y]
+        axes, valleys = forces.shape[:2]
+        self._force = np.zeros((forces[0, 0].size, 2, valleys))
+        self._force[:, :axes] = np.moveaxis(forces.reshape(axes, valleys, -1), -1, 0)
+
+    def add_to(self, tile: Tile) -> None:
+        kernel, operators = force_kernel.add_force, self.operators
+        matrices = operators.raising, operators.lowering, operators.dissipation, operators.turning
+        kernel(
+            len(tile.points), tile.points, *tile.slots.shape[1:3], self._orders, self._neighbors, self._force, self._bounds,
+            *matrices, self._scratch, flat(tile.slots),
+        )  # fmt: skip
+
+    def courant_rate(self) -> Array:
+        """|F| v/w of the largest force, times the part that adds to the drift's Courant number [1/ps], shape (cell,)."""
+        cells = self.equilibrium.cells
+        strongest = np.sqrt((self.landscape.forces() ** 2).sum(axis=0)).reshape(len(cells.valleys), -1).max(axis=1)
+        width = cells.per_cell(cells.width(v) for v in range(len(cells.valleys)))
+        return np.asarray(cells.per_cell(strongest) * self.equilibrium.velocity / (FORCE_LIMIT * width))
+
+    def entry(self, time: float, moments: SpatialMoments) -> Entry:
+        power = 0.0
+        if (sums := moments.landscape) is not None:
+            power = float(self._work @ sums.work - self._loss @ sums.strength)
+        return Entry(np.zeros((len(moments.values), len(self.equilibrium.cells.valleys))), power)
+
+
+FORCE_LIMIT = 1.5  # Courant number F v h/w of the force that limits a step as a Courant number 1 of the drift does
+
+
+def _column_sums(weights: Array, diagonals: Array) -> Array:
+    """Σ_i weights_i A_ij of a matrix A by diagonals, shape (cell,)."""
+    cells, total = len(weights), np.zeros(len(weights) + 2 * REACH)
+    for d, values in enumerate(diagonals):
+        total[d : d + cells] += weights * values
+    return total[REACH:-REACH]
+
+
+def _neighbors(angles: Angles) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
+    """For each harmonic the numbers of cos (m−1), sin (m−1), cos (m+1), sin (m+1), −1 for none, and 1 if it is a sine."""
+    kinds = angles.kinds
+    number = {kind: h for h, kind in enumerate(kinds)}
+    table = []
+    for m, is_sine in kinds:
+        beside = [(m - 1, False), (m - 1, True), (m + 1, False), (m + 1, True)]
+        table.append([*(number.get(kind, -1) for kind in beside), int(is_sine)])
+    return np.array(table)

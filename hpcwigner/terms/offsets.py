@@ -1,0 +1,153 @@
+"""Intervalley scattering where valley offsets vary in space: classes of points with rates of a node, and the rest.
+
+The rates of a point are those of the nearest node, a set of valley offsets, and of each pair of valleys the upward one is
+multiplied by s = exp(−δ/kT), where the local offset exceeds that of the node by δ. Detailed balance at the local offset is
+then exact, and so is number. Downward rates, which follow the local offset slowly, are those of the node.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpcwigner.momentum.angles import Angles
+from hpcwigner.momentum.equilibrium import Equilibrium
+from hpcwigner.momentum.tile import Tile
+from hpcwigner.observables.budget import Entry, LandscapeMoments, SpatialMoments
+from hpcwigner.runtime.arrays import Array
+from hpcwigner.space.grid import Decomposition
+from hpcwigner.space.landscape import Landscape
+from hpcwigner.terms.scattering import ScatteringStage
+from hpcwigner.terms.term import HarmonicTerm
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class LocalOffsets:
+    """The classes of points of a landscape."""
+
+    landscape: Landscape
+    stages: tuple[ScatteringStage, ...]  # Scattering at the node of each class
+    class_of_point: NDArray[np.int64]  # Shape (x, y)
+
+    @property
+    def nodes(self) -> Array:
+        """E_v at the nodes [meV], shape (class, valley)."""
+        return np.array([[valley.energy for valley in stage.cells.valleys] for stage in self.stages])
+
+    def factors(self) -> Array:
+        """s of scattering into valley w from valley v at each point, shape (x, y, w, v)."""
+        here = np.moveaxis(self.landscape.energy, 0, -1) + self.nodes[0]
+        node = self.nodes[self.class_of_point]
+        beyond = (here - node) / self.landscape.thermal_energy
+        upward = node[..., :, None] > node[..., None, :]
+        return np.where(upward, np.exp(beyond[..., None, :] - beyond[..., :, None]), 1.0)
+
+    @property
+    def at_nodes(self) -> bool:
+        """Whether all points have the offsets of their node."""
+        return bool(np.abs(self.factors() - 1).max() < 1e-14)
+
+
+class OffsetScattering(HarmonicTerm):
+    """(L_local − L_node) u: what intervalley scattering at the local offsets differs from that of the nodes by."""
+
+    name, part = "offsets", "interv"
+    why_not_closed = "rates vary in space"
+
+    def __init__(self, angles: Angles, local: LocalOffsets) -> None:
+        super().__init__(angles, local.stages[0].cells)
+        self.local, self._orders = local, angles.orders
+        self._cells = local.stages[0].cells
+        other = np.not_equal.outer(self._cells.valley_of_cell, self._cells.valley_of_cell)
+        self._reaching = max((m for m in set(angles.orders) if any((s.blocks[m] * other).any() for s in local.stages)), default=0)
+
+    def distribute(self, decomposition: Decomposition) -> None:
+        factors = decomposition.local(self.local.factors())
+        self._change = factors.reshape(-1, *factors.shape[2:]) - 1.0
+
+    def add_to(self, tile: Tile) -> None:
+        stage, change = self.local.stages[tile.class_number], self._change[tile.points]
+        valley, transfer = self._cells.valley_of_cell, stage.valley_transfer
+        given, gained = tile.slots[:, : len(tile.points), 0], tile.slots[:, : len(tile.points), 1]
+        arriving = change[:, :, valley]  # (point, final valley, cell)
+        lost = sum(arriving[:, w] * np.where(valley == w, 0.0, transfer[w]) for w in range(change.shape[1]))
+        for h, m in enumerate(self._orders):
+            gained[h] -= lost * given[h]
+            for w, own in enumerate(self._cells.slices if m <= self._reaching else ()):
+                scaled, block = arriving[:, w] * given[h], stage.blocks[m][own]
+                for others in (slice(0, own.start), slice(own.stop, self._cells.size)):
+                    gained[h][:, own] += scaled[:, others] @ block[:, others].T
+
+    def entry(self, time: float, moments: SpatialMoments) -> Entry:
+        # Contained in the local transfer that Scattering books.
+        return Entry(np.zeros((len(moments.values), len(self._cells.valleys))), 0.0)
+
+
+class LocalScattering:
+    """Sums over a rank's points of what scattering does at each of them: transfer between valleys and power."""
+
+    def __init__(self, equilibrium: Equilibrium, local: LocalOffsets, decomposition: Decomposition) -> None:
+        self.equilibrium, self.local = equilibrium, local
+        shape = decomposition.local_shape[:2]
+        self._factors = decomposition.local(local.factors()).reshape(shape[0] * shape[1], -1)
+        energy = local.landscape.energy[:, decomposition.x, decomposition.y]
+        self._energy = np.moveaxis(energy, 0, -1).reshape(shape[0] * shape[1], -1)
+        forces = local.landscape.forces()[:, :, decomposition.x, decomposition.y]
+        self._forces = np.moveaxis(forces.reshape(*forces.shape[:2], -1), -1, 1)  # (axis, point, valley)
+        classes = local.class_of_point[decomposition.x, decomposition.y].reshape(-1)
+        self._members = [np.flatnonzero(classes == number) for number in range(len(local.stages))]
+
+    @functools.cached_property
+    def _matrices(self) -> list[tuple[Array, Array, Array]]:
+        """By class: rates into each valley and kinetic energy brought, (cell, final·initial valley); power within (cell,)."""
+        cells, kinetic = self.equilibrium.cells, self.equilibrium.kinetic_energy
+        valleys, matrices = len(cells.valleys), []
+        for stage in self.local.stages:
+            rates, energy = np.zeros((2, cells.size, valleys, valleys))
+            own = np.arange(cells.size), cells.valley_of_cell, cells.valley_of_cell
+            for w, into in enumerate(cells.slices):
+                at = np.arange(cells.size), w, cells.valley_of_cell
+                rates[at] = stage.valley_transfer[w]
+                energy[at] = kinetic[into] @ stage.blocks[0][into] - kinetic * stage.valley_transfer[w]
+            rates[own] = 0.0
+            within = np.array(energy[own])
+            energy[own] = 0.0
+            matrices.append((rates.reshape(cells.size, -1), energy.reshape(cells.size, -1), within))
+        return matrices
+
+    def transfer(self, isotropic: Array) -> tuple[Array, float]:
+        """∂t N_v by intervalley scattering at each point (point, valley), and the power of all scattering.
+
+        `isotropic` is Σ_θ u (point, cell).
+        """
+        valleys = len(self.equilibrium.cells.valleys)
+        gained, power = np.zeros((len(isotropic), valleys)), 0.0
+        for members, (rates, energy, within) in zip(self._members, self._matrices, strict=True):
+            u, factors = isotropic[members], self._factors[members]
+            flux = ((u @ rates) * factors).reshape(-1, valleys, valleys)  # (point, final, initial)
+            gained[members] = flux.sum(axis=2) - flux.sum(axis=1)
+            height = self._energy[members] + self.local.nodes[0]
+            power += float(((u @ energy) * factors).sum() + (u @ within).sum())
+            power += float((flux * (height[:, :, None] - height[:, None, :])).sum())
+        return gained, power
+
+    def __call__(self, directions: Array, weights: Array) -> Array:
+        """This rank's sums, for a state's `Directions` and weights (weight, point)."""
+        isotropic, valley = directions[0], self.equilibrium.cells.valley_of_cell
+        gained, power = self.transfer(isotropic)
+        measure = weights[0, 0]
+        potential = measure * np.einsum("pc,pc->c", self._energy[:, valley], isotropic)
+        work = measure * sum(
+            np.einsum("pc,pc->c", force[:, valley], along) for force, along in zip(self._forces, directions[1:], strict=True)
+        )
+        strength = measure * np.einsum("pc,pc->c", np.sqrt((self._forces**2).sum(axis=0))[:, valley], isotropic)
+        return np.concatenate((potential, work, strength, (weights @ gained).ravel(), [measure * power]))
+
+    def unpacked(self, total: Array) -> LandscapeMoments:
+        """The sums of all ranks by name."""
+        cells, valleys = self.equilibrium.cells.size, len(self.equilibrium.cells.valleys)
+        potential, work, strength = total[: 3 * cells].reshape(3, cells)
+        return LandscapeMoments(potential, work, strength, total[3 * cells : -1].reshape(-1, valleys), float(total[-1]))
