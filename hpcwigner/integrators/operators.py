@@ -17,7 +17,7 @@ from hpcwigner.runtime import kernels
 from hpcwigner.runtime.arrays import Array, flat
 from hpcwigner.runtime.parallel import NodeShared
 from hpcwigner.runtime.vectors import WIDTH
-from hpcwigner.terms.generator import LocalGenerator
+from hpcwigner.terms.generator import LocalGenerator, harmonics_by_order
 from hpcwigner.terms.pulse import SOURCE_DEGREE
 from hpcwigner.terms.term import Source
 
@@ -103,16 +103,15 @@ class _InScattering:
 
     def __init__(self, generators: Sequence[LocalGenerator], orders: Sequence[int]) -> None:
         self._blocks = [generator.in_scattering for generator in generators]
-        members = [[h for h, order in enumerate(orders) if order == m] for m in range(max(orders) + 1)]
-        most = max(map(len, members))
-        self._members = np.array([[*row, *[-1] * (most - len(row))] for row in members])
+        self._members = harmonics_by_order(orders, max(orders))
+        self._unscaled = np.zeros((0, 0))
         self._x = np.zeros((4, generators[0].equilibrium.cells.size + 2 * WIDTH))
 
     def add(self, tile: Tile) -> None:
         """Slot N grows by Γ_m of slot U."""
         (room, slots), blocks = tile.slots.shape[1:3], self._blocks[tile.class_number]
         kernels.add_in_scattering(
-            len(tile.points), room, slots, self._members, blocks.diagonals, blocks.rest, self._x, flat(tile.slots)
+            len(tile.points), room, slots, self._members, blocks.diagonals, blocks.rest, self._unscaled, self._x, flat(tile.slots)
         )
 
 

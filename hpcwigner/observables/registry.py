@@ -26,10 +26,11 @@ class Observable:
     scale: float = 1.0  # Factor from the program's units to `unit`
     source: str = ""
     default: bool = True  # Whether it is written unless the input chooses otherwise
-    only_in: Literal["", "slab", "plane"] = ""
+    only_in: Literal["", "slab", "plane", "landscape"] = ""
     odd: tuple[str, ...] = ()  # Axes along which it changes sign under reflection
 
 
+AXIS, VALLEY_AXIS = ("time", "axis"), ("time", "valley", "axis")
 TOTAL, VALLEY, PLACE, VALLEY_PLACE = ("time",), ("time", "valley"), ("time", "x", "y"), ("time", "valley", "x", "y")
 
 
@@ -73,6 +74,22 @@ SERIES = (
                "drift part of D_v if the directions of motion followed the present densities and energies instantly",
                "−(1/2n_v) Σ_Q v_Q (L_1⁻¹ v n)_Q", Snapshot.diffusion_adiabatic, CM2_PER_S,
                "first Chapman-Enskog order with the actual energy distribution", default=False),
+    Observable("mean_position", VALLEY_AXIS, "um", "mean position of the valley", "∫r N_v dr / n_v", Snapshot.mean_position, UM,
+               only_in="landscape"),
+    Observable("mean_position_total", AXIS, "um", "mean position of all excitons", "Σ_v ∫r N_v dr / Σ_v n_v",
+               Snapshot.mean_position_total, UM, only_in="landscape"),
+    Observable("pl_mean_position", AXIS, "um", "mean position of the photoluminescence", "∫r PL dr / ∫PL dr",
+               Snapshot.pl_mean_position, UM, only_in="landscape"),
+    Observable("drift_velocity", VALLEY_AXIS, "nm ps-1", "velocity of the valley's mean position", "∂t⟨r⟩_v", Snapshot.velocity,
+               only_in="landscape"),
+    Observable("width_squared_axis", VALLEY_AXIS, "um2", "squared width of the valley along each axis, about its mean position",
+               "2⟨(r_a − ⟨r_a⟩)²⟩_v", Snapshot.width_squared_axis, UM**2, only_in="landscape"),
+    Observable("diffusion_axis", VALLEY_AXIS, "cm2 s-1", "diffusion coefficient of the valley along each axis",
+               "½ ∂t⟨(r_a − ⟨r_a⟩)²⟩_v", Snapshot.diffusion_axis, CM2_PER_S, only_in="landscape"),
+    Observable("potential_energy", VALLEY, "meV", "mean energy of the valley's bottom at the excitons' positions",
+               "∫E_v(r) N_v dr / n_v, from the bright valley without strain", Snapshot.potential_energy, only_in="landscape"),
+    Observable("heat", TOTAL, "meV", "energy given to phonons since the start, per generated exciton", "−∫(dE/dt)|scat dt",
+               lambda s: s.heat, only_in="landscape"),
 )
 
 FIELDS = (
@@ -109,21 +126,24 @@ FILES = {"series.h5": SERIES, "fields.h5": FIELDS, "wigner.h5": WIGNER}
 ALL = (*SERIES, *FIELDS, *WIGNER)
 
 
-def select(names: Iterable[str], dimensions: int) -> dict[str, tuple[Observable, ...]]:
+def select(names: Iterable[str], dimensions: int, landscape: bool = False) -> dict[str, tuple[Observable, ...]]:
     """By file, the observables in `names` or groups (`default`, `all`) for a slab (`dimensions` = 1) or a plane (2).
+
+    Some exist only where there is a `landscape`.
 
     Raises ValueError with what is expected instead of a name that is unknown or does not apply to these dimensions.
     """
-    kind = "slab" if dimensions == 1 else "plane"
+    kinds = ("", "slab" if dimensions == 1 else "plane", *["landscape"] * landscape)
     wanted: set[str] = set()
     for name in names:
         named = [o for o in ALL if name in (o.name, "all") or (name == "default" and o.default)]
         if not named:
             hint = did_you_mean(name, ["default", "all", *(o.name for o in ALL)])
             raise ValueError(f"a name that `python -m hpcwigner observables` lists{'; ' * bool(hint)}{hint}")
-        applicable = {o.name for o in named if o.only_in in ("", kind)}
+        applicable = {o.name for o in named if o.only_in in kinds}
         if not applicable:
-            raise ValueError(f"what a sample of {dimensions} dimensions has")
+            kind = "without a landscape" if named[0].only_in == "landscape" else f"of {dimensions} dimensions"
+            raise ValueError(f"what a sample {kind} has")
         wanted |= applicable
 
     chosen = {file: tuple(o for o in group if o.name in wanted) for file, group in FILES.items()}

@@ -33,6 +33,7 @@ class Snapshot:
     budget: Budget  # Of the same moments
     rates: PointRates  # What acts now
     final: Array  # Populations at the end of the run, shape (valley,)
+    heat: float = np.nan  # Energy given to phonons since the start [meV per generated exciton]
 
     def where_defined(self, values: Array) -> Array:
         """`values` (valley,), NaN where n_v is too small to divide by."""
@@ -44,7 +45,49 @@ class Snapshot:
 
     def growth(self) -> Array:
         """c_v = (1/n_v) ∂t n_v by intervalley scattering [1/ps]."""
-        return self._per_exciton(self.rates.valley_transfer @ self.moments.zeroth)
+        local = self.moments.landscape
+        return self._per_exciton(self.rates.valley_transfer @ self.moments.zeroth if local is None else local.transfer[0])
+
+    def _axes(self) -> tuple[Array, Array]:
+        """∫r_a u [nm] and ∫r_a² u [nm²], each of shape (axis, cell)."""
+        assert self.moments.axes is not None
+        first, second = np.split(self.moments.axes, 2)
+        return first, second
+
+    def mean_position(self) -> Array:
+        """⟨r⟩ of each valley [nm], shape (valley, axis)."""
+        return self._per_exciton(self.rates.equilibrium.cells.valley_sum(self._axes()[0])).T
+
+    def mean_position_total(self) -> Array:
+        """⟨r⟩ of all excitons [nm], shape (axis,)."""
+        return np.asarray(self._axes()[0].sum(axis=1) / _positive(float(self.moments.zeroth.sum())))
+
+    def pl_mean_position(self) -> Array:
+        """∫r PL dr / ∫PL dr [nm], shape (axis,); NaN without PL."""
+        return np.asarray(self._axes()[0] @ self.rates.light / _positive(float(self.rates.light @ self.moments.zeroth)))
+
+    def velocity(self) -> Array:
+        """∂t⟨r⟩ of each valley [nm/ps], shape (valley, axis)."""
+        return self.where_defined(self.budget.velocity).T
+
+    def width_squared_axis(self) -> Array:
+        """2⟨(r_a − ⟨r_a⟩)²⟩ of each valley [nm²], shape (valley, axis)."""
+        second = self._per_exciton(self.rates.equilibrium.cells.valley_sum(self._axes()[1]))
+        return np.asarray(2 * (second.T - self.mean_position() ** 2))
+
+    def diffusion_axis(self) -> Array:
+        """¼ ∂t of `width_squared_axis` [nm²/ps], shape (valley, axis)."""
+        rates = sum((entry.rates for entry in self.budget.entries.values()), np.zeros(()))
+        axes, center = len(self._axes()[0]), np.nan_to_num(self.mean_position().T)
+        first, second = rates[2 : 2 + axes], rates[2 + axes :]
+        central = second - 2 * center * first + (center**2 - 0.5 * self.width_squared_axis().T) * rates[0]
+        return self._per_exciton(0.5 * central).T
+
+    def potential_energy(self) -> Array:
+        """Mean of E_v(r) [meV] from the bright valley's bottom without strain."""
+        cells, landscape = self.rates.equilibrium.cells, self.moments.landscape
+        bottoms = np.array([valley.energy for valley in cells.valleys])
+        return bottoms + (0.0 if landscape is None else self._per_exciton(cells.valley_sum(landscape.potential)))
 
     def pl_width_squared(self) -> float:
         """∫r² PL dr / ∫PL dr [nm²]; NaN without PL."""
@@ -73,3 +116,8 @@ class Snapshot:
     def diffusion_adiabatic(self) -> Array:
         """Drift part of D_v [nm²/ps] with the adiabatic first moment M1 = −L_1⁻¹ v M0 instead of the actual one."""
         return self._per_exciton(self.rates.adiabatic_response @ (self.rates.equilibrium.velocity * self.moments.zeroth))
+
+
+def _positive(number: float) -> float:
+    """A number to divide by, NaN unless it is above 0."""
+    return number if number > 0 else np.nan

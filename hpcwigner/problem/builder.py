@@ -195,22 +195,26 @@ def build(config: Config, comm: MPI.Intracomm) -> Problem:
     """Problem of an input, folded where all terms allow. Raises InputError. Collective."""
     space_grid(config, comm.size)
     kinetics = load(config, comm)
-    whole = assemble(kinetics, whole_grid(config), node_scattering(kinetics, comm))
+    whole = assemble(kinetics, whole_grid(config), further_nodes(kinetics, comm))
     kinetics.rates.free()
     symmetric = frozenset.intersection(*(term.mirrors for term in whole.terms))
     if whole.initial is not None:
         symmetric &= whole.initial.mirrors
     space = space_grid(whole.config, comm.size, symmetric)
     _check_size(kinetics, space, Angles(config.momentum.first_angles, half=space.dimensions == 1))
-    offsets = _offsets(kinetics, () if whole.offsets is None else whole.offsets.stages, space)
+    offsets = whole.offsets and _offsets(kinetics, list(zip(whole.offsets.stages, whole.offsets.formation, strict=True)), space)
     return dataclasses.replace(whole, space=space, offsets=offsets, terms=_terms(kinetics, whole.scattering, space, offsets))
 
 
-def node_scattering(kinetics: Kinetics, comm: MPI.Intracomm) -> list[ScatteringStage]:
-    """Scattering at the nodes after the first of a sample with several. Raises InputError. Collective."""
-    variation, stages = kinetics.variation, list[ScatteringStage]()
+Node = tuple[ScatteringStage, Array]
+"""Scattering for one set of valley offsets, and formation rates from coherent excitons (cell,)."""
+
+
+def further_nodes(kinetics: Kinetics, comm: MPI.Intracomm) -> list[Node]:
+    """The nodes after the first of a sample with several. Raises InputError. Collective."""
+    variation, nodes = kinetics.variation, list[Node]()
     if variation is None or len(variation.nodes) == 1:
-        return stages
+        return nodes
     processes = kinetics.config.scattering
     if kinetics.switches:
         raise InputError("scattering: found off_at, expected on or off: valley offsets vary in space")
@@ -220,13 +224,14 @@ def node_scattering(kinetics: Kinetics, comm: MPI.Intracomm) -> list[ScatteringS
         orders = kinetics.config.momentum.first_angles // 2
         rates = Rates.build(couplings, equilibrium, orders, kinetics.light_cone.bright_valley, kinetics.rates, comm=comm)
         on = {key: getattr(processes, key) > 0 for key in ("intravalley", "intervalley")}
-        stages.append(ScatteringStage.build(rates, **on))
+        formation = on["intravalley"] * rates.formation[0] + on["intervalley"] * rates.formation[1]
+        nodes.append((ScatteringStage.build(rates, **on), formation))
         rates.free()
-    return stages
+    return nodes
 
 
-def assemble(kinetics: Kinetics, space: SpaceGrid, at_nodes: Sequence[ScatteringStage] = ()) -> Problem:
-    """Problem on a grid with rates that are at hand; `at_nodes` are those of further nodes. Raises InputError. Collective."""
+def assemble(kinetics: Kinetics, space: SpaceGrid, further: Sequence[Node] = ()) -> Problem:
+    """Problem on a grid with rates that are at hand, and those of `further` nodes. Raises InputError. Collective."""
     config, rates, switches = kinetics.config, kinetics.rates, kinetics.switches
     angles = Angles(config.momentum.first_angles, half=space.dimensions == 1)
     processes = config.scattering
@@ -235,7 +240,7 @@ def assemble(kinetics: Kinetics, space: SpaceGrid, at_nodes: Sequence[Scattering
         for start in (0.0, *switches)
     ]  # by all ranks together: their blocks are shared within a node
     scattering = Scattering(angles, stages, switches)
-    offsets = _offsets(kinetics, (stages[0], *at_nodes), space)
+    offsets = _offsets(kinetics, [(stages[0], kinetics.formation[0]), *further], space)
     terms = _terms(kinetics, scattering, space, offsets)
     whole = None if kinetics.variation is None else kinetics.variation.landscape(kinetics.equilibrium, whole_grid(config))
     sought = config.initial, kinetics.equilibrium, angles, whole_grid(config), whole
@@ -245,14 +250,15 @@ def assemble(kinetics: Kinetics, space: SpaceGrid, at_nodes: Sequence[Scattering
     return problem
 
 
-def _offsets(kinetics: Kinetics, stages: Sequence[ScatteringStage], space: SpaceGrid) -> LocalOffsets | None:
+def _offsets(kinetics: Kinetics, nodes: Sequence[Node], space: SpaceGrid) -> LocalOffsets | None:
     """What varies in space, on the cells that a grid holds; nothing where all of it is uniform."""
     if (variation := kinetics.variation) is None:
         return None
     landscape = variation.landscape(kinetics.equilibrium, space)
     if landscape.uniform:
         return None
-    return LocalOffsets(landscape, tuple(stages), held(variation.class_of_point, space))
+    stages, formation = zip(*nodes, strict=True)
+    return LocalOffsets(landscape, stages, held(variation.class_of_point, space), formation)
 
 
 def _terms(kinetics: Kinetics, scattering: Scattering, space: SpaceGrid, offsets: LocalOffsets | None) -> tuple[Term, ...]:
@@ -264,7 +270,7 @@ def _terms(kinetics: Kinetics, scattering: Scattering, space: SpaceGrid, offsets
         terms.append(Force(equilibrium, angles, offsets.landscape))
         if not offsets.at_nodes:
             terms.append(OffsetScattering(angles, offsets))
-    terms += [pulses.source(kinetics, key, pulse, scattering, space) for key, pulse in config.pulses.items()]
+    terms += [pulses.source(kinetics, key, pulse, scattering, space, offsets) for key, pulse in config.pulses.items()]
     if config.radiation:
         terms.append(Radiation(equilibrium, kinetics.light_cone))
     if config.recombination is not None:

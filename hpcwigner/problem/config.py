@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 from hpcwigner.observables import registry
-from hpcwigner.problem.shapes import Energy, EnergyField, Shape, Strain, StrainField, Width
+from hpcwigner.problem.shapes import Energies, Shape, Strains, Width
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.runtime.schema import Document, OnOff, Quantity, did_you_mean, require
 
@@ -156,9 +156,9 @@ class Recombination:
 class StrainTensor:
     """Strain along x and y; half its trace shifts the valleys."""
 
-    xx: Strain | StrainField | tuple[Strain | StrainField, ...]
+    xx: Strains
     """Strain along x."""
-    yy: Strain | StrainField | tuple[Strain | StrainField, ...]
+    yy: Strains
     """Strain along y."""
 
 
@@ -166,13 +166,21 @@ class StrainTensor:
 class Sample:
     """What varies in space: each valley's energy E_v(r), by strain and by given energies, which add up."""
 
-    strain: Strain | StrainField | tuple[Strain | StrainField, ...] | StrainTensor | None = None
+    strain: Strains | StrainTensor | None = None
     """Biaxial strain s(r), tension above 0, or {xx: …, yy: …} with s = ½(xx + yy): E_v changes by −gauge_factor · s."""
-    energy: dict[str, Energy | EnergyField | tuple[Energy | EnergyField, ...]] | None = None
+    energy: dict[str, Energies] | None = None
     """Added to E_v(r) of the valley of that name; `all` adds to every valley."""
 
     def __post_init__(self) -> None:
         require(self.strain is not None or bool(self.energy), "", "none", "a strain, or an energy of at least one valley")
+
+    @property
+    def uniform(self) -> bool:
+        """Whether all its values are numbers, so that nothing varies in space."""
+        strain = (self.strain.xx, self.strain.yy) if isinstance(self.strain, StrainTensor) else (self.strain,)
+        given = (*strain, *(self.energy or {}).values())
+        parts = itertools.chain.from_iterable(value if isinstance(value, tuple) else (value,) for value in given)
+        return all(part is None or isinstance(part, int | float) for part in parts)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -345,7 +353,7 @@ class Config(Document):
         require(excited, "pump", "off", "a pump, since initial is none: without either there are no excitons")
         for i, name in enumerate(self.output.observables):
             try:
-                registry.select([name], self.space.dimensions)
+                registry.select([name], self.space.dimensions, self.landscape)
             except ValueError as error:
                 require(False, f"output.observables.{i}", name, str(error))
 
@@ -355,6 +363,11 @@ class Config(Document):
         if isinstance(self.pump, tuple):
             return {f"pump.{i}": pulse for i, pulse in enumerate(self.pump)}
         return {"pump": self.pump} if self.pump else {}
+
+    @property
+    def landscape(self) -> bool:
+        """Whether the sample varies in space."""
+        return self.sample is not None and not self.sample.uniform
 
     @property
     def cuts(self) -> tuple[float, ...]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hpcwigner.problem.config import Config
-from hpcwigner.problem.shapes import Curvature, EnergyField, Field, Height, Slope, StrainField
+from hpcwigner.problem.shapes import Curvature, EnergyField, Field, Height, Map, Slope, StrainField
 from hpcwigner.runtime import schema
 
 START = "<!-- The rest is written by `python -m hpcwigner.problem.describe`. -->\n\n"
@@ -36,8 +36,8 @@ _NAMES |= {
 def markdown() -> str:
     """Tables of the keys at the top and in each block, and of the fields that some of them take."""
     blocks = {f"`{name}`": block for name, hint in schema.field_hints(Config).items() if (block := _block(hint))}
-    blocks["Fields"] = Field
-    return "\n".join([_table(Config), *(f"## {name}\n\n{_text(b)}\n\n{_table(b)}" for name, b in blocks.items())])
+    tables = [f"## {name}\n\n{_text(block)}\n\n{_table(block)}" for name, block in blocks.items()]
+    return "\n".join([_table(Config), *tables, f"## Fields\n\n{_text(Field)}\n\n{_table(Field, Map)}"])
 
 
 def _text(block: Any) -> str:
@@ -45,8 +45,9 @@ def _text(block: Any) -> str:
     return " ".join(str(block.__doc__).split())
 
 
-def _table(block: Any) -> str:
-    return "\n".join(["| Key | Value | Default | Meaning |", "|---|---|---|---|", *_rows(block, ""), ""])
+def _table(*blocks: Any) -> str:
+    rows = [row for block in blocks for row in _rows(block, "")]
+    return "\n".join(["| Key | Value | Default | Meaning |", "|---|---|---|---|", *rows, ""])
 
 
 def _rows(block: Any, prefix: str) -> Iterator[str]:
@@ -75,10 +76,10 @@ def _field_docstrings(cls: type) -> dict[str, str]:
 
 
 def _block(hint: Any) -> Any:
-    """The dataclass that a value of this type may be, without Field, which has a table of its own."""
+    """The dataclass that a value of this type may be, without those of fields, which have a table of their own."""
     cls = typing.get_origin(hint) or hint
     if isinstance(cls, type) and dataclasses.is_dataclass(cls):
-        return None if cls is Field else hint
+        return None if cls in (Field, Map) else hint
     return next(filter(None, map(_block, typing.get_args(hint))), None)
 
 

@@ -6,8 +6,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from hpcwigner.exciton.materials import Material
+from hpcwigner.problem import maps
 from hpcwigner.problem.config import Sample, StrainTensor, valley_index
-from hpcwigner.problem.shapes import Field, Function
+from hpcwigner.problem.shapes import Field, Function, Map
 from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.space.grid import SpaceGrid
@@ -28,6 +29,7 @@ def energies(sample: Sample | None, material: Material, valleys: Sequence[Named]
     """dE_v(r) [meV] at the centres of the held cells, shape (valley, x, y); zeros without a sample. Raises InputError.
 
     dE_v = −g_v s + the energies given, with the biaxial strain s [percent] and the material's gauge factors g_v [meV/percent].
+    It reads the maps that the input names: on one rank, whose result goes to the others.
     """
     names = [valley.name for valley in valleys]
     result = np.zeros((len(names), *grid.shape))
@@ -65,6 +67,8 @@ def _function(key: str, value: Any, unit: str, grid: SpaceGrid) -> Function:
     if isinstance(value, tuple):
         parts = [_function(f"{key}.{i}", part, unit, grid) for i, part in enumerate(value or (0.0,))]
         return lambda x, y: np.sum([part(x, y) for part in parts], axis=0)
+    if isinstance(value, Map):
+        return maps.read(key, value, unit, grid)
     if isinstance(value, Field):
         try:
             return value.on(grid)

@@ -106,7 +106,13 @@ _PATHS = {"material": (), "rates": ("auto",), "initial": ("none", "equilibrium")
 
 
 def _located(key: str, value: Any, folder: Path) -> Any:
-    """The value of a key, made absolute if it is the path of a file to read."""
+    """The value of a dotted key, made absolute if it is the path of a file to read; so are the files of a sample's maps."""
+    if str(key).split(".")[0] == "sample":
+        if isinstance(value, dict):
+            return {name: _located(f"{key}.{name}", part, folder) for name, part in value.items()}
+        if isinstance(value, list):
+            return [_located(key, part, folder) for part in value]
+        return str(folder / value) if key.endswith(".file") and isinstance(value, str) else value
     if key not in _PATHS or not isinstance(value, str) or value in _PATHS[key]:
         return value
     return value if key == "material" and not materials.is_path(value) else str(folder / value)

@@ -1,42 +1,30 @@
 """From the pulses of an input to source terms."""
 
-import dataclasses
 import math
-from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hpcwigner.momentum.cells import EnergyCells
+from hpcwigner.observables.fields import central_weights
 from hpcwigner.problem.config import Pump, valley_index
 from hpcwigner.problem.kinetics import Kinetics
+from hpcwigner.problem.sample import held
 from hpcwigner.problem.shapes import Shape
 from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.space.grid import SpaceGrid
 from hpcwigner.terms.detuned import DetunedSource
+from hpcwigner.terms.offsets import LocalOffsets
 from hpcwigner.terms.pulse import CoherentPopulation, GaussianField, Intensity, Pulse
 from hpcwigner.terms.scattering import Scattering
 from hpcwigner.terms.sources import CoherentSource, Injection, PulseSource, injection_spectrum
 from hpcwigner.terms.term import Source
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Landscape:
-    """How the bright exciton varies over the held grid, for resonant pulses."""
-
-    energy: Array  # E_KK(r) − E_KK of the homogeneous sample [meV], shape (x, y)
-    at_origin: float  # The same at the origin [meV]
-    formation: Sequence[
-        Sequence[Array]
-    ] = ()  # Γ_{Q,0} [1/ps] by class of points, then stage, (cell,); everywhere the same without it
-    class_of_point: NDArray[np.int64] | None = None  # Shape (x, y)
-
-
 def source(
-    kinetics: Kinetics, key: str, pump: Pump, scattering: Scattering, space: SpaceGrid, landscape: Landscape | None = None
+    kinetics: Kinetics, key: str, pump: Pump, scattering: Scattering, space: SpaceGrid, offsets: LocalOffsets | None = None
 ) -> Source:
-    """A pulse of the input, at `key`, as a source. Raises InputError."""
+    """A pulse of the input, at `key`, as a source in a sample with these local `offsets`. Raises InputError."""
     equilibrium, energy = kinetics.equilibrium, pump.energy
     width_squared, shape = pump.spot_fwhm**2 / (8 * math.log(2)), None
     area = math.pi * width_squared
@@ -48,13 +36,12 @@ def source(
     if energy == "resonant":
         if (formed := kinetics.formation_rate) == 0:
             raise InputError("scattering: found intravalley and intervalley off, expected one of them on: nothing forms excitons")
-        if landscape is not None and (landscape.formation or np.ptp(landscape.energy) > 1e-9):
+        detuning = _detuning(kinetics, pump, space)
+        if offsets is not None and (len(offsets.stages) > 1 or np.ptp(detuning) > 1e-9):
             light = space.gaussian(width_squared) if shape is None else shape
-            return _detuned(kinetics, pump, landscape, space, share, light, amplitude)
-        shift, resonance = (0.0, 0.0) if landscape is None else (float(landscape.energy.flat[0]), landscape.at_origin)
-        detuning = shift - (resonance if pump.photon_energy is None else pump.photon_energy)
+            return _detuned(kinetics, pump, offsets, space, share, light, amplitude)
         dephasing = 0.5 * (kinetics.radiative_rate + formed)
-        pulse: Pulse = CoherentPopulation(pump.center, pump.duration_fwhm, dephasing, formed, detuning)
+        pulse: Pulse = CoherentPopulation(pump.center, pump.duration_fwhm, dephasing, formed, float(detuning.flat[0]))
         kind, spectra = CoherentSource, kinetics.formation
     else:
         valley = valley_number(f"{key}.energy.valley", energy.valley, equilibrium.cells)
@@ -64,19 +51,29 @@ def source(
             raise InputError(f"{key}.energy.above: found {energy.above:g} meV, expected {error}") from None
         pulse = Intensity(pump.center, pump.duration_fwhm)
         kind, spectra = Injection, [spectrum] * len(scattering.stages)
-    return kind(equilibrium, space, share, pulse, spectra, width_squared, amplitude, shape, kinetics.switches)
+    landscape = None if offsets is None else offsets.landscape
+    return kind(equilibrium, space, share, pulse, spectra, width_squared, amplitude, shape, kinetics.switches, landscape)
+
+
+def _detuning(kinetics: Kinetics, pump: Pump, space: SpaceGrid) -> Array:
+    """E_KK(r) − ħω [meV] on the held grid, (x, y); without a photon energy the laser is in resonance at the origin."""
+    if kinetics.variation is None:
+        return np.full((1, 1), -(pump.photon_energy or 0.0))
+    energy = kinetics.variation.energy[kinetics.light_cone.bright_valley]
+    at_origin = float(central_weights(energy.shape[0]) @ energy @ central_weights(energy.shape[1]))
+    return held(energy, space) - (at_origin if pump.photon_energy is None else pump.photon_energy)
 
 
 def _detuned(
-    kinetics: Kinetics, pump: Pump, landscape: Landscape, space: SpaceGrid, share: Array, light: Array, amplitude: float
+    kinetics: Kinetics, pump: Pump, offsets: LocalOffsets, space: SpaceGrid, share: Array, light: Array, amplitude: float
 ) -> DetunedSource:
     """A resonant pulse in a landscape; `light` (x, y) is the profile of |A|² and `amplitude` what it would form in resonance."""
     field = GaussianField(pump.center, pump.duration_fwhm)
-    formation = landscape.formation or [kinetics.formation]
-    resonance = landscape.at_origin if pump.photon_energy is None else pump.photon_energy
+    several = len(offsets.stages) > 1
+    formation = [[rates] for rates in offsets.formation] if several else [kinetics.formation]
     detuned = DetunedSource(
-        kinetics.equilibrium, space, share, field, kinetics.radiative_rate, formation, landscape.energy - resonance, light,
-        landscape.class_of_point if landscape.formation else None, switches=kinetics.switches,
+        kinetics.equilibrium, space, share, field, kinetics.radiative_rate, formation, _detuning(kinetics, pump, space), light,
+        offsets.class_of_point if several else None, switches=kinetics.switches, landscape=offsets.landscape,
     )  # fmt: skip
     if pump.density is not None:  # the peak of what is formed, which lies elsewhere and is sharper than that of the light
         amplitude *= float(detuned.profile().max() / detuned.formed().max())

@@ -197,6 +197,16 @@ class Field(Generic[Height, Slope, Curvature]):
         return shape.on(grid) if isinstance(shape, Random) else shape
 
 
+@dataclasses.dataclass(frozen=True)
+class Map:
+    """A field in a file (problem/maps.py)."""
+
+    file: str
+    """HDF5 or netCDF-4 file: a map over x, or over x and y, that covers the sample and is interpolated by cubic splines."""
+    dataset: str
+    """The map; it and its coordinates `x` and `y` have attributes `units`. Without dimension scales its axes are x, y."""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Spot(Gaussian[float]):
     """A spot of a pulse."""
@@ -273,3 +283,5 @@ StrainField = Field[
     Annotated[float, Quantity("percent/nm", shown="percent/um")],
     Annotated[float, Quantity("percent/nm^2", shown="percent/um^2")],
 ]
+Energies = Energy | EnergyField | Map | tuple[Energy | EnergyField | Map, ...]
+Strains = Strain | StrainField | Map | tuple[Strain | StrainField | Map, ...]

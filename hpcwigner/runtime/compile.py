@@ -19,7 +19,7 @@ SIGNATURES = {
     kernels.add_upwind: (*_DRIFT, _BLOCKS, _BLOCKS),
     kernels.transform: (_INDICES, _INDICES, _SPARSE, _SPARSE, _ROWS, _PLACE, _ROWS, _ROWS, _PLACE),
     kernels.upwind_transformed: (*_DRIFT, _BLOCKS, _SPARSE, _SPARSE, _ROWS, _ROWS, _PLACE),
-    kernels.add_in_scattering: (int64, int64, int64, _PLANES, _DIAGONALS, _REST, _ROWS, _ROWS),
+    kernels.add_in_scattering: (int64, int64, int64, _PLANES, _DIAGONALS, _REST, _ROWS, _ROWS, _ROWS),
     kernels.combine: (int64, *_SUM),
     force_kernel.add_force: (
         int64,

@@ -264,8 +264,10 @@ def upwind_transformed(points, numbers, u, ghosts, rates, speed, weights, bounds
 
 
 @njit(cache=True)
-def add_in_scattering(points, stride, slots, members, diagonals, rest, x, rows):
+def add_in_scattering(points, stride, slots, members, diagonals, rest, scale, x, rows):
     """Slot 1 of each harmonic of order m ≥ 1 grows by Γ_m · slot 0, for the first `points` of a tile.
+
+    With `scale` (point, cell) slot 0 is multiplied by it first.
 
     `rows` are the tile's slots (harmonic, point, slot, cell) as rows of cells, with `stride` points and `slots` slots;
     members[m] are the harmonics of order m (−1: none). `diagonals` and `rest` are those of SparseBlocks. Four points are taken
@@ -283,6 +285,9 @@ def add_in_scattering(points, stride, slots, members, diagonals, rest, x, rows):
                 for k in range(4):
                     for n in range(rows.shape[1]):
                         x[k, WIDTH + n] = flat[first[k] + n]
+                    if scale.size > 0:
+                        for n in range(rows.shape[1]):
+                            x[k, WIDTH + n] *= scale[min(p + k, points - 1), n]
                 _add_diagonals(m, diagonals, x, first, flat)
                 _add_rest(m, rest, x, first, flat)
 

@@ -323,11 +323,10 @@ def parsed_in(hint: Any) -> Parsed | None:
 
 
 def _alternative(hint: Any, cls: type) -> Any:
-    """The part of a type hint that stands for the dataclass `cls`, with its parameters if it is generic."""
+    """The part of a type hint that stands for the dataclass `cls`, with its parameters if it is generic; None without one."""
     if (typing.get_origin(hint) or hint) is cls:
         return hint
-    inside = (_alternative(argument, cls) for argument in typing.get_args(hint))
-    return next((part for part in inside if (typing.get_origin(part) or part) is cls), cls)
+    return next(filter(None, (_alternative(argument, cls) for argument in typing.get_args(hint))), None)
 
 
 def shown(instance: Any, key: str) -> tuple[float | str, str]:
@@ -338,7 +337,7 @@ def shown(instance: Any, key: str) -> tuple[float | str, str]:
             value, plain = value[int(name)], plain[int(name)]
             continue
         if dataclasses.is_dataclass(value):
-            hint = field_hints(_alternative(hint, type(value)))[name]
+            hint = field_hints(_alternative(hint, type(value)) or type(value))[name]
         value, plain = value[name] if isinstance(value, Mapping) else getattr(value, name), plain.get(name)
     parsed = parsed_in(hint)
     if isinstance(parsed, Quantity) and isinstance(value, float):

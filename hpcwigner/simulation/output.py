@@ -10,18 +10,17 @@ from hpcwigner.exciton.phonons import absorption_threshold
 from hpcwigner.integrators.steps import StepPlan, multiples
 from hpcwigner.momentum.angles import Angles
 from hpcwigner.observables import registry
-from hpcwigner.observables.budget import SpatialMoments
 from hpcwigner.observables.fields import Directions, LocalState, SpatialMomentSums, WignerCut, undershoot
 from hpcwigner.observables.registry import Observable
 from hpcwigner.observables.series import Snapshot
 from hpcwigner.problem.builder import Problem
 from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.errors import RunError
+from hpcwigner.simulation.balance import Balance
 from hpcwigner.simulation.restart import FIELDS, SERIES, WIGNER, Resumption
 from hpcwigner.space.grid import Decomposition
 from hpcwigner.storage.files import Constant, OutputFile
 from hpcwigner.terms.offsets import LocalScattering
-from hpcwigner.terms.term import LocalLinearTerm
 
 
 class RunOutput:
@@ -44,9 +43,10 @@ class RunOutput:
         self._final = final
         self._observed = resume.header.step if resume else None  # What was due then is already written
         self.worst_undershoot = np.array(resume.header.accumulators["undershoot"]) if resume else np.zeros(len(final))
-        self.balance = Balance(problem, decomposition, plan, resume.header.accumulators if resume else {})
+        accumulators = resume.header.accumulators if resume else {}
+        self.balance = Balance(problem, decomposition, plan, accumulators, self._local)
         output = problem.config.output
-        self._observables = chosen = registry.select(output.observables, problem.space.dimensions)
+        self._observables = chosen = registry.select(output.observables, problem.space.dimensions, problem.config.landscape)
         self._due = {
             SERIES: _due(plan, plan.output_times),
             FIELDS: _due(plan, multiples(output.fields_every, plan.end)),
@@ -57,7 +57,7 @@ class RunOutput:
         self.cut = WignerCut(decomposition, problem.angles, problem.cells) if wanted[WIGNER] else None
         self.files: dict[str, OutputFile] = {}
         for name in (name for name in wanted if wanted[name]):
-            content = (*self._content(name), attributes, self._constants() if name == WIGNER else ())
+            content = (*self._content(name), attributes, self._constants(name))
             if resume and name in known:
                 self.files[name] = OutputFile.restored(resume.sources.get(name), directory / name, self.comm, *content)
             else:
@@ -69,11 +69,19 @@ class RunOutput:
         used = {d for o in observables for d in o.dimensions}
         axes = {axis: problem.space.whole.centers(i) * UM for i, axis in enumerate("xy"[: problem.space.dimensions])}
         axes |= {"k": self.cut.k, "q": self.cut.q, "angle": problem.angles.theta} if self.cut else {}
-        shown = {axis: values for axis, values in axes.items() if axis in used}
+        shown: dict[str, Array | Sequence[str]] = {axis: values for axis, values in axes.items() if axis in used}
+        shown |= {"axis": ["x", "y"][: problem.space.dimensions]} if "axis" in used else {}
         return observables, {"valley": [v.name for v in problem.cells.valleys], **shown}
 
-    def _constants(self) -> tuple[Constant]:
-        """The constant of a file of Wigner functions."""
+    def _constants(self, name: str) -> tuple[Constant, ...]:
+        """Variables of a file that do not depend on time."""
+        if name == FIELDS and self.problem.variation is not None and self.problem.config.landscape:
+            energy, dimensions = self.problem.variation.energy, ("valley", "x", "y")
+            held = energy if self.problem.space.dimensions == 2 else energy[:, :, 0]
+            text = "energy E_v(r) of the valley's bottom, from the bright valley without strain"
+            return (("landscape", held, dimensions[: held.ndim], "meV", text),)
+        if name != WIGNER:
+            return ()
         text = "smallest momentum from which an acoustic phonon lifts into the bright valley"
         return (("threshold", absorption_threshold(self.problem.couplings, self.problem.bright), ("valley",), "nm-1", text),)
 
@@ -107,8 +115,9 @@ class RunOutput:
             raise RunError(f"the state is not finite at {now:g} ps: stopped without a checkpoint")
         if SERIES in due:
             row = self.files[SERIES].append(now)
+            heat = self.balance.heat(now) if self.balance.active else np.nan
             if self.comm.rank == 0:
-                snapshot = Snapshot(moments, self.problem.budget(now, moments), generator, self._final)
+                snapshot = Snapshot(moments, self.problem.budget(now, moments), generator, self._final, heat)
                 write_series(self.files[SERIES], row, self._observables[SERIES], snapshot)
         if FIELDS in due:
             local = LocalState(directions, self.decomposition, generator, moments)
@@ -159,67 +168,3 @@ def write_series(file: OutputFile, row: int, observables: Sequence[Observable], 
     """Fills a row of a series file."""
     for observable in observables:
         file.write(row, observable.name, observable.compute(snapshot))
-
-
-class Balance:
-    """Running accumulators ∫M0 dt of each energy cell, one for each stage of the scattering (trapezoidal rule over steps).
-
-    What a local linear term has changed follows from them, since it is linear in M0.
-    """
-
-    def __init__(
-        self, problem: Problem, decomposition: Decomposition, plan: StepPlan, resumed: Mapping[str, Sequence[float]]
-    ) -> None:
-        """`resumed` are the accumulators of the checkpoint resumed from; none at the start."""
-        self.active = bool(problem.not_closed)
-        self._problem, self._comm, self._measure = problem, decomposition.comm, problem.space.cell_measure
-        self._steps = plan.steps() if self.active else []
-        self._sums = np.zeros((len(problem.generators), problem.cells.size))
-        self._initial = np.zeros(problem.cells.size)
-        self._last: Array | None = None
-        self._done = -1
-        if self.active and resumed and self._comm.rank == 0:  # the others hold nothing of what was before
-            self._sums[...] = np.reshape(resumed["time_integrals"], self._sums.shape)
-            self._initial[...] = resumed["initial_populations"]
-
-    def update(self, done: int, u: Array) -> None:
-        """Accumulates the step that has just been done; u is (point, angle, cell)."""
-        if not self.active or done == self._done:
-            return
-        now = u.sum(axis=(0, 1)) * self._measure
-        if self._last is None:
-            self._initial += now if done == 0 else 0.0
-        else:
-            step = self._steps[done - 1]
-            self._sums[step.stage] += 0.5 * step.size * (self._last + now)
-        self._last, self._done = now, done
-
-    def accumulators(self) -> dict[str, list[float]]:
-        """What a checkpoint keeps. Collective."""
-        if not self.active:
-            return {}
-        return {
-            "time_integrals": self._comm.allreduce(self._sums).ravel().tolist(),
-            "initial_populations": self._comm.allreduce(self._initial).tolist(),
-        }
-
-    def accounts(self) -> list[tuple[str, float, float]]:
-        """Excitons and energy [meV] by cause: initial state, sources, losses; present; the difference. Collective."""
-        problem, zero = self._problem, np.zeros(self._initial.shape)
-        energies = problem.equilibrium.total_energy
-        sums, initial = self._comm.allreduce(self._sums), self._comm.allreduce(self._initial)
-        last = self._comm.allreduce(zero if self._last is None else self._last)
-        times = [0.0, *problem.switches]
-        accounts = [("initial state", float(initial.sum()), float(energies @ initial))]
-        for source in problem.sources:
-            spectrum, generated = source.spectrum(0), source.generated(problem.config.time.end)
-            accounts.append((source.name, generated, generated * float(energies @ spectrum / spectrum.sum())))
-        for term in problem.terms:
-            if isinstance(term, LocalLinearTerm):
-                parts = zip(times, (SpatialMoments(part, zero, zero) for part in sums), strict=True)
-                entries = [term.entry(start + 1e-6, moments) for start, moments in parts]
-                number = 0.0 if term is problem.scattering else float(sum(entry.number.sum() for entry in entries))
-                accounts.append((term.name, number, sum(entry.power for entry in entries)))
-        number, energy = float(last.sum()), float(energies @ last)
-        missing = number - sum(n for _, n, _ in accounts), energy - sum(e for _, _, e in accounts)
-        return [*accounts, ("present", number, energy), ("not accounted for", *missing)]

@@ -26,6 +26,7 @@ _BLOCK_BYTES = 2**24
 _COORDINATES = {
     "time": ("ps", "time"),
     "valley": ("", "exciton valley"),
+    "axis": ("", "direction in space"),
     "x": ("um", "position"),
     "y": ("um", "position"),
     "k": ("nm-1", "centre-of-mass momentum along x; negative = motion towards negative x"),

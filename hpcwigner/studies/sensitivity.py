@@ -58,6 +58,7 @@ def parameters(material: Material, ranged: bool = False) -> list[str]:
     """Keys of the estimated numbers, with `ranged` of all that have a range; without those that D_v does not depend on."""
     keys = [k for k, n in materials.numbers(material) if (n.range is not None if ranged else n.confidence == "estimated")]
     unused = {f"valleys.{name}.splitting" for name, v in material.valleys.items() if v.energy is not None}
+    unused |= {f"valleys.{name}.gauge_factor" for name in material.valleys}  # the moment equations know no strain
     return [k for k in keys if k not in unused and not (k.startswith("film.") and material.dielectric is not None)]
 
 

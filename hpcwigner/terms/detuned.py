@@ -19,6 +19,7 @@ from hpcwigner.momentum.equilibrium import Equilibrium
 from hpcwigner.observables.budget import Entry, SpatialMoments
 from hpcwigner.runtime.arrays import Array
 from hpcwigner.space.grid import Decomposition, SpaceGrid
+from hpcwigner.space.landscape import Landscape
 from hpcwigner.terms.pulse import GaussianField, LocalPopulations
 from hpcwigner.terms.term import Source, State
 
@@ -43,6 +44,7 @@ class DetunedSource(Source):
     class_of_point: Numbers | None = None  # On the held grid, shape (x, y); one class without it
     amplitude: float = 1.0  # Population that it generates in all
     switches: tuple[float, ...] = ()  # Times [ps] at which the next stage begins
+    landscape: Landscape | None = None
 
     name = "source"
     part = "source"
@@ -60,17 +62,17 @@ class DetunedSource(Source):
         self._formation = np.array([math.fsum(by_stage[0]) for by_stage in self.spectra])
         lit = self._lit(self._light)
         measured = self._light[lit] * self.grid.cell_measure
-        weights = np.array([measured, measured * self.grid.squared_distance[lit]])
+        weights = measured * np.array([values[lit] for values in self._weight_functions()])
         self._nodes = [
             DetuningNodes.choose(np.abs(self.detuning[lit & (classes == c)]), self.field.sigma) for c in range(len(self.spectra))
         ]
         self._node_class = np.repeat(np.arange(len(self.spectra)), [len(nodes.values) for nodes in self._nodes])
         self._weights = np.concatenate(
             [nodes.weights(weights[:, classes[lit] == c]) for c, nodes in enumerate(self._nodes)], axis=1
-        )  # of ∫dr and ∫r² dr, shape (2, node)
+        )  # Of the integrals over the sample, shape (weight, node)
         self._sample = self._populations(np.concatenate([nodes.values for nodes in self._nodes]), self._node_class)
         everything = self._sample.integral(math.inf)
-        number, second = self._weights @ (everything * self._formation[self._node_class])
+        number, second = self._weights[:2] @ (everything * self._formation[self._node_class])
         self._scale, self.width_squared = 1 / float(number), float(second / number)
         by_class = self._by_class(everything)[0]
         self._shares = by_class / by_class.sum()
@@ -87,7 +89,7 @@ class DetunedSource(Source):
         return LocalPopulations(self.field.center, self.field.duration_fwhm, dephasing, detuning)
 
     def _by_class(self, values: Array) -> Array:
-        """∫f dr and ∫r²f dr of each class's points from values of f at the nodes (node,): shape (2, class)."""
+        """Integrals of f with all weights over each class's points, from f at the nodes (node,): shape (weight, class)."""
         count = len(self.spectra)
         return np.array([np.bincount(self._node_class, w * values, count) for w in self._weights])
 
@@ -151,9 +153,30 @@ class DetunedSource(Source):
     def entry(self, time: float, moments: SpatialMoments) -> Entry:
         stage, cells = self._stage(time), self.equilibrium.cells
         now = self.amplitude * self._scale * self._by_class(self._sample.course(time))
-        number, second = now @ np.array([by_stage[stage] for by_stage in self.spectra])
-        power = float(self.equilibrium.total_energy @ number)
-        return Entry(cells.valley_sum(number), cells.valley_sum(second), power)
+        rates = now @ np.array([by_stage[stage] for by_stage in self.spectra])  # (weight, cell)
+        return Entry(cells.valley_sum(rates)[: len(moments.values)], self._energy(rates))
+
+    def energy(self, time: float) -> float:
+        formed = self.amplitude * self._scale * self._by_class(self._sample.integral(time))
+        return self._energy(formed @ np.array([by_stage[0] for by_stage in self.spectra]))
+
+    def _energy(self, formed: Array) -> float:
+        """Energy [meV] of ∫w u of what is formed, (weight, cell)."""
+        energy = float(self.equilibrium.total_energy @ formed[0])
+        if self.landscape is not None:
+            cells = self.equilibrium.cells
+            by_valley = formed[-len(cells.valleys) :]
+            energy += float(by_valley[cells.valley_of_cell, np.arange(cells.size)].sum())
+        return energy
+
+    def _weight_functions(self) -> list[Array]:
+        """The weights of SpatialMoments, then the landscape of each valley, on the held grid (x, y)."""
+        grid = self.grid
+        x, y = np.meshgrid(grid.centers(0), grid.centers(1), indexing="ij")
+        places = (x, y)[: grid.dimensions]
+        whole = [0.0 * place if copies == 2 else place for place, copies in zip(places, grid.copies, strict=False)]
+        landscape = () if self.landscape is None else self.landscape.energy
+        return [np.ones(grid.shape), grid.squared_distance, *whole, *(place**2 for place in places), *landscape]
 
     def _stage(self, time: float) -> int:
         return sum(time > t + 1e-9 for t in self.switches)

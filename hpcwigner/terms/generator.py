@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,8 +32,8 @@ class SparseBlocks:
     rest: tuple[Indices, Indices, Indices, Indices, Array]  # begins, members, starts, columns, values
 
     @classmethod
-    def from_dense(cls, blocks: Array) -> SparseBlocks:
-        """From L_m, shape (m, cell, cell)."""
+    def from_dense(cls, blocks: Array, negligible: float = NEGLIGIBLE) -> SparseBlocks:
+        """From L_m, shape (m, cell, cell); entries below a `negligible` part of the rates out of both cells are left out."""
         cells = blocks.shape[1]
         groups = -(-cells // WIDTH)
         starts = np.zeros((len(blocks), groups + 1), dtype=np.int64)
@@ -41,7 +42,7 @@ class SparseBlocks:
         begins, members, ends = [0, 0], list[int](), [0]
         rest_columns, rest_values = list[int](), list[float]()
         for m, block in enumerate(blocks[1:], start=1):
-            left = _in_scattering(block)
+            left = _in_scattering(block, negligible)
             starts[m, 0] = len(columns)
             for group in range(groups):
                 first = min(group * WIDTH, cells - WIDTH)
@@ -72,15 +73,22 @@ class SparseBlocks:
         return int(np.count_nonzero(values[starts[m, 0] : starts[m, -1]]) + ends[begins[m + 1]] - ends[begins[m]])
 
 
+def harmonics_by_order(orders: Sequence[int], last: int) -> Indices:
+    """Numbers of the harmonics of each order m ≤ `last`, filled up with −1: shape (m, harmonic)."""
+    members = [[h for h, order in enumerate(orders) if order == m] for m in range(last + 1)]
+    most = max(map(len, members))
+    return np.array([[*row, *[-1] * (most - len(row))] for row in members])
+
+
 def _integers(numbers: list[int]) -> Indices:
     return np.array(numbers, dtype=np.int64)
 
 
-def _in_scattering(block: Array) -> Array:
+def _in_scattering(block: Array, negligible: float) -> Array:
     """A copy of one L_m without its diagonal and what is negligible against the rates out of both cells."""
     out = np.maximum(-block.diagonal(), 1e-300)
     gain = np.abs(block) / out
-    counts = np.maximum(gain, gain.T) > NEGLIGIBLE
+    counts = np.maximum(gain, gain.T) > negligible
     np.fill_diagonal(counts, False)
     return np.where(counts, block, 0.0)
 

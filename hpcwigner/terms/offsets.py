@@ -15,11 +15,14 @@ from numpy.typing import NDArray
 
 from hpcwigner.momentum.angles import Angles
 from hpcwigner.momentum.equilibrium import Equilibrium
-from hpcwigner.momentum.tile import Tile
+from hpcwigner.momentum.tile import N, Tile, U
 from hpcwigner.observables.budget import Entry, LandscapeMoments, SpatialMoments
-from hpcwigner.runtime.arrays import Array
+from hpcwigner.runtime import kernels
+from hpcwigner.runtime.arrays import Array, flat
+from hpcwigner.runtime.vectors import WIDTH
 from hpcwigner.space.grid import Decomposition
 from hpcwigner.space.landscape import Landscape
+from hpcwigner.terms.generator import SparseBlocks, harmonics_by_order
 from hpcwigner.terms.scattering import ScatteringStage
 from hpcwigner.terms.term import HarmonicTerm
 
@@ -31,6 +34,7 @@ class LocalOffsets:
     landscape: Landscape
     stages: tuple[ScatteringStage, ...]  # Scattering at the node of each class
     class_of_point: NDArray[np.int64]  # Shape (x, y)
+    formation: tuple[Array, ...]  # Γ_{Q,0} from coherent excitons at each class's node [1/ps], shape (cell,)
 
     @property
     def nodes(self) -> Array:
@@ -59,10 +63,13 @@ class OffsetScattering(HarmonicTerm):
 
     def __init__(self, angles: Angles, local: LocalOffsets) -> None:
         super().__init__(angles, local.stages[0].cells)
-        self.local, self._orders = local, angles.orders
-        self._cells = local.stages[0].cells
+        self.local, self._cells = local, local.stages[0].cells
         other = np.not_equal.outer(self._cells.valley_of_cell, self._cells.valley_of_cell)
-        self._reaching = max((m for m in set(angles.orders) if any((s.blocks[m] * other).any() for s in local.stages)), default=0)
+        last = max(m for m in {0, *angles.orders} if m == 0 or any((s.blocks[m] * other).any() for s in local.stages))
+        members = harmonics_by_order(angles.orders, last)
+        self._members = np.concatenate((np.full_like(members[:1], -1), members))  # Kernels leave the first matrix out
+        self._blocks = [[_arriving(stage, w, last) for w in range(len(self._cells.valleys))] for stage in local.stages]
+        self._x = np.zeros((4, self._cells.size + 2 * WIDTH))
 
     def distribute(self, decomposition: Decomposition) -> None:
         factors = decomposition.local(self.local.factors())
@@ -71,19 +78,28 @@ class OffsetScattering(HarmonicTerm):
     def add_to(self, tile: Tile) -> None:
         stage, change = self.local.stages[tile.class_number], self._change[tile.points]
         valley, transfer = self._cells.valley_of_cell, stage.valley_transfer
-        given, gained = tile.slots[:, : len(tile.points), 0], tile.slots[:, : len(tile.points), 1]
-        arriving = change[:, :, valley]  # (point, final valley, cell)
-        lost = sum(arriving[:, w] * np.where(valley == w, 0.0, transfer[w]) for w in range(change.shape[1]))
-        for h, m in enumerate(self._orders):
-            gained[h] -= lost * given[h]
-            for w, own in enumerate(self._cells.slices if m <= self._reaching else ()):
-                scaled, block = arriving[:, w] * given[h], stage.blocks[m][own]
-                for others in (slice(0, own.start), slice(own.stop, self._cells.size)):
-                    gained[h][:, own] += scaled[:, others] @ block[:, others].T
+        count, (room, slots) = len(tile.points), tile.slots.shape[1:3]
+        lost = np.zeros((count, self._cells.size))
+        for w, blocks in enumerate(self._blocks[tile.class_number]):
+            scale = np.ascontiguousarray(change[:, w][:, valley])  # of each cell's transfer into valley w
+            lost += scale * np.where(valley == w, 0.0, transfer[w])
+            kernels.add_in_scattering(
+                count, room, slots, self._members, blocks.diagonals, blocks.rest, scale, self._x, flat(tile.slots)
+            )
+        gained = tile.slot(N)
+        gained -= lost * tile.slot(U)
 
     def entry(self, time: float, moments: SpatialMoments) -> Entry:
         # Contained in the local transfer that Scattering books.
         return Entry(np.zeros((len(moments.values), len(self._cells.valleys))), 0.0)
+
+
+def _arriving(stage: ScatteringStage, valley: int, last: int) -> SparseBlocks:
+    """Γ_m, m ≤ `last`, from the other valleys into one; behind an empty matrix."""
+    blocks, own = np.zeros((last + 2, stage.cells.size, stage.cells.size)), stage.cells.slices[valley]
+    blocks[1:, own] = stage.blocks[: last + 1, own]
+    blocks[1:, own, own] = 0.0
+    return SparseBlocks.from_dense(blocks, negligible=0.0)
 
 
 class LocalScattering:
@@ -134,12 +150,16 @@ class LocalScattering:
             power += float((flux * (height[:, :, None] - height[:, None, :])).sum())
         return gained, power
 
+    def potential(self, isotropic: Array) -> Array:
+        """Σ_points E_v u of each cell (cell,), from Σ_θ u (point, cell)."""
+        return np.asarray(np.einsum("pc,pc->c", self._energy[:, self.equilibrium.cells.valley_of_cell], isotropic))
+
     def __call__(self, directions: Array, weights: Array) -> Array:
         """This rank's sums, for a state's `Directions` and weights (weight, point)."""
         isotropic, valley = directions[0], self.equilibrium.cells.valley_of_cell
         gained, power = self.transfer(isotropic)
         measure = weights[0, 0]
-        potential = measure * np.einsum("pc,pc->c", self._energy[:, valley], isotropic)
+        potential = measure * self.potential(isotropic)
         work = measure * sum(
             np.einsum("pc,pc->c", force[:, valley], along) for force, along in zip(self._forces, directions[1:], strict=True)
         )

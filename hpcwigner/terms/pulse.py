@@ -158,7 +158,7 @@ class LocalPopulations(GaussianField):
             moments = np.stack([(values * s**k).sum(axis=-1) for k in powers], axis=-1)
         else:
             rate = 2 * self.dephasing
-            left = self.course(end) * np.exp(-rate * (start - end))
+            left = self._at_end * np.exp(-rate * (start - end))
             moments = left[:, None] * _decay_moments(rate * size)
         return np.asarray((moments[:, None, :] * _HILBERT_INVERSE).sum(axis=-1))
 
@@ -172,8 +172,13 @@ class LocalPopulations(GaussianField):
             total += 0.5 * (b - a) * (self.course(a + 0.5 * (b - a) * (1 + _NODES)) * _WEIGHTS).sum(axis=-1)
         if time > end:
             rate = 2 * self.dephasing
-            total -= self.course(end) / rate * np.expm1(-rate * (time - end))
+            total -= self._at_end / rate * np.expm1(-rate * (time - end))
         return total
+
+    @functools.cached_property
+    def _at_end(self) -> Array:
+        """|p0|² at the end of the window, shape (place,)."""
+        return self.course(self.window[1])
 
 
 @dataclasses.dataclass(frozen=True)

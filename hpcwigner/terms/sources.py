@@ -11,6 +11,7 @@ from hpcwigner.momentum.equilibrium import Equilibrium
 from hpcwigner.observables.budget import Entry, SpatialMoments
 from hpcwigner.runtime.arrays import Array
 from hpcwigner.space.grid import Decomposition, SpaceGrid
+from hpcwigner.space.landscape import Landscape
 from hpcwigner.terms.pulse import CoherentPopulation, Intensity, Pulse
 from hpcwigner.terms.term import Source, State
 
@@ -30,6 +31,7 @@ class PulseSource(Source):
     amplitude: float = 1.0
     shape: Array | None = None  # Of the density on the held grid, shape (x, y); a Gaussian without it
     switches: tuple[float, ...] = ()  # Times [ps] at which the next stage begins
+    landscape: Landscape | None = None
 
     name = "source"
     part = "source"
@@ -73,7 +75,25 @@ class PulseSource(Source):
     def entry(self, time: float, moments: SpatialMoments) -> Entry:
         rate = self.strength(time) * self._spectrum_at(time)
         number = self.equilibrium.cells.valley_sum(rate)
-        return Entry(np.outer(self._means[: len(moments.values)], number), float(self.equilibrium.total_energy @ rate))
+        power = float(self.equilibrium.total_energy @ rate)
+        if self.landscape is not None:
+            power += float(number @ self._mean_energy)
+        return Entry(np.outer(self._means[: len(moments.values)], number), power)
+
+    def energy(self, time: float) -> float:
+        if (number := self.generated(time)) == 0:
+            return 0.0
+        share = self.spectra[0] / self.spectra[0].sum()
+        energy = float(self.equilibrium.total_energy @ share)
+        if self.landscape is not None:
+            energy += float(self.equilibrium.cells.valley_sum(share) @ self._mean_energy)
+        return number * energy
+
+    @functools.cached_property
+    def _mean_energy(self) -> Array:
+        """∫E_v(r) profile dr [meV], shape (valley,)."""
+        assert self.landscape is not None
+        return np.asarray((self.landscape.energy * self.profile()).sum(axis=(1, 2)) * self.grid.cell_measure)
 
     @functools.cached_property
     def _means(self) -> Array:

@@ -133,6 +133,10 @@ class Source(Term):
     def generated(self, time: float) -> float:
         """Population generated until `time` [ps]."""
 
+    @abc.abstractmethod
+    def energy(self, time: float) -> float:
+        """Energy [meV] of what was generated until `time` [ps], valley bottoms and landscape included."""
+
     @property
     def coherent(self) -> bool:
         """Whether its strength is a population of coherent excitons."""

@@ -1,0 +1,109 @@
+"""Maps of a field over the sample, from HDF5 and netCDF-4 files: coordinates with units, interpolated by cubic splines."""
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from hpcwigner.problem.shapes import Function, Map
+from hpcwigner.runtime.arrays import Array
+from hpcwigner.runtime.errors import InputError
+from hpcwigner.runtime.schema import Quantity
+from hpcwigner.space.grid import SpaceGrid
+
+FEWEST = 4  # Points along an axis, which a cubic spline needs
+
+
+def read(key: str, given: Map, unit: str, grid: SpaceGrid) -> Function:
+    """The map that the input names at `key`, in `unit`: a function of x and y [nm]. Raises InputError.
+
+    A map over x only is uniform along y; of a map over x and y a slab takes the line y = 0.
+    """
+    where = f"{key}: found '{given.dataset}' of {given.file}"
+    try:
+        with h5py.File(given.file, "r") as file:
+            data = file.get(given.dataset)
+            if not isinstance(data, h5py.Dataset):
+                known = ", ".join(_datasets(file))
+                raise InputError(
+                    f"{key}.dataset: found '{given.dataset}', expected a dataset of {given.file} (there are: {known})"
+                )
+            axes = _axes(data, where)
+            coordinates = {name: _numbers(axis, "nm", f"{where} with the coordinate {name}") for name, axis in axes.items()}
+            values = _numbers(data, unit, where)
+    except OSError as error:
+        problem = str(error) if Path(given.file).exists() else "no such file"
+        raise InputError(f"{key}.file: found '{given.file}', expected an HDF5 or netCDF-4 file ({problem})") from None
+    if list(coordinates) == ["y", "x"]:
+        values, coordinates = values.T, dict(reversed(coordinates.items()))
+    for name, coordinate in coordinates.items():
+        half = 0.5 * grid.length if name == "x" or grid.dimensions == 2 else 0.0
+        _check_coordinate(name, coordinate, half, where)
+    shape = tuple(coordinate.size for coordinate in coordinates.values())
+    if values.shape != shape:
+        raise InputError(f"{where} with the shape {values.shape}, expected {shape} as its coordinates")
+    if (bad := np.argwhere(~np.isfinite(values))).size:
+        place = ", ".join(f"{n} = {c[i] / 1000:.6g} um" for (n, c), i in zip(coordinates.items(), bad[0], strict=True))
+        raise InputError(f"{where} with {len(bad)} values that are not finite, the first at {place}, expected finite ones")
+    return _interpolated([*coordinates.values()], values)
+
+
+def _datasets(file: Any) -> list[str]:
+    """Names of the datasets of a file that may be maps."""
+    names: list[str] = []
+    file.visit(names.append)
+    return [name for name in names if isinstance(file[name], h5py.Dataset) and not h5py.h5ds.is_scale(file[name].id)]
+
+
+def _axes(data: Any, where: str) -> dict[str, Any]:
+    """Coordinate variables of a dataset by name, in the order of its axes: attached to it or beside it. Raises InputError."""
+    scales = [dimension[0] if len(dimension) else None for dimension in data.dims]
+    names = ["xy"[i] if scale is None else scale.name.split("/")[-1] for i, scale in enumerate(scales[:2])]
+    if data.ndim > 2 or names not in (["x"], ["x", "y"], ["y", "x"]):
+        over = ", ".join(names) if 1 <= data.ndim <= 2 else f"{data.ndim} axes"
+        raise InputError(f"{where} over {over}, expected a map over x, or over x and y")
+    axes = {name: data.parent.get(name) if scale is None else scale for name, scale in zip(names, scales, strict=True)}
+    if missing := [name for name, axis in axes.items() if not isinstance(axis, h5py.Dataset)]:
+        raise InputError(f"{where} without the coordinate {missing[0]}, expected a variable of that name beside it")
+    return axes
+
+
+def _numbers(data: Any, unit: str, where: str) -> Array:
+    """Values of a dataset in `unit`, filled-in ones as NaN. Raises InputError."""
+    if data.dtype.kind not in "fiu" or {"scale_factor", "add_offset"} & set(data.attrs):
+        raise InputError(f"{where} of the type {data.dtype}, expected plain numbers, not packed ones")
+    given = np.asarray(data.attrs.get("units", "")).ravel()[0]
+    text = given.decode() if isinstance(given, bytes) else str(given)
+    try:
+        factor = Quantity(unit).parse(f"1 {text}")
+    except ValueError:
+        raise InputError(f"{where} with units '{text}', expected an attribute units that converts to {unit}") from None
+    values = np.asarray(data[...], dtype=np.float64)
+    if "_FillValue" in data.attrs:
+        values = np.where(values == np.asarray(data.attrs["_FillValue"]).ravel()[0], np.nan, values)
+    return values * float(factor)
+
+
+def _check_coordinate(name: str, coordinate: Array, half: float, where: str) -> None:
+    """Refuses a coordinate that does not increase, or not cover −half to half [nm]. Raises InputError."""
+    if coordinate.ndim != 1 or coordinate.size < FEWEST or not (np.diff(coordinate) > 0).all():
+        problem = f"expected at least {FEWEST} finite values that increase"
+        raise InputError(f"{where} with a coordinate {name} of the shape {coordinate.shape}, {problem}")
+    missing = np.array([coordinate[0] + half, half - coordinate[-1]]) / 1000
+    if missing.max() > 1e-9 * max(half, 1.0) / 1000:
+        low, high = coordinate[[0, -1]] / 1000
+        at = " and ".join(f"{m:.6g} um at the {end} end" for m, end in zip(missing, ("lower", "upper"), strict=True) if m > 0)
+        needed = f"{name} from {-half / 1000:g} to {half / 1000:g} um" if half else f"the line {name} = 0"
+        raise InputError(f"{where} with {name} from {low:.6g} to {high:.6g} um, expected it to cover {needed}: {at} are missing")
+
+
+def _interpolated(coordinates: list[Array], values: Array) -> Function:
+    """Cubic spline through the values of a map."""
+    from scipy.interpolate import RectBivariateSpline, make_interp_spline
+
+    if len(coordinates) == 1:
+        line = make_interp_spline(coordinates[0], values)
+        return lambda x, y: np.repeat(line(x.reshape(-1, 1)), y.size, axis=1)
+    plane = RectBivariateSpline(*coordinates, values)
+    return lambda x, y: np.asarray(plane(x.ravel(), y))
