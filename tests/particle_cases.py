@@ -1,4 +1,4 @@
-"""Landscapes of WS2, and a script that runs single excitons through them: `python tests/particle_cases.py DIR`."""
+"""Landscapes of WS2, and a script that runs single excitons through them: `python tests/particle_cases.py DIR [CASE …]`."""
 
 from __future__ import annotations
 
@@ -83,9 +83,10 @@ class Case:
     peaks: tuple[float, float, float]  # Of E_v(x) [meV]
     fwhm: float  # Of the well [nm]
     width: float  # w of the spot exp(−x²/w²) [nm]
-    above: float | None = None  # Of the energy cells [meV]
-    center: float = 0.0  # Of the pulse [ps]
-    duration: float = 0.0  # FWHM of the pulse's field [ps]
+    at: float = 0.0  # Middle of the well [nm]
+    above: float | None = None  # Top of the energy cells over the highest valley [meV]
+    center: float = 0.1  # Of the pulse [ps]
+    duration: float = 0.05  # FWHM of the pulse's field [ps]
     end: float = 20.0  # [ps]
 
     def run(self, batches: int, number: int, seed: int = 1, node_step: float = 0.5) -> Particles:
@@ -104,18 +105,27 @@ class Case:
         starts = [s._replace(time=np.maximum(rng.normal(self.center, sigma, number), 0.0)) for s in starts]
         return particles.run(equilibrium, table, land, starts, np.arange(0, self.end + 0.01, 0.5), seed=seed)
 
+    def potential(self, x: Array) -> Array:
+        """Added to the valleys' bottoms [meV], shape (valley, place)."""
+        return np.multiply.outer(self.peaks, self._shape(x))
+
     def _shape(self, x: Array) -> Array:
-        return np.exp(-4 * math.log(2) * (x / self.fwhm) ** 2)
+        return np.exp(-4 * math.log(2) * ((x - self.at) / self.fwhm) ** 2)
 
 
+WELL, STRAIN = (-20.0, -20.0, -20.0), (-20.0, -20.0, 5.0)
 CASES = {
-    "well_77K": Case(77.0, (-20.0, -20.0, -20.0), 500.0, 500.0),
-    "well_20K": Case(20.0, (-20.0, -20.0, -20.0), 500.0, 500.0, above=45.0),
-    "strain_77K": Case(77.0, (-20.0, -20.0, 5.0), 500.0, 500.0),
-    "strain_20K": Case(20.0, (-20.0, -20.0, 5.0), 500.0, 500.0, above=45.0),
+    "well_77K": Case(77.0, WELL, 500.0, 500.0),
+    "strain_77K": Case(77.0, STRAIN, 500.0, 500.0),
+    "flank_77K": Case(77.0, WELL, 500.0, 150.0, -200.0),
+    "strain_flank_77K": Case(77.0, STRAIN, 500.0, 150.0, -200.0),
+    "well_20K": Case(20.0, WELL, 500.0, 500.0, above=65.0),
+    "strain_20K": Case(20.0, STRAIN, 500.0, 500.0, above=65.0),
+    "flank_20K": Case(20.0, WELL, 500.0, 150.0, -200.0, above=65.0),
 }
 
 if __name__ == "__main__":
-    for name, case in CASES.items():
+    for name in sys.argv[2:] or CASES:
+        case = CASES[name]
         result = case.run(32, 2**13)
         particle_series.save(Path(sys.argv[1], f"{name}.json"), result.time, result.series(), case=dataclasses.asdict(case))
