@@ -127,5 +127,5 @@ CASES = {
 if __name__ == "__main__":
     for name in sys.argv[2:] or CASES:
         case = CASES[name]
-        result = case.run(32, 2**13)
+        result = case.run(64, 2**13)
         particle_series.save(Path(sys.argv[1], f"{name}.json"), result.time, result.series(), case=dataclasses.asdict(case))

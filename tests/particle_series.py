@@ -42,7 +42,8 @@ class Deviation:
     """Largest deviation of a run from the particles."""
 
     relative: float  # To the largest mean of any time and valley
-    errors: float  # In standard errors of the particles, after their first time, when they are evenly spread
+    certain: float  # The same of what exceeds three standard errors of the particles
+    errors: float  # In standard errors, after their first time, when they are evenly spread
     rms_errors: float  # Root mean square of the deviations in standard errors: near 1 if nothing but chance is behind them
 
 
@@ -58,11 +59,12 @@ def compare(run_series: dict[str, Array], time: Array, series: Series, least: fl
     result = {}
     for name in set(QUANTITIES) & set(run_series):
         mean, error = series[name]
-        off = np.abs(run_series[name][rows] - mean)[enough]
+        off = np.abs(run_series[name][rows] - mean)
         later = enough & (error > 0) & (time > time[0])[:, None]
-        errors = np.abs(run_series[name][rows] - mean)[later] / error[later]
-        largest = np.abs(mean[enough]).max()
-        result[name] = Deviation(float(off.max() / largest), float(errors.max()), float(np.sqrt(np.mean(errors**2))))
+        errors, largest = off[later] / error[later], np.abs(mean[enough]).max()
+        certain = np.maximum(off - 3 * error, 0.0)[enough].max()
+        numbers = off[enough].max() / largest, certain / largest, errors.max(), np.sqrt(np.mean(errors**2))
+        result[name] = Deviation(*map(float, numbers))
     return result
 
 

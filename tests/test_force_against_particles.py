@@ -55,9 +55,12 @@ def run_of(folder, energy, case, end, **space):
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["flank_77K", "strain_flank_77K"])
-def test_excitons_on_the_flank_of_a_well(tmp_path, name):
-    """They cool, change their valleys and slide into the well as single ones do; also where its depth differs among valleys."""
+@pytest.mark.parametrize(("name", "limit"), [("flank_77K", 5e-3), ("strain_flank_77K", 2e-2)])
+def test_excitons_on_the_flank_of_a_well(tmp_path, name, limit):
+    """They cool, change their valleys and slide into the well as single ones do; also where its depth differs among valleys.
+
+    The latter within the error of rates at nodes 2 meV apart: with 0.2 meV the run agrees within chance.
+    """
     case: Case = CASES[name]
     time, series = particle_series.load(REFERENCES / f"{name}.json")
     keep = (time >= 0.5) & (time <= 10)  # the pulse is over
@@ -69,7 +72,7 @@ def test_excitons_on_the_flank_of_a_well(tmp_path, name):
     deviations = particle_series.compare(run, time, series, least=0.05)
     assert deviations.keys() == set(particle_series.QUANTITIES)
     for quantity, deviation in deviations.items():
-        assert deviation.relative < 0.02 or deviation.errors < 4, (quantity, deviation)
+        assert deviation.certain < limit, (quantity, deviation)
 
 
 def test_a_tilted_sample(tmp_path):
