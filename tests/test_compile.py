@@ -12,10 +12,10 @@ import atexit, json, os, runpy, sys
 
 def compilations():
     from hpcwigner.integrators import propagators
-    from hpcwigner.runtime import kernels
+    from hpcwigner.runtime import kernels, tile_kernels
 
     compiled = {}
-    for module in (kernels, propagators):
+    for module in (kernels, tile_kernels, propagators):
         for name, kernel in vars(module).items():
             if getattr(getattr(kernel, "_cache", None), "cache_path", None):
                 compiled[name] = [str(signature) for signature in kernel.stats.cache_misses]

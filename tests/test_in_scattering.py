@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hpcwigner.momentum.tile import N, Tile, U
-from hpcwigner.runtime import kernels
+from hpcwigner.runtime import tile_kernels
 from hpcwigner.runtime.arrays import flat
 from hpcwigner.runtime.vectors import WIDTH
 from hpcwigner.terms.generator import SparseBlocks
@@ -30,7 +30,7 @@ def test_it_is_the_dense_product(cells, points):
     tile.slots[...] = np.random.default_rng(1).standard_normal(tile.slots.shape)
     before, sparse = tile.slots.copy(), SparseBlocks.from_dense(dense)
     x = np.zeros((4, cells + 2 * WIDTH))
-    kernels.add_in_scattering(points, 7, 3, members, sparse.diagonals, sparse.rest, np.zeros((0, 0)), x, flat(tile.slots))
+    tile_kernels.add_in_scattering(points, 7, 3, members, sparse.diagonals, sparse.rest, np.zeros((0, 0)), x, flat(tile.slots))
     expected = before.copy()
     for h, m in ((1, 1), (2, 2), (3, 1)):
         off_diagonal = dense[m] - np.diag(dense[m].diagonal())

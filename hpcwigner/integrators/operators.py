@@ -13,7 +13,7 @@ from mpi4py import MPI
 from hpcwigner.integrators.propagators import PhiFunctions, conserve, diagonal_phi, phi_functions
 from hpcwigner.integrators.semilinear import SemilinearSystem, apply_blocks, combined
 from hpcwigner.momentum.tile import Tile
-from hpcwigner.runtime import kernels
+from hpcwigner.runtime import tile_kernels
 from hpcwigner.runtime.arrays import Array, flat
 from hpcwigner.runtime.parallel import NodeShared
 from hpcwigner.runtime.vectors import WIDTH
@@ -110,7 +110,7 @@ class _InScattering:
     def add(self, tile: Tile) -> None:
         """Slot N grows by Γ_m of slot U."""
         (room, slots), blocks = tile.slots.shape[1:3], self._blocks[tile.class_number]
-        kernels.add_in_scattering(
+        tile_kernels.add_in_scattering(
             len(tile.points), room, slots, self._members, blocks.diagonals, blocks.rest, self._unscaled, self._x, flat(tile.slots)
         )
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hpcwigner.runtime import kernels
+from hpcwigner.runtime import kernels, tile_kernels
 from hpcwigner.runtime.arrays import Array, flat
 
 Points = NDArray[np.int64]
@@ -57,15 +57,15 @@ class Tile:
 
     def save(self, number: int, u: Array, fields: Array) -> None:
         """Stores a slot in `u` (point, harmonic, cell) and `fields` (point, field)."""
-        kernels.save_slot(self.points, self.slots, number, u)
+        tile_kernels.save_slot(self.points, self.slots, number, u)
         fields[self.points] = self.fields[number, : len(self.points)]
 
     def load(self, number: int, u: Array, fields: Array) -> None:
         """Fills a slot from what `save` has stored."""
-        kernels.load_slot(self.points, self.slots, number, u)
+        tile_kernels.load_slot(self.points, self.slots, number, u)
         self.fields[number, : len(self.points)] = fields[self.points]
 
     def subtract(self, number: int, u: Array, fields: Array) -> None:
         """Slot −= what `save` has stored."""
-        kernels.subtract_slot(self.points, self.slots, number, u)
+        tile_kernels.subtract_slot(self.points, self.slots, number, u)
         self.fields[number, : len(self.points)] -= fields[self.points]

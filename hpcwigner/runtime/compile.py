@@ -4,7 +4,7 @@ from mpi4py import MPI
 from numba import float64, int64
 from numba.types import Tuple, UniTuple
 
-from hpcwigner.runtime import force_kernel, kernels
+from hpcwigner.runtime import kernels, tile_kernels
 
 _VALUES, _ROWS, _BLOCKS, _STATE = float64[::1], float64[:, ::1], float64[:, :, ::1], float64[:, :, :, ::1]
 _INDICES, _PLANES, _SPARSE, _PLACE = int64[::1], int64[:, ::1], Tuple((int64[::1], int64[::1], float64[::1])), UniTuple(int64, 3)
@@ -19,9 +19,9 @@ SIGNATURES = {
     kernels.add_upwind: (*_DRIFT, _BLOCKS, _BLOCKS),
     kernels.transform: (_INDICES, _INDICES, _SPARSE, _SPARSE, _ROWS, _PLACE, _ROWS, _ROWS, _PLACE),
     kernels.upwind_transformed: (*_DRIFT, _BLOCKS, _SPARSE, _SPARSE, _ROWS, _ROWS, _PLACE),
-    kernels.add_in_scattering: (int64, int64, int64, _PLANES, _DIAGONALS, _REST, _ROWS, _ROWS, _ROWS),
+    tile_kernels.add_in_scattering: (int64, int64, int64, _PLANES, _DIAGONALS, _REST, _ROWS, _ROWS, _ROWS),
     kernels.combine: (int64, *_SUM),
-    force_kernel.add_force: (
+    tile_kernels.add_force: (
         int64,
         _INDICES,
         int64,
@@ -35,9 +35,10 @@ SIGNATURES = {
         *[_ROWS] * 2,
     ),
     kernels.combine_transformed: (_INDICES, *_SUM, _ROWS, _SPARSE, _SPARSE, _ROWS, _ROWS),
-    kernels.save_slot: (_INDICES, _STATE, int64, _BLOCKS),
-    kernels.load_slot: (_INDICES, _STATE, int64, _BLOCKS),
-    kernels.subtract_slot: (_INDICES, _STATE, int64, _BLOCKS),
+    tile_kernels.subtract_loss: (int64, int64, int64, _ROWS, _ROWS),
+    tile_kernels.save_slot: (_INDICES, _STATE, int64, _BLOCKS),
+    tile_kernels.load_slot: (_INDICES, _STATE, int64, _BLOCKS),
+    tile_kernels.subtract_slot: (_INDICES, _STATE, int64, _BLOCKS),
     kernels.angular_sums: (int64, int64, _ROWS, _ROWS, _ROWS),
 }  # Argument types with which each kernel is called
 

@@ -264,71 +264,6 @@ def upwind_transformed(points, numbers, u, ghosts, rates, speed, weights, bounds
 
 
 @njit(cache=True)
-def add_in_scattering(points, stride, slots, members, diagonals, rest, scale, x, rows):
-    """Slot 1 of each harmonic of order m ≥ 1 grows by Γ_m · slot 0, for the first `points` of a tile.
-
-    With `scale` (point, cell) slot 0 is multiplied by it first.
-
-    `rows` are the tile's slots (harmonic, point, slot, cell) as rows of cells, with `stride` points and `slots` slots;
-    members[m] are the harmonics of order m (−1: none). `diagonals` and `rest` are those of SparseBlocks. Four points are taken
-    together; x (4, cell and WIDTH zeros on either side) holds their slots 0.
-    """
-    flat, step = rows.reshape(-1), slots * rows.shape[1]
-    for m in range(1, members.shape[0]):
-        for h in members[m]:
-            if h < 0:
-                continue
-            for p in range(0, points, 4):
-                p1, p2, p3 = min(p + 1, points - 1), min(p + 2, points - 1), min(p + 3, points - 1)
-                base = h * stride
-                first = (base + p) * step, (base + p1) * step, (base + p2) * step, (base + p3) * step
-                for k in range(4):
-                    for n in range(rows.shape[1]):
-                        x[k, WIDTH + n] = flat[first[k] + n]
-                    if scale.size > 0:
-                        for n in range(rows.shape[1]):
-                            x[k, WIDTH + n] *= scale[min(p + k, points - 1), n]
-                _add_diagonals(m, diagonals, x, first, flat)
-                _add_rest(m, rest, x, first, flat)
-
-
-@njit(inline="always")
-def _add_diagonals(m, diagonals, x, first, flat):
-    """The diagonals of Γ_m, eight rows of four points at a time."""
-    starts, columns, values = diagonals
-    width, cells = x.shape[1], x.shape[1] - 2 * WIDTH
-    to0, to1, to2, to3 = first[0] + cells, first[1] + cells, first[2] + cells, first[3] + cells
-    for group in range(starts.shape[1] - 1):
-        n = min(group * WIDTH, cells - WIDTH)
-        sum0, sum1, sum2, sum3 = load(flat, to0 + n), load(flat, to1 + n), load(flat, to2 + n), load(flat, to3 + n)
-        for k in range(starts[m, group], starts[m, group + 1]):
-            c, j = load(values, k * WIDTH), WIDTH + columns[k]
-            sum0, sum1 = multiply_add(c, load(x, j), sum0), multiply_add(c, load(x, j + width), sum1)
-            sum2, sum3 = multiply_add(c, load(x, j + 2 * width), sum2), multiply_add(c, load(x, j + 3 * width), sum3)
-        store(sum0, flat, to0 + n)
-        store(sum1, flat, to1 + n)
-        store(sum2, flat, to2 + n)
-        store(sum3, flat, to3 + n)
-
-
-@njit(inline="always")
-def _add_rest(m, rest, x, first, flat):
-    """What stands on no diagonal."""
-    begins, members, starts, columns, values = rest
-    cells = x.shape[1] - 2 * WIDTH
-    for r in range(begins[m], begins[m + 1]):
-        i = cells + members[r]
-        sum0, sum1, sum2, sum3 = flat[first[0] + i], flat[first[1] + i], flat[first[2] + i], flat[first[3] + i]
-        for k in range(starts[r], starts[r + 1]):
-            c, j = values[k], WIDTH + columns[k]
-            sum0 += c * x[0, j]
-            sum1 += c * x[1, j]
-            sum2 += c * x[2, j]
-            sum3 += c * x[3, j]
-        flat[first[0] + i], flat[first[1] + i], flat[first[2] + i], flat[first[3] + i] = sum0, sum1, sum2, sum3
-
-
-@njit(cache=True)
 def combine(points, stride, slots, first, orders, weights, onto, rows, result):
     """result[h, p] = Σ_s weights[m, s] · slots[h, p, first + s] for the harmonics h of order m ≥ 1 of a tile's points.
 
@@ -368,33 +303,6 @@ def _combine_point(p, stride, slots, first, orders, weights, onto, rows, zeroth,
                 weight, slot = load(weights, (m * terms + s) * cells + n), load(rows, (row + first + s) * cells + n)
                 total = multiply_add(weight, slot, total)
             store(total, out, to * cells + n)
-
-
-@njit(cache=True)
-def save_slot(points, slots, number, stored):
-    """stored[points[p], h] = slots[h, p, number], rows of cells."""
-    for p in range(points.size):
-        for h in range(slots.shape[0]):
-            for n in range(slots.shape[3]):
-                stored[points[p], h, n] = slots[h, p, number, n]
-
-
-@njit(cache=True)
-def load_slot(points, slots, number, stored):
-    """slots[h, p, number] = stored[points[p], h], rows of cells."""
-    for p in range(points.size):
-        for h in range(slots.shape[0]):
-            for n in range(slots.shape[3]):
-                slots[h, p, number, n] = stored[points[p], h, n]
-
-
-@njit(cache=True)
-def subtract_slot(points, slots, number, stored):
-    """slots[h, p, number] −= stored[points[p], h], rows of cells."""
-    for p in range(points.size):
-        for h in range(slots.shape[0]):
-            for n in range(slots.shape[3]):
-                slots[h, p, number, n] -= stored[points[p], h, n]
 
 
 @njit(cache=True)

@@ -7,7 +7,7 @@ from hpcwigner.momentum.angles import Angles
 from hpcwigner.momentum.equilibrium import Equilibrium
 from hpcwigner.momentum.tile import Tile
 from hpcwigner.observables.budget import Entry, SpatialMoments
-from hpcwigner.runtime import force_kernel
+from hpcwigner.runtime import tile_kernels
 from hpcwigner.runtime.arrays import Array, flat
 from hpcwigner.runtime.vectors import WIDTH
 from hpcwigner.space.grid import Decomposition
@@ -43,7 +43,7 @@ class Force(HarmonicTerm):
         self._force[:, :axes] = np.moveaxis(forces.reshape(axes, valleys, -1), -1, 0)
 
     def add_to(self, tile: Tile) -> None:
-        kernel, operators = force_kernel.add_force, self.operators
+        kernel, operators = tile_kernels.add_force, self.operators
         matrices = operators.raising, operators.lowering, operators.dissipation, operators.turning
         kernel(
             len(tile.points), tile.points, *tile.slots.shape[1:3], self._orders, self._neighbors, self._force, self._bounds,
@@ -55,7 +55,8 @@ class Force(HarmonicTerm):
         cells = self.equilibrium.cells
         strongest = np.sqrt((self.landscape.forces() ** 2).sum(axis=0)).reshape(len(cells.valleys), -1).max(axis=1)
         width = cells.per_cell(cells.width(v) for v in range(len(cells.valleys)))
-        return np.asarray(cells.per_cell(strongest) * self.equilibrium.velocity / (FORCE_LIMIT * width))
+        excess = np.cosh(0.5 * width / self.equilibrium.thermal_energy) ** 2
+        return np.asarray(excess * cells.per_cell(strongest) * self.equilibrium.velocity / (FORCE_LIMIT * width))
 
     def entry(self, time: float, moments: SpatialMoments) -> Entry:
         power = 0.0

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from hpcwigner.momentum.angles import Angles
 from hpcwigner.momentum.equilibrium import Equilibrium
-from hpcwigner.momentum.tile import N, Tile, U
+from hpcwigner.momentum.tile import Tile
 from hpcwigner.observables.budget import Entry, LandscapeMoments, SpatialMoments
-from hpcwigner.runtime import kernels
+from hpcwigner.runtime import tile_kernels
 from hpcwigner.runtime.arrays import Array, flat
 from hpcwigner.runtime.vectors import WIDTH
 from hpcwigner.space.grid import Decomposition
@@ -83,11 +83,10 @@ class OffsetScattering(HarmonicTerm):
         for w, blocks in enumerate(self._blocks[tile.class_number]):
             scale = np.ascontiguousarray(change[:, w][:, valley])  # of each cell's transfer into valley w
             lost += scale * np.where(valley == w, 0.0, transfer[w])
-            kernels.add_in_scattering(
+            tile_kernels.add_in_scattering(
                 count, room, slots, self._members, blocks.diagonals, blocks.rest, scale, self._x, flat(tile.slots)
             )
-        gained = tile.slot(N)
-        gained -= lost * tile.slot(U)
+        tile_kernels.subtract_loss(count, room, slots, lost, flat(tile.slots))
 
     def entry(self, time: float, moments: SpatialMoments) -> Entry:
         # Contained in the local transfer that Scattering books.
