@@ -106,10 +106,10 @@ class Budget:
 
     @property
     def velocity(self) -> Array:
-        """∂t⟨r_a⟩ [nm/ps], shape (axis, valley)."""
+        """∂t⟨r_a⟩ [nm/ps], shape (axis, valley); NaN without excitons."""
         total = sum((entry.rates for entry in self.entries.values()), np.zeros(()))
-        axes = slice(2, 2 + len(self.center))
-        return np.asarray((total[axes] - self.center * total[0]) / self.population)
+        moved = total[2 : 2 + len(self.center)] - self.center * total[0]
+        return np.divide(moved, self.population, out=np.full_like(moved, np.nan), where=self.population > 0)
 
     @property
     def diffusion(self) -> Array:

@@ -120,7 +120,7 @@ class RunOutput:
                 snapshot = Snapshot(moments, self.problem.budget(now, moments), generator, self._final, heat)
                 write_series(self.files[SERIES], row, self._observables[SERIES], snapshot)
         if FIELDS in due:
-            local = LocalState(directions, self.decomposition, generator, moments)
+            local = LocalState(directions, self.decomposition, generator, moments, self._local)
             if now >= self.problem.moments.judged_from:
                 self.worst_undershoot = np.minimum(self.worst_undershoot, undershoot(local.density, self.comm))
             held = (..., 0) if self.problem.space.dimensions == 1 else ...
