@@ -57,7 +57,7 @@ class RunOutput:
         self.cut = WignerCut(decomposition, problem.angles, problem.cells) if wanted[WIGNER] else None
         self.files: dict[str, OutputFile] = {}
         for name in (name for name in wanted if wanted[name]):
-            content = (*self._content(name), attributes, self._constants(name))
+            content = (*self._content(name), {**attributes, "bright_valley": problem.bright}, self._constants(name))
             if resume and name in known:
                 self.files[name] = OutputFile.restored(resume.sources.get(name), directory / name, self.comm, *content)
             else:
