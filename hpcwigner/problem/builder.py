@@ -27,6 +27,7 @@ from hpcwigner.runtime.errors import InputError
 from hpcwigner.runtime.parallel import on_first_rank
 from hpcwigner.space import resolution
 from hpcwigner.space.grid import Decomposition, DecompositionError, SpaceGrid, process_grid
+from hpcwigner.space.landscape import STEEP, TOO_STEEP
 from hpcwigner.space.stencil import runge_kutta, stable_step
 from hpcwigner.terms.drift import Drift
 from hpcwigner.terms.equation import WignerEquation
@@ -84,6 +85,18 @@ class Problem(Kinetics):
         others, losses = self.offsets.stages[1:], (self.generators[0].loss, self.generators[0].light)
         at_nodes = [LocalGenerator(stage, *losses) for stage in others]
         return tuple((generator, *at_nodes) for generator in self.generators)
+
+    @property
+    def about_landscape(self) -> list[str]:
+        """A line on the landscape and on the nodes of local rates, where there are any."""
+        if self.offsets is None or self.variation is None:
+            return []
+        lowest, highest = self.variation.spread
+        spans = ", ".join(f"{v.name} {b - a:.3g}" for v, a, b in zip(self.cells.valleys, lowest, highest, strict=True))
+        nodes, distance = len(self.offsets.stages), self.variation.distance
+        rates = f"rates at {nodes} sets of valley offsets" + (f", at most {distance:.2g} meV apart" if distance else "")
+        beyond = self.equilibrium.discarded_weight
+        return [f"landscape: spans {spans} meV; {rates}; a part of {beyond:.0e} of an equilibrium lies above the top"]
 
     def final_scale(self, reference: list[Budget]) -> Array:
         """Populations (valley,) at the end, a small part of which makes w_v² and D_v undefined.
@@ -257,6 +270,12 @@ def _offsets(kinetics: Kinetics, nodes: Sequence[Node], space: SpaceGrid) -> Loc
     landscape = variation.landscape(kinetics.equilibrium, space)
     if landscape.uniform:
         return None
+    steepest, cells = float(landscape.steepness().max()), max(space.whole.shape)
+    if steepest > TOO_STEEP:
+        raise InputError(
+            f"space.cells: found {cells}, expected at least {math.ceil(cells * steepest / STEEP)}: the landscape changes by "
+            f"{steepest:.3g} kT from cell to cell (limit {TOO_STEEP:g})"
+        )
     stages, formation = zip(*nodes, strict=True)
     return LocalOffsets(landscape, stages, held(variation.class_of_point, space), formation)
 

@@ -35,6 +35,7 @@ SIGNATURES = {
         *[_ROWS] * 2,
     ),
     kernels.combine_transformed: (_INDICES, *_SUM, _ROWS, _SPARSE, _SPARSE, _ROWS, _ROWS),
+    tile_kernels.subtract_loss: (int64, int64, int64, _ROWS, _ROWS),
     tile_kernels.save_slot: (_INDICES, _STATE, int64, _BLOCKS),
     tile_kernels.load_slot: (_INDICES, _STATE, int64, _BLOCKS),
     tile_kernels.subtract_slot: (_INDICES, _STATE, int64, _BLOCKS),

@@ -3,7 +3,7 @@
 import numpy as np
 from numba import njit
 
-from hpcwigner.runtime.vectors import WIDTH, load, multiply_add, splat, store
+from hpcwigner.runtime.vectors import WIDTH, load, multiply, multiply_add, splat, store
 
 
 @njit(cache=True)
@@ -15,56 +15,64 @@ def add_force(points, places, stride, slots, orders, neighbors, force, bounds, r
     cos (m−1), sin (m−1), cos (m+1), sin (m+1) beside harmonic h (−1: none) and 1 if h is a sine; force[places[p], axis, valley]
     is the force; valley v has the cells from bounds[v] on. x (3, cell and WIDTH zeros on either side) is scratch.
     """
-    cells = rows.shape[1]
-    last = orders.max()
+    end, last = rows.shape[1] - WIDTH, orders.max()
     for p in range(points):
         for h in range(orders.size):
             m = orders[h]
             row = (h * stride + p) * slots
-            up = -1.0 if m == last else -0.5
-            down = -1.0 if m == 0 else -0.5
-            for v in range(bounds.size - 1):
-                fx, fy = force[places[p], 0, v], force[places[p], 1, v]
-                size = -np.sqrt(fx * fx + fy * fy)
-                for n in range(bounds[v], bounds[v + 1]):
-                    x[2, WIDTH + n] = size * rows[row, n]
-                sine = neighbors[h, 4] == 1
-                _combine(x, 0, rows, neighbors[h, 0], neighbors[h, 1], up * fx, up * fy, sine, stride, p, slots, bounds, v)
-                _combine(x, 1, rows, neighbors[h, 2], neighbors[h, 3], down * fx, -down * fy, sine, stride, p, slots, bounds, v)
-            to, end = (row + 1) * cells, cells - WIDTH
+            _gather(places[p], p, h, m, last, row, stride, slots, neighbors, force, bounds, x, rows)
+            to = (row + 1) * rows.shape[1]
             last_vector = _changed(rows, to, end, m, raising, lowering, dissipation, turning, x)  # overlaps the one before
             for n in range(0, end, WIDTH):
                 store(_changed(rows, to, n, m, raising, lowering, dissipation, turning, x), rows, to + n)
             store(last_vector, rows, to + end)
+            for b in bounds[:-1]:  # what the lowest cells have beyond two cells
+                rows[row + 1, b] += raising[6, b] * x[0, WIDTH + b + 3]
+                rows[row + 1, b + 3] += lowering[0, b + 3] * x[1, WIDTH + b]
+
+
+@njit(inline="always")
+def _gather(place, p, h, m, last, row, stride, slots, neighbors, force, bounds, x, rows):
+    """What the operators act on: x[0] from the harmonics m − 1, x[1] from those of m + 1, x[2] = −|F| times the harmonic."""
+    cells, width = rows.shape[1], x.shape[1]
+    below, above = (neighbors[h, 0] * stride + p) * slots, (neighbors[h, 2] * stride + p) * slots
+    below_sine, above_sine = (neighbors[h, 1] * stride + p) * slots, (neighbors[h, 3] * stride + p) * slots
+    up, down = (-1.0 if m == last else -0.5), (-1.0 if m == 0 else -0.5)
+    is_sine, zero = neighbors[h, 4] == 1, splat(0.0)
+    for v in range(bounds.size - 1):
+        fx, fy = force[place, 0, v], force[place, 1, v]
+        to_cosine, to_sine = (fy, fx) if is_sine else (fx, -fy)
+        from_cosine, from_sine = (-fy, fx) if is_sine else (fx, fy)
+        a, b, c, d = splat(up * to_cosine), splat(up * to_sine), splat(down * from_cosine), splat(down * from_sine)
+        strength = splat(-np.sqrt(fx * fx + fy * fy))
+        for begin in range(bounds[v], bounds[v + 1], WIDTH):
+            n = min(begin, bounds[v + 1] - WIDTH)
+            first = multiply(a, load(rows, below * cells + n)) if below >= 0 else zero
+            if below_sine >= 0:
+                first = multiply_add(b, load(rows, below_sine * cells + n), first)
+            second = multiply(c, load(rows, above * cells + n)) if above >= 0 else zero
+            if above_sine >= 0:
+                second = multiply_add(d, load(rows, above_sine * cells + n), second)
+            store(first, x, WIDTH + n)
+            store(second, x, width + WIDTH + n)
+            store(multiply(strength, load(rows, row * cells + n)), x, 2 * width + WIDTH + n)
 
 
 @njit(inline="always")
 def _changed(rows, to, n, m, raising, lowering, dissipation, turning, x):
-    """Eight cells from n on of the row that begins at `to`, with the force on them."""
+    """Eight cells from n on of the row that begins at `to`, with the force on them, two cells to either side."""
     cells, width = rows.shape[1], x.shape[1]
-    turn, zero = load(turning, n), splat(0.0)
-    total = multiply_add(multiply_add(splat(1.0 - m), turn, zero), load(x, WIDTH + n), load(rows, to + n))
-    total = multiply_add(multiply_add(splat(1.0 * m), turn, zero), load(x, width + WIDTH + n), total)
-    for d in range(7):
+    turn = load(turning, n)
+    up, down, own = load(rows, to + n), multiply(splat(1.0 - m), turn), multiply(splat(1.0 * m), turn)
+    up = multiply_add(down, load(x, WIDTH + n), up)
+    down = multiply(own, load(x, width + WIDTH + n))
+    own = splat(0.0)
+    for d in range(1, 6):
         j = WIDTH + n + d - 3
-        total = multiply_add(load(raising, d * cells + n), load(x, j), total)
-        total = multiply_add(load(lowering, d * cells + n), load(x, width + j), total)
-        total = multiply_add(load(dissipation, d * cells + n), load(x, 2 * width + j), total)
-    return total
-
-
-@njit(inline="always")
-def _combine(x, k, rows, cosine, sine, fx, fy, is_sine, stride, p, slots, bounds, v):
-    """x[k] = what the harmonics m ∓ 1 bring with the force's components, for one valley's cells."""
-    a, b = (fy, fx) if is_sine else (fx, -fy)
-    first, second = (cosine * stride + p) * slots, (sine * stride + p) * slots
-    for n in range(bounds[v], bounds[v + 1]):
-        value = 0.0
-        if cosine >= 0:
-            value += a * rows[first, n]
-        if sine >= 0:
-            value += b * rows[second, n]
-        x[k, WIDTH + n] = value
+        up = multiply_add(load(raising, d * cells + n), load(x, j), up)
+        down = multiply_add(load(lowering, d * cells + n), load(x, width + j), down)
+        own = multiply_add(load(dissipation, d * cells + n), load(x, 2 * width + j), own)
+    return multiply_add(splat(1.0), up, multiply_add(splat(1.0), down, own))
 
 
 @njit(cache=True)
@@ -130,6 +138,17 @@ def _add_rest(m, rest, x, first, flat):
             sum2 += c * x[2, j]
             sum3 += c * x[3, j]
         flat[first[0] + i], flat[first[1] + i], flat[first[2] + i], flat[first[3] + i] = sum0, sum1, sum2, sum3
+
+
+@njit(cache=True)
+def subtract_loss(points, stride, slots, rates, rows):
+    """Slot 1 of each harmonic −= rates[p] · slot 0, for the first `points` of a tile; `rates` (point, cell)."""
+    cells = rows.shape[1]
+    for row in range(0, rows.shape[0], slots):
+        p = row // slots % stride
+        if p < points:
+            for n in range(cells):
+                rows[row + 1, n] -= rates[p, n] * rows[row, n]
 
 
 @njit(cache=True)

@@ -84,6 +84,10 @@ def predict(problem: Problem, choice: Choice, comm: MPI.Intracomm) -> Memory:
     else:
         stages = {stage for stage, _ in sizes}  # (σ − L)⁻¹ of each step size, and L itself
         arrays, operators = IMEX_ARRAYS, (len(sizes) + len(stages)) * harmonics * block
+    stencils = 0.0
+    if problem.offsets is not None:
+        operators *= len(problem.offsets.stages)
+        stencils = 8.0 * nx * ny * len(problem.cells.valleys) * problem.space.dimensions * 2 * (2 * HALO + 1)
     warm_up(comm)  # the kernels take memory that belongs to the program
     if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
         trim(0)  # glibc would keep 7 MB per rank that start-up has freed
@@ -95,7 +99,7 @@ def predict(problem: Problem, choice: Choice, comm: MPI.Intracomm) -> Memory:
         program=comm.allreduce(resident, MPI.MAX),
         program_share=comm.allreduce(share, MPI.SUM) / comm.size,
         state=float(arrays * nx * ny * per_point),
-        buffers=float(halo + observation + checkpoint),
+        buffers=float(halo + observation + checkpoint + stencils),
         operators=float(operators),
         ranks_on_node=ranks_on_node,
     )
@@ -217,6 +221,8 @@ def _report(problem: Problem, choice: Choice, memory: Memory, ranks: int, refere
         f"terms         {', '.join(term.name for term in problem.terms)}",
         f"unknowns      {_unknowns(problem):.4g} on {ranks} ranks ({px}×{py}){folded}",
         f"steps         {len(plan.steps())} of {choice.integrator}: " + plan.describe(),
+        *(f"{line.replace(': ', '     ', 1)}" for line in problem.about_landscape),
+        *(f"warning       {doubt}" for doubt in (() if problem.offsets is None else problem.offsets.landscape.doubts())),
         f"resolution    {resolution.describe(problem.peak_loss(reference))}",
         f"memory        {memory.describe()}",
         f"output        {output_bytes(problem, plan) / MIB:.1f} MiB in {problem.config.output.directory}",
@@ -240,6 +246,7 @@ def output_bytes(problem: Problem, plan: StepPlan) -> float:
     output = problem.config.output
     chosen = registry.select(output.observables, problem.space.dimensions, problem.config.landscape)
     sizes = dict(zip("xy", problem.space.whole.shape, strict=True)) | {"k": WignerCut.POINTS, "q": WignerCut.POINTS // 2 + 1}
+    sizes["axis"] = problem.space.dimensions
     sizes |= {"valley": len(problem.cells.valleys), "angle": problem.angles.count}
 
     def row(observables: Sequence[Observable]) -> int:

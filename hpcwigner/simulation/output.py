@@ -44,6 +44,8 @@ class RunOutput:
         self._observed = resume.header.step if resume else None  # What was due then is already written
         self.worst_undershoot = np.array(resume.header.accumulators["undershoot"]) if resume else np.zeros(len(final))
         accumulators = resume.header.accumulators if resume else {}
+        self.top_share = float(accumulators.get("top_share", [0.0])[0])
+        """Largest part of the excitons that was in the topmost energy cells at an output."""
         self.balance = Balance(problem, decomposition, plan, accumulators, self._local)
         output = problem.config.output
         self._observables = chosen = registry.select(output.observables, problem.space.dimensions, problem.config.landscape)
@@ -93,7 +95,8 @@ class RunOutput:
 
     def accumulators(self) -> dict[str, list[float]]:
         """Running accumulators, the same on every rank: what a checkpoint keeps of them. Collective."""
-        return {"undershoot": [float(x) for x in self.worst_undershoot], **self.balance.accumulators()}
+        own = {"undershoot": [float(x) for x in self.worst_undershoot], "top_share": [self.top_share]}
+        return own | self.balance.accumulators()
 
     def set_angles(self, angles: Angles) -> None:
         """The angles of the states from now on; Wigner functions are written with those of the problem."""
@@ -113,6 +116,9 @@ class RunOutput:
         moments = self._sums(directions)
         if not np.isfinite(moments.zeroth).all():
             raise RunError(f"the state is not finite at {now:g} ps: stopped without a checkpoint")
+        top = [part.stop - 1 for part in self.problem.cells.slices]
+        if (number := moments.zeroth.sum()) > 0:
+            self.top_share = max(self.top_share, float(moments.zeroth[top].sum() / number))
         if SERIES in due:
             row = self.files[SERIES].append(now)
             heat = self.balance.heat(now) if self.balance.active else np.nan

@@ -168,7 +168,8 @@ def run(
             summary = {"performance": performance(unknowns, comm.size, started, stepper.progress, largest, needed.resident)}
             series = directory / SERIES
             if not stepper.stopped:
-                summary["checks"] = checks(problem, stepper.output.worst_undershoot, accounts, series, reference)
+                output = stepper.output
+                summary["checks"] = checks(problem, output.worst_undershoot, output.top_share, accounts, series, reference)
             write_summary(series, summary | {"warnings": warnings})
         return directory, not stepper.stopped
 

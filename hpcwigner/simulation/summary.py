@@ -23,6 +23,7 @@ Accounts = list[tuple[str, float, float]]  # Number and energy by cause
 
 UNDERSHOOT_WARNING = -1e-2
 LEAK_WARNING = 1e-3
+TOP_WARNING = 1e-4
 
 
 def announce(problem: Problem, equation: WignerEquation, choice: Choice, directory: Path, reference: list[Budget]) -> None:
@@ -42,6 +43,10 @@ def announce(problem: Problem, equation: WignerEquation, choice: Choice, directo
     LOG.info("%s, %d steps: %s", choice.integrator, len(choice.plan.steps()), choice.plan.describe())
     if isinstance(angles := problem.config.momentum.angles, FewerAngles) and angles.reduce == "auto" and problem.why_all_angles:
         LOG.info("angles: not reduced, since %s", problem.why_all_angles)
+    for line in problem.about_landscape:
+        LOG.info("%s", line)
+    for doubt in () if problem.offsets is None else problem.offsets.landscape.doubts():
+        LOG.warning("%s", doubt)
     if problem.not_closed:
         LOG.info("moment equations: not closed, since %s; they chose the steps for a homogeneous sample", problem.not_closed)
         return
@@ -73,14 +78,22 @@ def performance(unknowns: int, ranks: int, started: float, progress: Progress, m
     }
 
 
-def checks(problem: Problem, undershoot: Array, accounts: Accounts, series: Path, reference: list[Budget]) -> Entries:
-    """Exactness of a run that reached its end, logged and returned; `series` is its file, read on one rank."""
+def checks(
+    problem: Problem, undershoot: Array, top_share: float, accounts: Accounts, series: Path, reference: list[Budget]
+) -> Entries:
+    """Exactness of a run that reached its end, logged and returned; `series` is its file, read on one rank.
+
+    `top_share` is the largest part of the excitons that was in the topmost energy cells.
+    """
     worst = ", ".join(f"{v.name} {value:.1e}" for v, value in zip(problem.cells.valleys, undershoot, strict=True))
     if undershoot.min() < UNDERSHOOT_WARNING:
         LOG.warning("densities undershoot: min N/max N = %s; use more cells (space.cells)", worst)
     else:
         LOG.info("smallest min N/max N: %s", worst)
     entries = {"undershoot": Entry(undershoot.tolist(), "1", "smallest min N/max N")}
+    entries["top_share"] = Entry(top_share, "1", "largest part of the excitons in the topmost energy cells")
+    if top_share > TOP_WARNING:
+        LOG.warning("up to %.1e of the excitons were in the topmost energy cells: use a higher momentum.energy_max", top_share)
     written = read(series)
     if problem.not_closed:
         return entries | _balances(accounts) | _not_compared(f"since {problem.not_closed}")

@@ -10,6 +10,7 @@ constant X + Y is the upwind stencil of order 5.
 """
 
 import dataclasses
+import math
 
 import numpy as np
 
@@ -17,6 +18,10 @@ from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.kernels import HALO
 from hpcwigner.space.grid import SpaceGrid
 
+STEEP, TOO_STEEP = 1.0, 1.7
+"""Change of E per cell [kT] above which errors reach percents, and from which on weighted stencils let noise grow."""
+ROUGH = 0.05  # Part of the largest force that the order of the differences decides, from which on features are too narrow
+CENTRAL4 = np.array([0.0, 1.0, -8.0, 0.0, 8.0, -1.0, 0.0]) / 12
 CENTRAL6 = np.array([-1.0, 9.0, -45.0, 0.0, 45.0, -9.0, 1.0]) / 60
 
 
@@ -54,6 +59,24 @@ class Landscape:
         steps = [np.abs(np.diff(self.windows(axis), axis=-1)[..., HALO - 1 : HALO + 1]) for axis in range(self.grid.dimensions)]
         return np.asarray(np.max([step.max(axis=(0, -1)) for step in steps], axis=0))
 
+    def roughness(self) -> float:
+        """Largest difference of the forces by differences of order 4 and 6, relative to the largest force."""
+        windows = [self.windows(axis) for axis in range(self.grid.dimensions)]
+        fourth, sixth = (np.array([window @ weights for window in windows]) for weights in (CENTRAL4, CENTRAL6))
+        return float(np.abs(fourth - sixth).max() / max(np.abs(sixth).max(), 1e-300))
+
+    def doubts(self) -> list[str]:
+        """What makes a run in this landscape inaccurate, for warnings."""
+        steepest, doubts, cells = float(self.steepness().max()), list[str](), max(self.grid.whole.shape)
+        if steepest > STEEP:
+            needed = math.ceil(cells * steepest / (0.5 * STEEP))
+            doubts.append(f"the landscape changes by up to {steepest:.2g} kT from cell to cell: use {needed} space.cells")
+        if (rough := self.roughness()) > ROUGH:
+            doubts.append(
+                f"the landscape has features of few cells (forces are uncertain by {100 * rough:.0f} %): use more space.cells"
+            )
+        return doubts
+
     def forces(self) -> Array:
         """The discrete force F = −∇E [meV/nm] along each axis, shape (axis, valley, x, y)."""
         spacing = self.grid.spacing
@@ -78,6 +101,17 @@ def _pads(axis: int, side: int) -> list[tuple[int, int]]:
 def _amplitudes(windows: Array) -> Array:
     """r_k for windows of E/kT (…, 7)."""
     return np.asarray(np.exp(-0.5 * (windows - windows[..., HALO, None])))
+
+
+def stencil_excess(step: float) -> float:
+    """Largest |symbol| of X + Y on u/√p where E changes by `step` kT per cell, relative to that without a landscape."""
+    phase = np.linspace(0, np.pi, 181)
+    largest = []
+    for change in (0.0, step):
+        windows = change * np.arange(-HALO, HALO + 1)
+        weights = (central_weights(windows) + dissipation_weights(windows)) * np.exp(-0.5 * windows)
+        largest.append(np.abs(np.exp(1j * np.outer(phase, np.arange(-HALO, HALO + 1))) @ weights).max())
+    return float(largest[1] / largest[0])
 
 
 def central_weights(windows: Array) -> Array:

@@ -16,7 +16,7 @@ from hpcwigner.runtime.arrays import Array, flat
 from hpcwigner.runtime.kernels import HALO
 from hpcwigner.space.grid import Decomposition, SpaceGrid
 from hpcwigner.space.halo import Halo
-from hpcwigner.space.landscape import Landscape
+from hpcwigner.space.landscape import Landscape, stencil_excess
 from hpcwigner.terms.term import State, Term
 
 STRIP = 8  # Points along y that are processed together along x, so that a point's neighbours stay in the shared cache
@@ -72,8 +72,9 @@ class Drift(Term):
         return [order[~waiting[order]], order[waiting[order]]]
 
     def courant_rate(self) -> Array:
-        """max over angles of |v_x|/Δx + |v_y|/Δy [1/ps], shape (cell,)."""
-        return np.asarray(np.abs(self.rates).sum(axis=0).max() * self.speed)
+        """max over angles of |v_x|/Δx + |v_y|/Δy [1/ps], shape (cell,), times how much a landscape's stencil exceeds it."""
+        excess = 1.0 if self.landscape is None else stencil_excess(float(self.landscape.steepness().max()))
+        return np.asarray(excess * np.abs(self.rates).sum(axis=0).max() * self.speed)
 
     def entry(self, time: float, moments: SpatialMoments) -> Entry:
         power = 0.0 if moments.landscape is None else -float(self.speed @ moments.landscape.work)

@@ -55,7 +55,8 @@ class Force(HarmonicTerm):
         cells = self.equilibrium.cells
         strongest = np.sqrt((self.landscape.forces() ** 2).sum(axis=0)).reshape(len(cells.valleys), -1).max(axis=1)
         width = cells.per_cell(cells.width(v) for v in range(len(cells.valleys)))
-        return np.asarray(cells.per_cell(strongest) * self.equilibrium.velocity / (FORCE_LIMIT * width))
+        excess = np.cosh(0.5 * width / self.equilibrium.thermal_energy) ** 2
+        return np.asarray(excess * cells.per_cell(strongest) * self.equilibrium.velocity / (FORCE_LIMIT * width))
 
     def entry(self, time: float, moments: SpatialMoments) -> Entry:
         power = 0.0

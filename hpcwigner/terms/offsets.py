@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from hpcwigner.momentum.angles import Angles
 from hpcwigner.momentum.equilibrium import Equilibrium
-from hpcwigner.momentum.tile import N, Tile, U
+from hpcwigner.momentum.tile import Tile
 from hpcwigner.observables.budget import Entry, LandscapeMoments, SpatialMoments
 from hpcwigner.runtime import tile_kernels
 from hpcwigner.runtime.arrays import Array, flat
@@ -92,8 +92,7 @@ class OffsetScattering(HarmonicTerm):
             tile_kernels.add_in_scattering(
                 count, room, slots, self._members, blocks.diagonals, blocks.rest, scale, self._x, flat(tile.slots)
             )
-        gained = tile.slot(N)
-        gained -= lost * tile.slot(U)
+        tile_kernels.subtract_loss(count, room, slots, lost, flat(tile.slots))
 
     def entry(self, time: float, moments: SpatialMoments) -> Entry:
         # Contained in the local transfer that Scattering books.
