@@ -6,8 +6,8 @@ import xarray
 from helpers import hpcwigner, small_input
 from mpi4py import MPI
 
-from hpcwigner.observables.budget import Budget, Entry
 from hpcwigner.observables.fields import Directions, LocalState, SpatialMomentSums
+from hpcwigner.observables.series import Snapshot
 from hpcwigner.problem import builder, loading
 from hpcwigner.storage.reading import read, read_summary
 from hpcwigner.terms.offsets import LocalScattering
@@ -174,11 +174,19 @@ def test_shape_variation_takes_the_rates_of_each_point(tmp_path):
 
 
 @pytest.mark.filterwarnings("error")
-def test_an_empty_valley_has_no_velocity():
+def test_an_empty_valley_has_no_velocity(tmp_path):
     """NaN, and no warning of a division by zero."""
-    entry = Entry(np.ones((4, 2)), 0.0)
-    empty = Budget(np.array([0.5, 0.0]), np.ones(2), np.zeros((1, 2)), {"drift": entry}, 0.0, 0.0)
-    assert empty.velocity[0] == pytest.approx([2.0, np.nan], nan_ok=True)
+    problem = builder.build(loading.load(small_input(tmp_path, space=SPACES["slab"]), [f"sample.energy={TILT}"]), MPI.COMM_SELF)
+    equation = problem.equation(MPI.COMM_SELF)
+    u = np.ones(equation.shape) * problem.equilibrium.population
+    u[:, :, problem.cells.slices[1]] = 0.0
+    local = LocalScattering(problem.equilibrium, problem.offsets, equation.decomposition)
+    moments = SpatialMomentSums(equation.decomposition, local)(Directions(problem.angles)(u))
+    snapshot = Snapshot(moments, problem.budget(0.0, moments), problem.generators[0], np.ones(3))
+    for values in (snapshot.velocity(), snapshot.mean_position(), snapshot.diffusion_axis()):
+        assert np.isnan(values[:, 0]).tolist() == [False, True, False]
+    equation.free()
+    problem.free()
 
 
 def test_a_homogeneous_sample_has_none_of_them(slab):

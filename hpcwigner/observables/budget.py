@@ -105,13 +105,6 @@ class Budget:
         return np.asarray(entry.second - factor * (2 * self.center * first - self.center**2 * entry.number).sum(axis=0))
 
     @property
-    def velocity(self) -> Array:
-        """∂t⟨r_a⟩ [nm/ps], shape (axis, valley); NaN without excitons."""
-        total = sum((entry.rates for entry in self.entries.values()), np.zeros(()))
-        moved = total[2 : 2 + len(self.center)] - self.center * total[0]
-        return np.divide(moved, self.population, out=np.full_like(moved, np.nan), where=self.population > 0)
-
-    @property
     def diffusion(self) -> Array:
         """D_v = ¼ ∂t w_v² [nm²/ps]: the sum of its parts."""
         return np.asarray(sum(self.parts.values()))

@@ -54,6 +54,10 @@ class Snapshot:
         first, second = np.split(self.moments.axes, 2)
         return first, second
 
+    def _rates(self) -> Array:
+        """∂t ∫w N_v dr by all terms, shape (weight, valley)."""
+        return np.asarray(sum((entry.rates for entry in self.budget.entries.values()), np.zeros(())))
+
     def mean_position(self) -> Array:
         """⟨r⟩ of each valley [nm], shape (valley, axis)."""
         return self._per_exciton(self.rates.equilibrium.cells.valley_sum(self._axes()[0])).T
@@ -68,7 +72,8 @@ class Snapshot:
 
     def velocity(self) -> Array:
         """∂t⟨r⟩ of each valley [nm/ps], shape (valley, axis)."""
-        return self.where_defined(self.budget.velocity).T
+        rates, center = self._rates(), np.nan_to_num(self.mean_position().T)
+        return self._per_exciton(rates[2 : 2 + len(center)] - center * rates[0]).T
 
     def width_squared_axis(self) -> Array:
         """2⟨(r_a − ⟨r_a⟩)²⟩ of each valley [nm²], shape (valley, axis)."""
@@ -77,9 +82,8 @@ class Snapshot:
 
     def diffusion_axis(self) -> Array:
         """¼ ∂t of `width_squared_axis` [nm²/ps], shape (valley, axis)."""
-        rates = sum((entry.rates for entry in self.budget.entries.values()), np.zeros(()))
-        axes, center = len(self._axes()[0]), np.nan_to_num(self.mean_position().T)
-        first, second = rates[2 : 2 + axes], rates[2 + axes :]
+        rates, center = self._rates(), np.nan_to_num(self.mean_position().T)
+        first, second = np.split(rates[2:], 2)
         central = second - 2 * center * first + (center**2 - 0.5 * self.width_squared_axis().T) * rates[0]
         return self._per_exciton(0.5 * central).T
 
