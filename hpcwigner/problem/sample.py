@@ -82,5 +82,5 @@ def held(values: NDArray[Number], grid: SpaceGrid) -> NDArray[Number]:
 
 
 def node_distance(temperature: float) -> float:
-    """Distance of nodes [meV] with which populations of valleys are right to 1e-3 (problem/README.md)."""
+    """Distance of nodes [meV]: shares of valleys at a point err by 1e-2 in the first ps, by 1e-3 at 5 ps (problem/README.md)."""
     return float(np.clip(0.3 * BOLTZMANN * temperature, 0.25, 4.0))
