@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 import math
 
 import numpy as np
@@ -15,11 +16,13 @@ from hpcwigner.integrators.petsc import integrate
 from hpcwigner.integrators.schedule import Schedule
 from hpcwigner.integrators.steps import plan
 from hpcwigner.momentum.angles import Angles
+from hpcwigner.observables.budget import SpatialMoments
 from hpcwigner.observables.fields import Directions, SpatialMomentSums
 from hpcwigner.problem import builder, loading, pulses
-from hpcwigner.problem.pulses import Landscape
+from hpcwigner.problem.sample import held
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.space.grid import Decomposition, SpaceGrid
+from hpcwigner.space.landscape import Landscape
 from hpcwigner.terms.detuned import DetunedSource, DetuningNodes
 from hpcwigner.terms.drift import Drift
 from hpcwigner.terms.equation import WignerEquation
@@ -210,10 +213,27 @@ def test_points_follow_their_own_equation(rates, case):
     assert np.abs(np.array(found) / factor - expected).max() < 1e-9 * np.max(expected)
 
 
-def test_it_books_what_it_does(rates, case):
-    """Entries against number, second moment and energy of the right-hand side on the grid."""
+def landscape_of(equilibrium, grid):
+    """Another E_v(r) in each valley, that is no mirror image of itself."""
+    x, y = (grid.centers(axis) / grid.length for axis in (0, 1))
+    shapes = [np.cos(2 * np.pi * x + v)[:, None] + (1 + v) * np.sin(2 * np.pi * y) for v in range(len(equilibrium.cells.valleys))]
+    return Landscape(8.0 * np.array(shapes), equilibrium.thermal_energy, grid)
+
+
+def energy_of(landscape, equilibrium, u):
+    """Σ (E_v(r) + ε) u [meV] over the grid, for u (point, angle, cell)."""
+    by_cell = landscape.energy.reshape(len(landscape.energy), -1)[equilibrium.cells.valley_of_cell].T
+    return float(((by_cell + equilibrium.total_energy) * u.sum(axis=1)).sum()) * landscape.grid.cell_measure
+
+
+@pytest.mark.parametrize("folded", [False, True], ids=["whole", "folded"])
+def test_it_books_what_it_does(rates, case, folded):
+    """Entries of all weights and the energy in a landscape against the right-hand side, point by point."""
     grid, angles, formation, classes = case
-    source = make(rates.equilibrium, formation, grid, angles, classes, amplitude=0.7)
+    grid, classes = (grid.halved, held(classes, grid.halved)) if folded else (grid, classes)
+    landscape = landscape_of(rates.equilibrium, grid)
+    source = make(rates.equilibrium, formation, grid, angles, classes, amplitude=0.7, landscape=landscape)
+    flat = make(rates.equilibrium, formation, grid, angles, classes, amplitude=0.7)
     decomposition = Decomposition(grid, MPI.COMM_SELF, (angles.count, rates.cells.size))
     source.distribute(decomposition)
     shape = (math.prod(grid.shape), angles.count, rates.cells.size)
@@ -222,9 +242,30 @@ def test_it_books_what_it_does(rates, case):
         source.add(time, out, out)
         moments = SpatialMomentSums(decomposition)(Directions(angles)(out.u))
         entry = source.entry(time, moments)
-        assert entry.number == pytest.approx(rates.cells.valley_sum(moments.zeroth), rel=1e-11)
-        assert entry.second == pytest.approx(rates.cells.valley_sum(moments.second), rel=1e-11)
-        assert entry.power == pytest.approx(float(rates.equilibrium.total_energy @ moments.zeroth), rel=1e-11)
+        assert entry.rates.shape == (2 + 2 * grid.dimensions, len(rates.cells.valleys))
+        expected = rates.cells.valley_sum(moments.values)
+        scale = grid.length ** np.array([0, 2, *[1] * grid.dimensions, *[2] * grid.dimensions])[:, None] * expected[0].max()
+        assert entry.rates / scale == pytest.approx(expected / scale, abs=1e-12)
+        assert entry.power == pytest.approx(energy_of(landscape, rates.equilibrium, out.u), rel=1e-11)
+        assert flat.entry(time, moments).power == pytest.approx(float(rates.equilibrium.total_energy @ moments.zeroth), rel=1e-11)
+
+
+def test_its_energy_is_the_integral_of_its_power(rates, case):
+    """energy(time) against Gauss-Legendre panels of entry.power; at the end that of everything formed."""
+    grid, angles, formation, classes = case
+    landscape = landscape_of(rates.equilibrium, grid)
+    source = make(rates.equilibrium, formation, grid, angles, classes, amplitude=0.7, landscape=landscape)
+    moments = SpatialMoments(np.zeros(rates.cells.size), np.zeros(rates.cells.size), np.zeros(rates.cells.size))
+    edges, integral = np.linspace(0, 1, 401), 0.0
+    for begin, end in itertools.pairwise(edges):
+        times = begin + 0.5 * (end - begin) * (1 + NODES)
+        integral += 0.5 * (end - begin) * sum(w * source.entry(t, moments).power for t, w in zip(times, WEIGHTS, strict=True))
+        if end in edges[[60, 120, 400]]:
+            assert source.energy(end) == pytest.approx(integral, rel=1e-10)
+    formed = source.formed()
+    spectra = np.array([by_stage[0] / by_stage[0].sum() for by_stage in source.spectra])[classes]
+    everything = (formed[..., None] * spectra).reshape(-1, 1, rates.cells.size)
+    assert source.energy(math.inf) == pytest.approx(energy_of(landscape, rates.equilibrium, everything), rel=1e-11)
 
 
 def final(name, terms, grid, angles, generators, source, classes=None, comm=MPI.COMM_SELF):
@@ -304,30 +345,56 @@ def test_photon_energy_detunes_a_homogeneous_sample(tmp_path):
         problem.free()
 
 
+SPOT = "{gaussian: {peak: -20 meV, fwhm: 600 nm, center: [200 nm, 0 nm]}}"
+
+
 def test_a_landscape_makes_the_source_local(tmp_path):
     """The light follows the bright exciton at the origin or the energy given; the peak is that of what is formed."""
-    problem = slab_problem(tmp_path)
-    x = problem.space.centers(0)[:, None]
-    energy = 5.0 - 20 * np.exp(-(((x - 200) / 150) ** 2))
-    pump, build = problem.config.pump, functools.partial(pulses.source, problem, "pump")
-    pump = dataclasses.replace(pump, density=1e-4)
-    source = build(pump, problem.scattering, problem.space, Landscape(energy, 1.5))
+    plain = slab_problem(tmp_path, "pump.density=1e3/cm^2")
+    tilted = slab_problem(tmp_path, "pump.density=1e3/cm^2", f"sample={{energy: {{all: {SPOT}}}}}")
+    source, homogeneous = tilted.sources[0], plain.sources[0]
     assert isinstance(source, DetunedSource)
-    assert source.detuning == pytest.approx(energy - 1.5)
-    plain = build(pump, problem.scattering, problem.space)
-    assert source.formed().max() / 1e-4 == pytest.approx(plain.profile().max() * plain.amplitude / 1e-4, rel=1e-10)
-    assert source.amplitude < plain.amplitude
-    fixed = build(dataclasses.replace(pump, photon_energy=-8.0), problem.scattering, problem.space, Landscape(energy, 1.5))
-    assert fixed.detuning == pytest.approx(energy + 8)
-    same = build(pump, problem.scattering, problem.space, Landscape(np.full((48, 1), 3.0), 3.0))
-    assert same.pulse == plain.pulse
-    two = Landscape(energy, 1.5, [problem.formation] * 2, np.arange(48).reshape(48, 1) % 2)
-    both = build(pump, problem.scattering, problem.space, two)
+    x = tilted.space.centers(0)[:, None]
+    energy, origin = (-20 * np.exp(-4 * math.log(2) * ((place - 200) / 600) ** 2) for place in (x, 0.0))
+    assert source.detuning == pytest.approx(energy - origin, abs=2e-3)  # the origin lies between two cells
+    assert source.formed().max() == pytest.approx(homogeneous.profile().max() * homogeneous.amplitude, rel=1e-10)
+    assert source.amplitude < homogeneous.amplitude
+    assert source.landscape is tilted.offsets.landscape
+    assert "a pulse's detuning varies in space" in tilted.not_closed
+    assert tilted.choose_steps(tilted.moments.reference()).plan.end == 3.0
+
+    pump, build = tilted.config.pump, functools.partial(pulses.source, tilted, "pump")
+    fixed = build(dataclasses.replace(pump, photon_energy=-8.0), tilted.scattering, tilted.space, tilted.offsets)
+    assert fixed.detuning == pytest.approx(energy + 8, abs=1e-10)
+    offsets = tilted.offsets
+    halves = np.arange(48).reshape(48, 1) % 2
+    two = dataclasses.replace(offsets, stages=2 * offsets.stages, formation=2 * offsets.formation, class_of_point=halves)
+    both = build(pump, tilted.scattering, tilted.space, two)
+    assert len(both.spectra) == 2
     assert both.generated(1.0) == pytest.approx(source.generated(1.0), rel=1e-12)
-    opened = dataclasses.replace(problem, terms=(*problem.terms, source))
-    assert opened.not_closed == "a pulse's detuning varies in space"
-    chosen = opened.choose_steps(opened.moments.reference())
-    assert chosen.plan.end == 3.0
+    for problem in (plain, tilted):
+        problem.free()
+
+
+def test_a_uniform_shift_does_not_detune(tmp_path):
+    plain, shifted = slab_problem(tmp_path), slab_problem(tmp_path, "sample={energy: {all: 3 meV}}")
+    assert shifted.offsets is None
+    assert shifted.sources[0].pulse == plain.sources[0].pulse
+    for problem in (plain, shifted):
+        problem.free()
+
+
+def test_the_nodes_of_a_sample_are_the_classes_of_its_source(tmp_path):
+    """KΛ moves against KK: every class has its own formation rates, those of its node."""
+    problem = slab_problem(tmp_path, "sample={energy: {KΛ: {gaussian: {peak: 5 meV, fwhm: 1.2 um}}}}")
+    source, offsets = problem.sources[0], problem.offsets
+    assert isinstance(source, DetunedSource)
+    assert len(source.spectra) == len(offsets.stages) > 1
+    assert np.array_equal(source.class_of_point, offsets.class_of_point)
+    assert source.detuning == pytest.approx(np.zeros((48, 1)), abs=1e-9)  # KK is the same everywhere
+    for number, rates in enumerate(offsets.formation):
+        assert np.array_equal(source.spectrum(0, number), rates)
+    assert len({float(rates.sum()) for rates in offsets.formation}) == len(offsets.stages)
     problem.free()
 
 

@@ -10,6 +10,8 @@ from scipy.integrate import solve_ivp
 
 from hpcwigner.integrators.exponential import ETD2, ETD3, SCHEMES
 from hpcwigner.integrators.operators import StepOperators
+from hpcwigner.integrators.petsc import integrate
+from hpcwigner.integrators.steps import Step
 from hpcwigner.momentum.tile import N, Tile, U
 from hpcwigner.observables.budget import Entry
 from hpcwigner.observables.fields import Directions, SpatialMomentSums
@@ -18,6 +20,8 @@ from hpcwigner.runtime.errors import InputError
 from hpcwigner.space.grid import Decomposition
 from hpcwigner.terms.equation import WignerEquation
 from hpcwigner.terms.generator import LocalGenerator
+from hpcwigner.terms.offsets import LocalScattering
+from hpcwigner.terms.scattering import Scattering
 from hpcwigner.terms.term import State, Term
 
 SPACES = {"slab": "{dimensions: 1, length: 4 um, cells: 24}", "plane": "{dimensions: 2, length: 3.6 um, cells: [20, 18]}"}
@@ -90,6 +94,119 @@ def test_a_step_follows_the_sum_of_all_terms(problem, scheme):
         vector.destroy()
     assert errors[2] < 1e-2
     assert np.diff(np.log2(errors)) == pytest.approx([-1, -1], abs=0.1)
+    equation.free()
+
+
+@pytest.fixture(scope="module", params=["slab", "plane"])
+def hilly(request, tmp_path_factory):
+    """The same in a landscape that moves KΛ against the others, so that pulse and rates differ from place to place."""
+    path = small_input(tmp_path_factory.mktemp("hilly"), space=HILLY_SPACES[request.param])
+    settings = ["recombination.lifetime={KK: 3 ps, KΛ: 7 ps}", "space.symmetry=whole", f"sample.energy={HILLS}"]
+    problem = builder.build(loading.load(path, settings), MPI.COMM_SELF)
+    yield problem
+    problem.free()
+
+
+HILLY_SPACES = {
+    "slab": "{dimensions: 1, length: 3 um, cells: 36, boundary: reflecting}",
+    "plane": "{dimensions: 2, length: 2.4 um, cells: [24, 20], boundary: reflecting}",
+}
+HILLS = "{all: {gaussian: {peak: -8 meV, fwhm: 1 um}}, KΛ: {gaussian: {peak: 5 meV, fwhm: 1.2 um}}}"
+
+
+def right_hand_sides(problem, time, equation, u):
+    """By term; scattering takes at each point the rates of its node."""
+    changes = {term.name: right_hand_side(term, time, equation, u) for term in problem.terms}
+    classes = problem.offsets.class_of_point.ravel()
+    for number, stage in enumerate(problem.offsets.stages):
+        at_node = right_hand_side(Scattering(problem.angles, [stage]), time, equation, u)
+        changes["scattering"][classes == number] = at_node[classes == number]
+    return changes
+
+
+def outward(problem, equation):
+    """A cloud that flows apart, uphill, beside the origin."""
+    grid, angles = problem.space, problem.angles
+    x, y = (grid.centers(axis) / 250 for axis in (0, 1))
+    flow = np.sin(x + 0.4)[:, None, None] * angles.cosine + np.sin(y - 0.2)[:, None] * angles.sine * (grid.dimensions - 1)
+    u = cloud(problem, equation).reshape(equation.decomposition.local_shape) * (1 + 0.4 * flow[..., None])
+    return np.ascontiguousarray(u.reshape(equation.shape))
+
+
+def energy_of(problem, u):
+    """Σ (E_v(r) + ε) u [meV] of a whole sample."""
+    landscape, cells = problem.offsets.landscape, problem.cells
+    height = landscape.energy.reshape(len(cells.valleys), -1)[cells.valley_of_cell].T
+    return float(((height + problem.equilibrium.total_energy) * u.sum(axis=1)).sum()) * problem.space.cell_measure
+
+
+def test_every_term_books_what_it_does_in_a_landscape(hilly):
+    """All weights and the energy. Scattering books what it does with the rates of the nodes and the rest together."""
+    problem, equation = hilly, hilly.equation(MPI.COMM_SELF)
+    u, time = outward(problem, equation), 0.25
+    sums, directions = SpatialMomentSums(equation.decomposition), Directions(problem.angles)
+    local = LocalScattering(problem.equilibrium, problem.offsets, equation.decomposition)
+    moments = SpatialMomentSums(equation.decomposition, local)(directions(u))
+    changes = right_hand_sides(problem, time, equation, u)
+    assert set(changes) == {"drift", "force", "scattering", "offsets", "source", "radiation", "recombination"}
+    assert len(problem.offsets.stages) > 1
+    changes["scattering"] += changes["offsets"]
+    changes["offsets"] = np.zeros_like(u)
+    axes = problem.space.dimensions
+    units = 6e4 ** np.array([0, 1, *[0.5] * axes, *[1] * axes])[:, None]  # the weights' sizes in the cloud
+    for term in problem.terms:
+        entry, change = term.entry(time, moments), changes[term.name]
+        expected = problem.cells.valley_sum(sums(directions(change)).values)
+        rates, power = np.abs(change).sum() * problem.space.cell_measure + 1e-300, energy_of(problem, np.abs(change)) + 1e-300
+        tolerance = {"drift": 5e-4}.get(term.name, 1e-12)  # its stencil on a coarse grid
+        assert entry.rates.shape == expected.shape, term.name
+        assert entry.rates / units / rates == pytest.approx(expected / units / rates, abs=tolerance), term.name
+        assert entry.number / rates == pytest.approx(expected[0] / rates, abs=1e-12), term.name
+        assert entry.power / power == pytest.approx(energy_of(problem, change) / power, abs=0.1 * tolerance), term.name
+        assert abs(entry.power / power) > (5e-3 if term.name != "offsets" else -1), term.name  # it is there at all
+    equation.free()
+
+
+class OneStep:
+    """A schedule of a single step at 0.25 ps, in the middle of the pulse."""
+
+    start = 0.25
+
+    def __init__(self, size, sources):
+        self.steps, self.end = [Step(self.start, size, 0)], self.start + size
+        self._polynomials = tuple(source.polynomial(self.start, size) for source in sources)
+
+    def sources(self, number):
+        return self._polynomials
+
+    def time_after(self, number):
+        return self.end if number == 0 else self.start
+
+    def size_after(self, number):
+        return self.steps[0].size
+
+
+@pytest.mark.parametrize("name", [*SCHEMES, "arkimex3"])
+def test_a_step_in_a_landscape_follows_the_sum_of_all_terms(hilly, name):
+    """As above, with the rates of each point's node, the rest of them, the force and a pulse that differs from place to place."""
+    equation = hilly.equation(MPI.COMM_SELF)
+    start = cloud(hilly, equation)
+    changes = right_hand_sides(hilly, OneStep.start, equation, start)
+    total, found = sum(changes.values()), []
+    for h in (4e-5, 2e-5, 1e-5):
+        vector = equation.create_vector()
+        state = equation.view(vector)
+        state.u[...] = start
+        schedule = OneStep(h, hilly.sources)
+        integrate(name, equation, hilly.local_generators, schedule, MPI.COMM_SELF, lambda number, u: None, vector)
+        found.append((equation.view(vector).u - start) / h)
+        vector.destroy()
+    errors = [np.abs(change - total).max() / np.abs(total).max() for change in found]
+    assert errors[2] < 1e-2
+    assert np.diff(np.log2(errors)) == pytest.approx([-1, -1], abs=0.1)
+    for part, change in changes.items():  # What remains at h = 0 has nothing of any of them
+        left = 2 * found[2] - found[1] - total
+        assert abs((left * change).sum()) < 1e-3 * (change**2).sum(), part
     equation.free()
 
 

@@ -42,13 +42,16 @@ class Directions:
 
 
 class LocalSums(Protocol):
-    """Sums over a rank's points that depend on what acts at each of them: terms.local.LocalScattering."""
+    """Sums over a rank's points that depend on what acts at each of them: terms.offsets.LocalScattering."""
 
     def __call__(self, directions: Array, weights: Array) -> Array:
         """This rank's part, for a state's `Directions` and the weights of SpatialMoments (weight, point)."""
 
     def unpacked(self, total: Array) -> LandscapeMoments:
         """The sums of all ranks by name."""
+
+    def transfer(self, isotropic: Array) -> tuple[Array, float]:
+        """∂t N_v by intervalley scattering at each point (point, valley), and a power, from Σ_θ u (point, cell)."""
 
 
 class SpatialMomentSums:
@@ -93,9 +96,12 @@ class SpatialMomentSums:
 class LocalState:
     """A state on a rank's block, seen through what fields are made of. Each part is made when it is first asked for."""
 
-    def __init__(self, directions: Array, decomposition: Decomposition, rates: PointRates, moments: SpatialMoments) -> None:
-        """`directions` are the state's `Directions`; `moments` are those of the same state (for c_v)."""
-        self.decomposition, self.rates, self._moments = decomposition, rates, moments
+    def __init__(
+        self, directions: Array, decomposition: Decomposition, rates: PointRates, moments: SpatialMoments,
+        local: LocalSums | None = None,
+    ) -> None:  # fmt: skip
+        """`directions` are the state's `Directions`; `moments` are those of the same state (for c_v), made with `local`."""
+        self.decomposition, self.rates, self._moments, self._local = decomposition, rates, moments, local
         self.isotropic, self.directed = directions[0], directions[1:]
 
     def _shaped(self, values: Array) -> Array:
@@ -115,10 +121,15 @@ class LocalState:
     @functools.cached_property
     def shape_variation(self) -> Array:
         """η_v = ∂tN_v|scat − c_v N_v [as pl], shape (valley, x, y)."""
-        transfer, zeroth = self.rates.valley_transfer, self._moments.zeroth
+        zeroth, landscape = self._moments.zeroth, self._moments.landscape
+        if self._local is None or landscape is None:
+            transfer = self.rates.valley_transfer
+            here, whole = self.isotropic @ transfer.T, transfer @ zeroth
+        else:
+            here, whole = self._local.transfer(self.isotropic)[0], landscape.transfer[0]
         population = self.rates.equilibrium.cells.valley_sum(zeroth)
-        growth = np.divide(transfer @ zeroth, population, out=np.zeros_like(population), where=population > 0)
-        return self._shaped(self.isotropic @ transfer.T) - growth[:, None, None] * self.density
+        growth = np.divide(whole, population, out=np.zeros_like(population), where=population > 0)
+        return self._shaped(here) - growth[:, None, None] * self.density
 
     @functools.cached_property
     def faint(self) -> NDArray[np.bool_]:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from hpcwigner.plotting import style
+from hpcwigner.plotting import landscape, style
 from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.storage.reading import Variables, read
@@ -27,27 +27,35 @@ def draw_map(axis: Any, x: Array, y: Array, values: Array, scale: str = "positiv
 
 
 def fields(directory: Path) -> Any:
-    """Density, PL and shape variation: of a slab against x and time, of a plane as maps at four times. Raises InputError."""
+    """Density, PL and shape variation: of a slab against x and time, of a plane as maps at four times. Raises InputError.
+
+    A landscape is drawn over them: of a slab as curves on a second axis, of a plane as contours.
+    """
     file = read(directory / "fields.h5")
     file.last_time()
     density, variation = file.need("density"), file.need("shape_variation")
-    panels = [(f"$N$ {valley}", density[:, v], "positive") for v, valley in enumerate(file.valleys)]
-    panels.append(("PL", file.need("pl"), "positive"))
-    panels += [(f"$\\eta$ {valley}", variation[:, v], "signed") for v, valley in enumerate(file.valleys)]
+    panels = [(f"$N$ {valley}", density[:, v], "positive", valley) for v, valley in enumerate(file.valleys)]
+    panels.append(("PL", file.need("pl"), "positive", "PL"))
+    panels += [(f"$\\eta$ {valley}", variation[:, v], "signed", valley) for v, valley in enumerate(file.valleys)]
     figure = (_plane_figure if "y" in file.data else _slab_figure)(file, panels)
     figure.suptitle(style.title(directory, file))
     return figure
 
 
-def _slab_figure(file: Variables, panels: list[tuple[str, Array, str]]) -> Any:
-    """`panels`: title, values (time, x) and scale of each map."""
+def _slab_figure(file: Variables, panels: list[tuple[str, Array, str, str]]) -> Any:
+    """`panels`: title, values (time, x) and scale of each map, and the title of its landscape."""
     columns = len(file.valleys) + 1
     figure, axes = style.subplots(2, columns, figsize=(1 + 3.2 * columns, 7), sharex=True, sharey=True)
     axes[1, -1].set_axis_off()
-    images = {}
-    for axis, (title, values, scale) in zip(axes.flat, panels, strict=False):
+    images, heights = {}, landscape.heights(file)
+    for axis, (title, values, scale, _) in zip(axes.flat, panels, strict=False):
         images[scale] = space_time_map(axis, file, values, scale)
         axis.set_title(title)
+    for number, (axis, (*_, scale, where)) in enumerate(zip(axes.flat, panels, strict=False)):
+        twin = landscape.over_map(axis, file, where, heights, scale)
+        if twin is not None and number not in (columns - 1, len(panels) - 1):
+            twin.tick_params(labelright=False)
+            twin.set_ylabel("")
     for axis in axes[:, 0]:
         axis.set_ylabel("time (ps)")
     for axis in axes[0, :-1]:
@@ -57,22 +65,25 @@ def _slab_figure(file: Variables, panels: list[tuple[str, Array, str]]) -> Any:
     return figure
 
 
-def _plane_figure(file: Variables, panels: list[tuple[str, Array, str]]) -> Any:
-    """`panels`: title, values (time, x, y) and scale of each row of maps."""
+def _plane_figure(file: Variables, panels: list[tuple[str, Array, str, str]]) -> Any:
+    """`panels`: title, values (time, x, y) and scale of each row of maps, and the title of its landscape."""
     rows, x, y = chosen_rows(file), file.data["x"], file.data["y"]
     size = 1.5 + 2.3 * len(rows), 0.8 + 2.1 * len(panels)
     figure, axes = style.subplots(len(panels), len(rows), figsize=size, sharex=True, sharey=True, squeeze=False)
     reach = visible_reach(x, file.need("density")[rows].max(axis=(1, 3)))
-    images = {}
-    for line, (title, values, scale) in zip(axes, panels, strict=True):
+    images, heights = {}, landscape.heights(file)
+    for line, (title, values, scale, where) in zip(axes, panels, strict=True):
         for axis, relative in zip(line, normalised(values[rows]), strict=True):
             images[scale] = draw_map(axis, x, y, relative.T, scale)
             axis.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
+            landscape.contours(axis, file, heights.get(where), scale)
         line[0].set_ylabel(f"{title}\ny (µm)")
     for axis, row in zip(axes[0], rows, strict=True):
         axis.set_title(f"{file.data['time'][row]:g} ps")
     for axis in axes[-1]:
         axis.set_xlabel("x (µm)")
+    if heights:
+        figure.supxlabel(f"contours: {landscape.LABEL}", fontsize=9)
     split = len(file.valleys) + 1
     _colour_bars(figure, images, axes[:split], axes[split:], "/ largest magnitude of the map", aspect=40)
     return figure
@@ -159,7 +170,7 @@ def wigner_reach(file: Variables) -> tuple[float, list[float]]:
 def animate(directory: Path, quantity: str, output: Path | None = None) -> Path:
     """Writes a GIF of one of ANIMATED to `output`, by default RUN/<quantity>.gif. Raises InputError.
 
-    Each of at most MOST_FRAMES shows a plane's maps or a slab's profiles over the largest value at that time.
+    Each of at most MOST_FRAMES shows a plane's maps or a slab's profiles over the largest value at that time, in the landscape.
     """
     path = output or directory / f"{quantity}.gif"
     style.check_suffix(path, (".gif",))
@@ -172,7 +183,7 @@ def animate(directory: Path, quantity: str, output: Path | None = None) -> Path:
         raise InputError(f"{file.path}: found {quantity} = 0 at every time, expected a run that has reached its pulse")
     rows = rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), MOST_FRAMES)).astype(int))]
     panels = [normalised(frames[rows, p]) for p in range(frames.shape[1])]
-    titles = [f"$N$ {valley}" for valley in file.valleys] if quantity == "density" else ["PL"]
+    titles = {f"$N$ {valley}": valley for valley in file.valleys} if quantity == "density" else {"PL": "PL"}
     plt = style.pyplot()
     figure, updates = (_maps if "y" in file.data else _profiles)(file, panels, titles)
     clock = figure.suptitle("0 ps")
@@ -192,22 +203,28 @@ def animate(directory: Path, quantity: str, output: Path | None = None) -> Path:
     return path
 
 
-def _maps(file: Variables, panels: list[Array], titles: list[str]) -> tuple[Any, list[Any]]:
-    """Figure of the first frame of `panels` (frame, x, y), and for each panel a function that shows another frame (x, y)."""
+def _maps(file: Variables, panels: list[Array], titles: dict[str, str]) -> tuple[Any, list[Any]]:
+    """Figure of the first frame of `panels` (frame, x, y), and for each panel a function that shows another frame (x, y).
+
+    `titles` are those of the panels, with the titles of their landscapes.
+    """
     x, y = file.data["x"], file.data["y"]
     reach = max(visible_reach(x, p.max(axis=2)) for p in panels)
     figure, axes = style.subplots(1, len(panels), figsize=(0.8 + 3.6 * len(panels), 4.2), squeeze=False, sharey=True)
-    updates = []
-    for axis, panel, title in zip(axes[0], panels, titles, strict=True):
+    updates, heights = [], landscape.heights(file)
+    for axis, panel, (title, where) in zip(axes[0], panels, titles.items(), strict=True):
         image = draw_map(axis, x, y, panel[0].T)
         axis.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", title=title, xlabel="x (µm)")
+        landscape.contours(axis, file, heights.get(where))
         updates.append(lambda values, image=image: image.set_array(values.T))
     axes[0, 0].set_ylabel("y (µm)")
+    if heights:
+        figure.supxlabel(f"contours: {landscape.LABEL}", fontsize=9)
     figure.colorbar(image, ax=axes, label="/ largest value at that time")
     return figure, updates
 
 
-def _profiles(file: Variables, panels: list[Array], titles: list[str]) -> tuple[Any, list[Any]]:
+def _profiles(file: Variables, panels: list[Array], titles: dict[str, str]) -> tuple[Any, list[Any]]:
     """As `_maps`, of `panels` (frame, x)."""
     x = file.data["x"]
     reach = max(visible_reach(x, p) for p in panels)
@@ -218,4 +235,7 @@ def _profiles(file: Variables, panels: list[Array], titles: list[str]) -> tuple[
         updates.append(line.set_ydata)
     axes.set(xlim=(-reach, reach), ylim=(-0.05, 1.05), xlabel="x (µm)", ylabel="integrated over y, / largest value at that time")
     axes.legend(frameon=False, loc="upper right")
+    options = {where: {"color": style.curve(i)["color"]} for i, where in enumerate(titles.values())}
+    if (twin := landscape.second_axis(axes, file, options, landscape.heights(file))) is not None:
+        twin.set_ylabel(f"dotted: {landscape.LABEL}")
     return figure, updates

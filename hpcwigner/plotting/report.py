@@ -7,7 +7,7 @@ from typing import Any
 
 import hpcwigner
 from hpcwigner.observables.curves import negative_windows
-from hpcwigner.plotting import report_plots, style
+from hpcwigner.plotting import report_landscape, report_plots, style
 from hpcwigner.plotting.report_plots import Plot, budget, curves, moving, space_time
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.runtime.schema import Quantity, read_yaml
@@ -68,6 +68,10 @@ def _last_numbers(series: Variables) -> dict[str, list[str]]:
     for name, symbol in (("population", "n"), ("width_squared", "w²"), ("diffusion", "D")):
         if name in series.data:
             columns[style.label(symbol, series.units[name])] = [f"{value:.6g}" for value in series.data[name][-1]]
+    for n, axis in enumerate("xy" if "mean_position" in series.data else ""):
+        if n < series.data["mean_position"].shape[2]:
+            unit = series.units["mean_position"]
+            columns[style.label(f"⟨{axis}⟩", unit)] = [f"{value:.6g}" for value in series.data["mean_position"][-1, :, n]]
     if "diffusion" in series.data:
         windows = [negative_windows(series.data["time"], values) for values in series.data["diffusion"].T]
         columns["D < 0 (from 1 ps on)"] = [", ".join(f"{a:g} to {b:g} ps" for a, b in w) or "never" for w in windows]
@@ -76,6 +80,13 @@ def _last_numbers(series: Variables) -> dict[str, list[str]]:
 
 def _sections(series: Variables, fields: Variables, wigner: Variables | None) -> list[dict[str, Any]]:
     cut = "along y = 0" if "y" in fields.data else "integrated over y"
+    landscape: tuple[tuple[Any, ...], ...] = (
+        ("positions", "Mean positions", "⟨r⟩ of each valley", report_landscape.positions, (series,)),
+        ("energies", "Energies", "of an exciton in each valley, and what phonons have received",
+         report_landscape.energies, (series, fields)),
+        ("landscape", "Landscape", "energy Eᵥ(r) of each valley's bottom, above its lowest value in the sample",
+         report_landscape.landscape, (fields,)),
+    )  # fmt: skip
     plots: tuple[tuple[Any, ...], ...] = (
         ("diffusion", "Diffusion coefficients", "Dᵥ = ¼ ∂wᵥ²/∂t", curves, (series, "diffusion", "D<sub>v</sub>")),
         ("widths", "Squared widths", "wᵥ² = ⟨r²⟩ of each valley", curves, (series, "width_squared", "w<sub>v</sub>²")),
@@ -85,6 +96,7 @@ def _sections(series: Variables, fields: Variables, wigner: Variables | None) ->
          curves, (series, "pl_total", "PL", True)),
         ("budget", "What makes the diffusion coefficients", "Dᵥ and its parts by cause; they sum up to Dᵥ exactly",
          budget, (series,)),
+        *(landscape if "landscape" in fields.data else ()),
         ("evolution", "Density and PL against position and time", f"{cut}, each time relative to its largest value",
          space_time, (fields,)),
         ("snapshots", "Density and PL in space", "at one time, relative to the largest value; move the slider",

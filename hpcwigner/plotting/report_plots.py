@@ -25,19 +25,20 @@ _DASHES = ("solid", "dash", "dashdot", "dot", "longdash", "longdashdot")
 _COLOUR_AXIS = {"colorscale": "Viridis", "cmin": 0, "cmax": 1, "colorbar": {"title": "of the<br>largest", "thickness": 14}}
 
 
-def _layout(figure: Any, height: int = 380, **options: Any) -> Any:
+def layout(figure: Any, height: int = 380, **options: Any) -> Any:
+    """The figure in the style of all plots of a page."""
     return figure.update_layout(
         height=height, margin={"l": 70, "r": 20, "t": 40, "b": 50}, template="plotly_white", hovermode="closest",
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}, font={"size": 13}, **options,
     )  # fmt: skip
 
 
-def _line(x: Array, values: Array, name: str, index: int, **options: Any) -> Any:
+def line(x: Array, values: Array, name: str, index: int, **options: Any) -> Any:
     """A curve in the `index`-th colour and dashes."""
     from plotly import graph_objects as go
 
-    line = {"color": style.curve(index)["color"], "dash": _DASHES[index % len(_DASHES)], "width": 2, "simplify": False}
-    usual = {"mode": "lines", "line": line, "hovertemplate": "%{x:g} ps: %{y:.4g}"}
+    pen = {"color": style.curve(index)["color"], "dash": _DASHES[index % len(_DASHES)], "width": 2, "simplify": False}
+    usual = {"mode": "lines", "line": pen, "hovertemplate": "%{x:g} ps: %{y:.4g}"}
     return go.Scatter(x=x, y=values, name=name, **(usual | options))
 
 
@@ -54,8 +55,8 @@ def curves(series: Variables, name: str, symbol: str, logarithmic: bool = False)
     else:
         axis["range"] = style.extent(values[time >= JUDGED_FROM])
     names = series.valleys if values.ndim == 2 else (symbol,)
-    lines = [_line(time, v, title, i) for i, (title, v) in enumerate(zip(names, np.atleast_2d(values.T), strict=True))]
-    return _layout(go.Figure(lines), xaxis_title="time (ps)", yaxis=axis), ""
+    lines = [line(time, v, title, i) for i, (title, v) in enumerate(zip(names, np.atleast_2d(values.T), strict=True))]
+    return layout(go.Figure(lines), xaxis_title="time (ps)", yaxis=axis), ""
 
 
 def budget(series: Variables) -> Plot:
@@ -69,23 +70,23 @@ def budget(series: Variables) -> Plot:
     for v in range(len(series.valleys)):
         place, first = {"row": 1, "col": v + 1}, {"showlegend": v == 0}
         grey = {"color": "#bbb", "width": 6}
-        figure.add_trace(_line(time, total[:, v], "D<sub>v</sub>", 0, line=grey, legendgroup="D", **first), **place)
+        figure.add_trace(line(time, total[:, v], "D<sub>v</sub>", 0, line=grey, legendgroup="D", **first), **place)
         for i, (part, name) in enumerate(zip(parts, names, strict=True)):
-            figure.add_trace(_line(time, parts[part][:, v], name, i, legendgroup=part, **first), **place)
+            figure.add_trace(line(time, parts[part][:, v], name, i, legendgroup=part, **first), **place)
         late = time >= JUDGED_FROM
         figure.update_yaxes(range=style.extent(np.stack([total[late, v], *(p[late, v] for p in parts.values())])), **place)
     figure.update_xaxes(title="time (ps)")
     figure.update_yaxes(title=style.label("D<sub>v</sub>", series.units["diffusion"]), col=1)
-    return _layout(figure, 430).update_layout(legend_y=1.1), ""
+    return layout(figure, 430).update_layout(legend_y=1.1), ""
 
 
-def _thinned(indices: NDArray[np.intp], most: int) -> tuple[NDArray[np.intp], int]:
+def thinned(indices: NDArray[np.intp], most: int) -> tuple[NDArray[np.intp], int]:
     """Every n-th of `indices` so that at most `most` are left, and n."""
     step = max(1, -(-len(indices) // most))
     return indices[::step], step
 
 
-def _note(**steps: int) -> str:
+def note(**steps: int) -> str:
     """'every 2nd time, every 3rd point' for the steps above 1."""
     words = [f"every {n}{ {2: 'nd', 3: 'rd'}.get(n, 'th') } {what}" for what, n in steps.items() if n > 1]
     return f"To keep the page small it shows {' and '.join(words)}; the file holds all." if words else ""
@@ -113,24 +114,24 @@ def space_time(fields: Variables) -> Plot:
     x, time = fields.data["x"], fields.data["time"]
     panels = {title: normalised(style.central_line(v) if v.ndim == 3 else v) for title, v in _panels(fields).items()}
     reach = visible_reach(x, np.concatenate([v[1:] for v in panels.values()]))
-    cells, cell_step = _thinned(np.arange(len(x)), MOST_CELLS)
-    times, time_step = _thinned(np.arange(len(time)), MOST_TIMES)
+    cells, cell_step = thinned(np.arange(len(x)), MOST_CELLS)
+    times, time_step = thinned(np.arange(len(time)), MOST_TIMES)
     figure = make_subplots(1, len(panels), subplot_titles=list(panels), shared_yaxes=True, horizontal_spacing=0.02)
     for column, values in enumerate(panels.values(), 1):
         heatmap = _heatmap(values[np.ix_(times, cells)], x[cells], time[times], "%{x:.3g} µm, %{y:g} ps")
         figure.add_trace(heatmap, row=1, col=column)
     figure.update_xaxes(title="x (µm)", range=[-reach, reach])
     figure.update_yaxes(title="time (ps)", col=1)
-    return _layout(figure, 420, coloraxis=_COLOUR_AXIS), _note(time=time_step, point=cell_step)
+    return layout(figure, 420, coloraxis=_COLOUR_AXIS), note(time=time_step, point=cell_step)
 
 
 def moving(fields: Variables) -> Plot:
     """Profiles of a slab, or maps of a plane, with a slider for the time. Raises InputError."""
     panels, x, time = _panels(fields), fields.data["x"], fields.data["time"]
-    chosen, time_step = _thinned(np.flatnonzero(time > 0), MOST_FRAMES)
+    chosen, time_step = thinned(np.flatnonzero(time > 0), MOST_FRAMES)
     rows = np.unique(np.append(chosen, len(time) - 1))
     if "y" not in fields.data:
-        return _moving_profiles(x, time[rows], {t: normalised(v[rows]) for t, v in panels.items()}), _note(time=time_step)
+        return _moving_profiles(x, time[rows], {t: normalised(v[rows]) for t, v in panels.items()}), note(time=time_step)
     reach = visible_reach(x, np.concatenate([v[rows].max(axis=2) for v in panels.values()]))
     figure, step = _moving_maps(
         {title: (v[rows], x, fields.data["y"], reach, reach) for title, v in panels.items()},
@@ -138,7 +139,7 @@ def moving(fields: Variables) -> Plot:
     )  # fmt: skip
     figure.update_xaxes(constrain="domain")
     figure.for_each_yaxis(lambda axis: axis.update(scaleanchor=axis.anchor, constrain="domain", constraintoward="top"))
-    return figure, _note(time=time_step, point=step)
+    return figure, note(time=time_step, point=step)
 
 
 def _moving_profiles(x: Array, times: Array, panels: dict[str, Array]) -> Any:
@@ -146,11 +147,11 @@ def _moving_profiles(x: Array, times: Array, panels: dict[str, Array]) -> Any:
 
     hover = "%{x:.3g} µm: %{y:.3g}"
     frames = [
-        [_line(x.astype("f4"), v[i].astype("f4"), t, n, hovertemplate=hover) for n, (t, v) in enumerate(panels.items())]
+        [line(x.astype("f4"), v[i].astype("f4"), t, n, hovertemplate=hover) for n, (t, v) in enumerate(panels.items())]
         for i in range(len(times))
     ]
     reach = visible_reach(x, np.concatenate(list(panels.values())))
-    figure = _layout(
+    figure = layout(
         go.Figure(frames[-1]), 460, xaxis={"title": "x (µm)", "range": [-reach, reach]},
         yaxis={"title": "of the largest, integrated over y", "range": [-0.05, 1.05]},
     )  # fmt: skip
@@ -163,11 +164,11 @@ def wigner(variables: Variables | None) -> Plot:
         raise InputError("No cut is stored (output.wigner_at).")
     values, x, k = np.nan_to_num(variables.need("wigner")), variables.data["x"], variables.data["k"]
     reach_x, reach_k = wigner_reach(variables)
-    rows, time_step = _thinned(np.arange(len(values)), MOST_FRAMES)
+    rows, time_step = thinned(np.arange(len(values)), MOST_FRAMES)
     panels = {valley: (values[rows, v], x, k, reach_x, reach_k[v]) for v, valley in enumerate(variables.valleys)}
     times, k_label = variables.data["time"][rows], style.label("k", variables.units["k"])
     figure, step = _moving_maps(panels, times, 2 * MOST_MOVING_CELLS, "%{x:.3g} µm, %{y:.3g} nm⁻¹", k_label)
-    return figure, _note(time=time_step, point=step)
+    return figure, note(time=time_step, point=step)
 
 
 def _moving_maps(panels: dict[str, Any], times: Array, most: int, hover: str, y_label: str) -> tuple[Any, int]:
@@ -182,14 +183,14 @@ def _moving_maps(panels: dict[str, Any], times: Array, most: int, hover: str, y_
     largest = 1
     for n, (values, x, y, *reach) in enumerate(panels.values(), 1):
         inside = [np.flatnonzero(np.abs(axis) <= half + 1e-9) for axis, half in zip((x, y), reach, strict=True)]
-        (along_x, step_x), (along_y, step_y) = (_thinned(cells, most) for cells in inside)
+        (along_x, step_x), (along_y, step_y) = (thinned(cells, most) for cells in inside)
         largest, axes = max(largest, step_x, step_y), {f"{a}axis": f"{a}{n if n > 1 else ''}" for a in "xy"}
         for frame, map_ in zip(frames, normalised(values[:, along_x][:, :, along_y]), strict=True):
             frame.append(_heatmap(map_.T, x[along_x], y[along_y], hover, **axes))
     figure.add_traces(frames[-1])
     figure.update_xaxes(title="x (µm)")
     figure.update_yaxes(title=y_label, col=1)
-    return _with_slider(_layout(figure, 440, coloraxis=_COLOUR_AXIS), frames, times), largest
+    return _with_slider(layout(figure, 440, coloraxis=_COLOUR_AXIS), frames, times), largest
 
 
 def _with_slider(figure: Any, frames: list[list[Any]], times: Iterable[float]) -> Any:

@@ -8,7 +8,7 @@ import numpy as np
 
 from hpcwigner.observables.budget import PARTS
 from hpcwigner.observables.curves import JUDGED_FROM, negative_windows
-from hpcwigner.plotting import maps, style
+from hpcwigner.plotting import landscape, maps, style
 from hpcwigner.runtime.arrays import Array
 from hpcwigner.storage.reading import Variables, read
 
@@ -128,7 +128,7 @@ def _time_axis(axis: Any) -> None:
 
 
 def overview(directory: Path) -> Any:
-    """Widths, diffusion coefficients (negative ones enlarged) and PL of a run directory. Raises InputError."""
+    """Widths, diffusion coefficients (negative ones enlarged) and PL in its landscape, of a run directory. Raises InputError."""
     series, fields = read(directory / "series.h5"), read(directory / "fields.h5")
     figure, axes = style.subplots(1, 3, figsize=(13, 4))
     valleys_against_time(axes[0], series, "width_squared", "$w_v^2$")
@@ -136,6 +136,7 @@ def overview(directory: Path) -> Any:
     axes[1].axhline(0, **style.ZERO_LINE)
     negative_inset(axes[1], series, (0.42, 0.42, 0.55, 0.33))
     image = maps.space_time_map(axes[2], fields, fields.need("pl"))
+    landscape.over_map(axes[2], fields, "PL", landscape.on_line(landscape.heights(fields)), "positive")
     figure.colorbar(image, ax=axes[2], label="PL / largest PL at that time")
     axes[2].set(ylabel="time (ps)", title="along y = 0" if "y" in fields.data else "integrated over y")
     figure.suptitle(style.title(directory, series))

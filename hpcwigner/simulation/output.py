@@ -59,7 +59,7 @@ class RunOutput:
         self.cut = WignerCut(decomposition, problem.angles, problem.cells) if wanted[WIGNER] else None
         self.files: dict[str, OutputFile] = {}
         for name in (name for name in wanted if wanted[name]):
-            content = (*self._content(name), attributes, self._constants(name))
+            content = (*self._content(name), {**attributes, "bright_valley": problem.bright}, self._constants(name))
             if resume and name in known:
                 self.files[name] = OutputFile.restored(resume.sources.get(name), directory / name, self.comm, *content)
             else:
@@ -126,7 +126,7 @@ class RunOutput:
                 snapshot = Snapshot(moments, self.problem.budget(now, moments), generator, self._final, heat)
                 write_series(self.files[SERIES], row, self._observables[SERIES], snapshot)
         if FIELDS in due:
-            local = LocalState(directions, self.decomposition, generator, moments)
+            local = LocalState(directions, self.decomposition, generator, moments, self._local)
             if now >= self.problem.moments.judged_from:
                 self.worst_undershoot = np.minimum(self.worst_undershoot, undershoot(local.density, self.comm))
             held = (..., 0) if self.problem.space.dimensions == 1 else ...

@@ -18,7 +18,8 @@ from hpcwigner.storage.files import whole, write_whole
 def write(fields: Path) -> Path | None:
     """Writes <stem>.xdmf and <stem>_mesh.h5 beside the closed file `fields`; one rank does it. Raises WriteError.
 
-    Every time of every field (time[, valley], x, y) becomes an attribute of the cells. A slab has no plane to show: None.
+    Every time of every field (time[, valley], x, y) becomes an attribute of the cells, and so does what does not depend on time
+    (valley, x, y), the same at all times. A slab has no plane to show: None.
     """
     path, mesh = fields.with_suffix(".xdmf"), fields.with_name(f"{fields.stem}_mesh.h5")
     with writing(path), h5py.File(fields, "r") as file:
@@ -42,12 +43,17 @@ def _edges(centers: Array) -> Array:
     return np.append(centers - half, centers[-1] + half)
 
 
-def _planes(file: h5py.File) -> Iterator[tuple[str, str, tuple[int, ...], tuple[int, ...]]]:
-    """The planes at each time: title, variable and its shape, and where the plane is between time and place."""
+def _planes(file: h5py.File) -> Iterator[tuple[str, str, tuple[int, ...], tuple[int, ...], bool]]:
+    """The planes at each time: title, variable and its shape, where the plane is before place, and whether that begins with time.
+
+    A variable along time can grow; others have a fixed size.
+    """
     for name, dataset in file.items():
-        unit = dataset.attrs.get("units", "")
-        if dataset.ndim == 3:
-            yield f"{name} ({unit})", name, dataset.shape, ()
-        elif dataset.ndim == 4:
+        if not isinstance(dataset, h5py.Dataset) or dataset.ndim < 3:
+            continue
+        unit, moving = dataset.attrs.get("units", ""), dataset.maxshape[0] is None
+        if dataset.ndim == 2 + moving:
+            yield f"{name} ({unit})", name, dataset.shape, (), moving
+        else:
             for number, valley in enumerate(file["valley"][()]):
-                yield f"{name} {valley.decode()} ({unit})", name, dataset.shape, (number,)
+                yield f"{name} {valley.decode()} ({unit})", name, dataset.shape, (number,), moving

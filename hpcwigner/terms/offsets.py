@@ -49,6 +49,11 @@ class LocalOffsets:
         upward = node[..., :, None] > node[..., None, :]
         return np.where(upward, np.exp(beyond[..., None, :] - beyond[..., :, None]), 1.0)
 
+    def members(self, decomposition: Decomposition) -> list[NDArray[np.int64]]:
+        """Points of a rank that belong to each class."""
+        classes = self.class_of_point[decomposition.x, decomposition.y].reshape(-1)
+        return [np.flatnonzero(classes == number) for number in range(len(self.stages))]
+
     @property
     def at_nodes(self) -> bool:
         """Whether all points have the offsets of their node."""
@@ -74,6 +79,7 @@ class OffsetScattering(HarmonicTerm):
     def distribute(self, decomposition: Decomposition) -> None:
         factors = decomposition.local(self.local.factors())
         self._change = factors.reshape(-1, *factors.shape[2:]) - 1.0
+        self.members = self.local.members(decomposition)
 
     def add_to(self, tile: Tile) -> None:
         stage, change = self.local.stages[tile.class_number], self._change[tile.points]
@@ -112,8 +118,7 @@ class LocalScattering:
         self._energy = np.moveaxis(energy, 0, -1).reshape(shape[0] * shape[1], -1)
         forces = local.landscape.forces()[:, :, decomposition.x, decomposition.y]
         self._forces = np.moveaxis(forces.reshape(*forces.shape[:2], -1), -1, 1)  # (axis, point, valley)
-        classes = local.class_of_point[decomposition.x, decomposition.y].reshape(-1)
-        self._members = [np.flatnonzero(classes == number) for number in range(len(local.stages))]
+        self._members = local.members(decomposition)
 
     @functools.cached_property
     def _matrices(self) -> list[tuple[Array, Array, Array]]:

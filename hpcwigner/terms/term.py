@@ -2,8 +2,10 @@
 
 import abc
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hpcwigner.momentum.angles import Angles
 from hpcwigner.momentum.cells import EnergyCells
@@ -70,6 +72,9 @@ class LocalLinearTerm(Term):
 class HarmonicTerm(Term):
     """An explicit term, local in space, that is evaluated on the angular harmonics of a tile."""
 
+    members: Sequence[NDArray[np.int64]] = ()
+    """This rank's points by class, set by `distribute` where what the term does depends on the class; else all are alike."""
+
     def __init__(self, angles: Angles, cells: EnergyCells) -> None:
         self._transform = AngularTransform(angles, cells.size)
 
@@ -80,15 +85,16 @@ class HarmonicTerm(Term):
     def add(self, time: float, state: State, out: State) -> None:
         points, rows, cells = state.u.shape
         tile, change = Tile(rows, min(points, POINTS), 2, cells, 0), np.empty((min(points, POINTS), rows, cells))
-        for first in range(0, points, POINTS):
-            tile.points = np.arange(first, min(first + POINTS, points))
-            self._transform.forward(state.u, tile.slots, U, tile.points)
-            tile.slots[:, :, N] = 0.0
-            self.add_to(tile)
-            tile.result[...] = tile.slots[:, :, N]
-            self._transform.backward(tile.result, change)
-            populations = out.u
-            populations[tile.points] += change[: len(tile.points)]
+        for tile.class_number, members in enumerate(self.members or [np.arange(points)]):
+            for first in range(0, len(members), POINTS):
+                tile.points = members[first : first + POINTS]
+                self._transform.forward(state.u, tile.slots, U, tile.points)
+                tile.slots[:, :, N] = 0.0
+                self.add_to(tile)
+                tile.result[...] = tile.slots[:, :, N]
+                self._transform.backward(tile.result, change)
+                populations = out.u
+                populations[tile.points] += change[: len(tile.points)]
 
 
 class DensityTerm(Term):

@@ -15,6 +15,7 @@ from hpcwigner.momentum.equilibrium import Equilibrium
 from hpcwigner.momentum.rates import Rates
 from hpcwigner.runtime.parallel import on_first_rank
 from hpcwigner.space.grid import Decomposition, SpaceGrid
+from hpcwigner.space.landscape import Landscape
 from hpcwigner.terms.detuned import DetunedSource
 from hpcwigner.terms.drift import Drift
 from hpcwigner.terms.equation import WignerEquation
@@ -34,14 +35,14 @@ def rates():
 
 
 def final(name, comm, grid, rates, classes):
-    """(u (x, y, angle, cell) of this rank at 1 ps, generated, ⟨r²⟩, decomposition)."""
+    """(u (x, y, angle, cell) of this rank at 1 ps, generated, ⟨r²⟩, energy, decomposition)."""
     angles, formation, zero = Angles(8, half=grid.dimensions == 1), sum(rates.formation), np.zeros(rates.cells.size)
     x, y = grid.centers(0)[:, None], grid.centers(1)
     detuning = -20.0 * np.exp(-((x - 100) ** 2 + y**2) / 3e4)
     spectra = [[formation], [1.5 * formation[::-1]]][: 1 if classes is None else 2]
     source = DetunedSource(
         rates.equilibrium, grid, angles.from_harmonics[:, 0], GaussianField(0.2, 0.1), 0.9, spectra, detuning,
-        grid.gaussian(2.5e4), classes,
+        grid.gaussian(2.5e4), classes, landscape=Landscape(np.array([detuning] * 3), rates.equilibrium.thermal_energy, grid),
     )  # fmt: skip
     stage = ScatteringStage.build(rates)
     terms = [Drift(rates.equilibrium, angles, grid), Scattering(angles, [stage]), source]
@@ -54,7 +55,7 @@ def final(name, comm, grid, rates, classes):
     u = equation.view(vector).u.reshape(decomposition.local_shape).copy()
     vector.destroy()
     equation.free()
-    return u, source.generated(1.0), source.width_squared, decomposition
+    return u, source.generated(1.0), source.width_squared, source.energy(1.0), decomposition
 
 
 @pytest.mark.parametrize("name", ["etd2", "etd3_dense", "arkimex3"])
