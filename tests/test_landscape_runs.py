@@ -49,8 +49,6 @@ def test_uniform_strain_is_a_shift_of_valleys_and_keeps_the_moment_equations(tmp
         assert np.allclose(a[key], b[key], rtol=1e-9, atol=0, equal_nan=True)
 
 
-
-
 @pytest.mark.parametrize("temperature", ["77 K", "300 K"])
 def test_equilibrium_is_reached_from_a_spot(tmp_path, temperature):
     """From an excitation at one side the density goes to exp(−E_v(r)/kT) of all valleys, with local rates, to 1e-6."""

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from mpi4py import MPI
 
 from hpcwigner.integrators.steps import StepPlan
 from hpcwigner.observables.budget import LandscapeMoments, SpatialMoments
@@ -14,9 +15,9 @@ from hpcwigner.terms.term import LocalLinearTerm
 
 
 class Balance:
-    """Running accumulators ∫dt (trapezoidal rule over steps) of M0, in a landscape also of ∫E_v u and of scattering's power.
+    """Running accumulators ∫dt (trapezoidal rule over steps): of scattering's power, and of M0, in a landscape also of ∫E_v u.
 
-    What a local linear term has changed follows from them. There is one set for each stage of the scattering.
+    What losses have changed follows from the latter, one set for each stage of the scattering.
     """
 
     def __init__(
@@ -28,10 +29,11 @@ class Balance:
         self._problem, self._comm, self._measure = problem, decomposition.comm, problem.space.cell_measure
         self._local = local
         self._steps = plan.steps() if self.active else []
-        cells = problem.cells.size
-        self._sums = np.zeros((len(problem.generators), 2 * cells + 1))
-        self._initial = np.zeros(2 * cells + 1)
+        self._sums = np.zeros((len(problem.generators), 2 * problem.cells.size))
+        self._initial = np.zeros(2 * problem.cells.size)
         self._last: Array | None = None
+        self._power, self._work = np.zeros(0), float(resumed["work"][0]) if resumed and self.active else 0.0
+        """Of all ranks: power of each stage's scattering in the last state, and the work done; the same bits on every rank."""
         self._done = -1
         if self.active and resumed and self._comm.rank == 0:  # the others hold nothing of what was before
             self._sums[...] = np.reshape(resumed["time_integrals"], self._sums.shape)
@@ -41,21 +43,24 @@ class Balance:
         """Accumulates the step that has just been done; u is (point, angle, cell)."""
         if not self.active or done == self._done:
             return
-        now = self._measured(u)
+        now, power = self._measured(u)
+        self._comm.Allreduce(MPI.IN_PLACE, power)
         if self._last is None:
             self._initial += now if done == 0 else 0.0
         else:
             step = self._steps[done - 1]
             self._sums[step.stage] += 0.5 * step.size * (self._last + now)
-        self._last, self._done = now, done
+            self._work += 0.5 * step.size * float(self._power[step.stage] + power[step.stage])
+        self._last, self._power, self._done = now, power, done
 
-    def _measured(self, u: Array) -> Array:
-        """∫u, then ∫E_v u of each cell, and the power of all scattering: this rank's part, shape (2·cell + 1,)."""
-        isotropic, cells = u.sum(axis=1), self._problem.cells.size
-        potential, power = np.zeros(cells), 0.0
+    def _measured(self, u: Array) -> tuple[Array, Array]:
+        """∫u, then ∫E_v u of each cell (2·cell,), and the power of each stage's scattering (stage,): this rank's part."""
+        isotropic = u.sum(axis=1)
+        numbers = isotropic.sum(axis=0)
+        potential, power = np.zeros_like(numbers), np.array([stage.power @ numbers for stage in self._problem.scattering.stages])
         if self._local is not None:
-            potential, power = self._local.potential(isotropic), self._local.transfer(isotropic)[1]
-        return np.concatenate((isotropic.sum(axis=0), potential, [power])) * self._measure
+            potential, power[:] = self._local.potential(isotropic), self._local.transfer(isotropic)[1]
+        return np.concatenate((numbers, potential)) * self._measure, power * self._measure
 
     def accumulators(self) -> dict[str, list[float]]:
         """What a checkpoint keeps. Collective."""
@@ -64,20 +69,15 @@ class Balance:
         return {
             "time_integrals": self._comm.allreduce(self._sums).ravel().tolist(),
             "initial_sums": self._comm.allreduce(self._initial).tolist(),
+            "work": [self._work],
         }
 
     def heat(self, time: float) -> float:
-        """Energy given to phonons until `time` [ps], the last one accumulated [meV per generated exciton]. Collective."""
-        sums, zero = self._comm.allreduce(self._sums), np.zeros(self._problem.cells.size)
-        if self._local is not None:
-            power = float(sums[:, -1].sum())
-        else:
-            scattering, times = self._problem.scattering, [0.0, *self._problem.switches]
-            moments = [SpatialMoments(part[: len(zero)], zero, zero) for part in sums]
-            power = sum(scattering.entry(start + 1e-6, m).power for start, m in zip(times, moments, strict=True))
+        """Energy given to phonons until `time` [ps], the last one accumulated [meV per generated exciton]."""
         generated = sum(source.generated(time) for source in self._problem.sources)
-        generated += float(self._comm.allreduce(self._initial)[: len(zero)].sum())
-        return -power / generated if generated > 0 else np.nan
+        if self._problem.initial is not None:
+            generated += self._problem.initial.population
+        return -self._work / generated if generated > 0 else np.nan
 
     def accounts(self) -> list[tuple[str, float, float]]:
         """Excitons and energy [meV] by cause: initial state, sources, losses; present; the difference. Collective."""
@@ -89,10 +89,9 @@ class Balance:
             accounts.append((source.name, source.generated(problem.config.time.end), source.energy(problem.config.time.end)))
         for term in problem.terms:
             if term is problem.scattering:
-                generated = sum(number for _, number, _ in accounts[: 1 + len(problem.sources)])
-                accounts.append((term.name, 0.0, -self.heat(problem.config.time.end) * generated))
+                accounts.append((term.name, 0.0, self._work))
             elif isinstance(term, LocalLinearTerm):
-                zero, (numbers, potential) = np.zeros(cells), sums[:, :-1].sum(axis=0).reshape(2, cells)
+                zero, (numbers, potential) = np.zeros(cells), sums.sum(axis=0).reshape(2, cells)
                 landscape = LandscapeMoments(potential, zero, zero, np.zeros((2, len(problem.cells.valleys))), 0.0)
                 entry = term.entry(0.0, SpatialMoments(numbers, zero, zero, landscape=landscape))
                 accounts.append((term.name, float(entry.number.sum()), entry.power))
@@ -104,4 +103,4 @@ class Balance:
         """Excitons and their energy [meV]."""
         cells = self._problem.cells.size
         energies = self._problem.equilibrium.total_energy
-        return float(sums[:cells].sum()), float(energies @ sums[:cells] + sums[cells : 2 * cells].sum())
+        return float(sums[:cells].sum()), float(energies @ sums[:cells] + sums[cells:].sum())
