@@ -29,7 +29,9 @@ def series(tmp_path):
 
     def make(name, starts):
         attributes = {"history": json.dumps(starts)}
-        OutputFile(tmp_path / name, MPI.COMM_SELF, registry.SERIES, {"valley": ["KK", "KΛ"]}, attributes).close()
+        OutputFile(
+            tmp_path / name, MPI.COMM_SELF, registry.SERIES, {"valley": ["KK", "KΛ"], "axis": ["x", "y"]}, attributes
+        ).close()
         return tmp_path / name
 
     return make
@@ -85,7 +87,7 @@ def test_files_are_closed_where_all_ranks_leave_together(tmp_path, error, closed
 
     def fail():
         with CollectiveStack() as stack:
-            file = OutputFile(tmp_path / "series.h5", MPI.COMM_SELF, registry.SERIES, {"valley": ["KK"]}, {})
+            file = OutputFile(tmp_path / "series.h5", MPI.COMM_SELF, registry.SERIES, {"valley": ["KK"], "axis": ["x"]}, {})
             stack.callback(file.close)
             files.append(file)
             raise error("lost")

@@ -16,11 +16,9 @@ from hpcwigner.storage.reading import Variables
 def positions(series: Variables) -> Plot:
     """⟨r⟩_v against time, one panel per axis. Raises InputError."""
     values = series.need("mean_position")
-    panels = {
-        axis.decode() if isinstance(axis, bytes) else str(axis): values[..., n] for n, axis in enumerate(series.data["axis"])
-    }
-    labels = [style.label(f"⟨{axis}⟩", series.units["mean_position"]) for axis in panels]
-    return _panels(series, dict(zip(labels, panels.values(), strict=True))), ""
+    panels = {f"⟨{axis}⟩": values[..., n] for n, axis in enumerate("xy"[: values.shape[2]])}
+    unit = series.units["mean_position"]
+    return _panels(series, {style.label(symbol, unit): curves for symbol, curves in panels.items()}), ""
 
 
 def energies(series: Variables, fields: Variables) -> Plot:
