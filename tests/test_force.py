@@ -7,8 +7,12 @@ import pytest
 from helpers import small_input
 from mpi4py import MPI
 
+from hpcwigner.integrators.exponential import ETD2
+from hpcwigner.integrators.operators import StepOperators
 from hpcwigner.momentum.acceleration import REACH, Acceleration
 from hpcwigner.momentum.angles import Angles
+from hpcwigner.momentum.rates import generator
+from hpcwigner.observables.transport import chapman_enskog
 from hpcwigner.problem import builder, loading
 from hpcwigner.space.grid import Decomposition, SpaceGrid
 from hpcwigner.space.landscape import Landscape
@@ -182,3 +186,45 @@ def test_a_constant_landscape_is_uniform(equilibrium):
     landscape = hills(grid_of(1), 3, equilibrium.thermal_energy)
     assert not landscape.uniform
     assert dataclasses.replace(landscape, energy=np.ones((3, 20, 1))).uniform
+
+
+def test_mobility_is_that_of_einstein(equilibrium, rates):
+    """A weak force on equilibrium: v_d = ½ Σ v (−L_1⁻¹)(−R b) F = F D/kT with the D of Chapman and Enskog, to rounding."""
+    equilibrium = rates.equilibrium
+    relaxation = generator(rates.intravalley[:2] + rates.intervalley[:2])[1]
+    pushed = -dense(Acceleration.from_equilibrium(equilibrium).raising) @ equilibrium.population
+    mobility = 0.5 * equilibrium.velocity @ np.linalg.solve(-relaxation, pushed)
+    assert mobility == pytest.approx(chapman_enskog(equilibrium, relaxation) / equilibrium.thermal_energy, rel=1e-11)
+
+
+@pytest.mark.parametrize("dimensions", [1, 2])
+def test_steps_at_the_limit_are_stable(tmp_path, dimensions):
+    """Power iteration of whole steps in a steep landscape: no growth at the limit, growth at 1.6 times it."""
+    space = {1: "{dimensions: 1, length: 600 nm, cells: 24}", 2: "{dimensions: 2, length: 400 nm, cells: [16, 14]}"}[dimensions]
+    length = 600 if dimensions == 1 else 400
+    hill = f"{{{{cosine: {{{{amplitude: 24 meV, period: {length} nm, angle: {{}} degree}}}}}}}}"
+    field = f"[{hill.format(0)}, {hill.format(90)}]" if dimensions == 2 else hill.format(0)
+    path = small_input(tmp_path, space=space, integrator="etd2")
+    settings = [f"sample.energy.all={field}", "momentum.energy_max=80 meV", "pump=off", "initial=equilibrium"]
+    problem = builder.build(loading.load(path, settings), MPI.COMM_SELF)
+    equation, limit = problem.equation(MPI.COMM_SELF), problem.largest_step("etd2") / builder.SAFETY
+    weight = np.sqrt(problem.equilibrium.population)
+
+    def growth(step, count=240):
+        operators = StepOperators(ETD2, [problem.generators[0]], [], step, equation.orders, MPI.COMM_SELF)
+        vector = equation.create_vector()
+        state, scheme, norms = equation.view(vector), ETD2(equation), []
+        state.u[...] = np.random.default_rng(1).standard_normal(equation.shape) * weight
+        for _ in range(count // 20):
+            for _ in range(20):
+                scheme.step(state, 0.0, operators, [])
+            norms.append(np.sqrt(((state.u / weight) ** 2).sum()))
+            state.u[...] /= norms[-1]
+        operators.free()
+        vector.destroy()
+        return np.exp(np.mean(np.log(norms[len(norms) // 2 :])) / 20)
+
+    assert growth(limit) < 1.001
+    assert growth(1.6 * limit) > 1.05
+    equation.free()
+    problem.free()

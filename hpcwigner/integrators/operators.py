@@ -102,14 +102,14 @@ class _InScattering:
     """Γ_m u of a tile's harmonics m ≥ 1."""
 
     def __init__(self, generators: Sequence[LocalGenerator], orders: Sequence[int]) -> None:
-        self._blocks = [generator.in_scattering for generator in generators]
+        self._generators = generators
         self._members = harmonics_by_order(orders, max(orders))
         self._unscaled = np.zeros((0, 0))
         self._x = np.zeros((4, generators[0].equilibrium.cells.size + 2 * WIDTH))
 
     def add(self, tile: Tile) -> None:
         """Slot N grows by Γ_m of slot U."""
-        (room, slots), blocks = tile.slots.shape[1:3], self._blocks[tile.class_number]
+        (room, slots), blocks = tile.slots.shape[1:3], self._generators[tile.class_number].in_scattering
         tile_kernels.add_in_scattering(
             len(tile.points), room, slots, self._members, blocks.diagonals, blocks.rest, self._unscaled, self._x, flat(tile.slots)
         )

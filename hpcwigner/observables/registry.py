@@ -26,7 +26,7 @@ class Observable:
     scale: float = 1.0  # Factor from the program's units to `unit`
     source: str = ""
     default: bool = True  # Whether it is written unless the input chooses otherwise
-    only_in: Literal["", "slab", "plane", "landscape"] = ""
+    only_in: Literal["", "slab", "plane", "landscape", "homogeneous"] = ""
     odd: tuple[str, ...] = ()  # Axes along which it changes sign under reflection
 
 
@@ -69,11 +69,11 @@ SERIES = (
                "part of the excitons in the valley that would have to change energy for a Boltzmann distribution",
                "½ Σ_ε |n_ε/n_v − p_ε/p_v|", Snapshot.energy_distance, source="total variation distance", default=False),
     Observable("relative_population", VALLEY, "1", "share of the valley in all excitons over its share in equilibrium",
-               "(n_v/n) / p_v", Snapshot.relative_population, default=False),
+               "(n_v/n) / p_v", Snapshot.relative_population, default=False, only_in="homogeneous"),
     Observable("diffusion_adiabatic", VALLEY, "cm2 s-1",
                "drift part of D_v if the directions of motion followed the present densities and energies instantly",
                "−(1/2n_v) Σ_Q v_Q (L_1⁻¹ v n)_Q", Snapshot.diffusion_adiabatic, CM2_PER_S,
-               "first Chapman-Enskog order with the actual energy distribution", default=False),
+               "first Chapman-Enskog order with the actual energy distribution", default=False, only_in="homogeneous"),
     Observable("mean_position", VALLEY_AXIS, "um", "mean position of the valley", "∫r N_v dr / n_v", Snapshot.mean_position, UM,
                only_in="landscape"),
     Observable("mean_position_total", AXIS, "um", "mean position of all excitons", "Σ_v ∫r N_v dr / Σ_v n_v",
@@ -133,7 +133,7 @@ def select(names: Iterable[str], dimensions: int, landscape: bool = False) -> di
 
     Raises ValueError with what is expected instead of a name that is unknown or does not apply to these dimensions.
     """
-    kinds = ("", "slab" if dimensions == 1 else "plane", *["landscape"] * landscape)
+    kinds = ("", "slab" if dimensions == 1 else "plane", "landscape" if landscape else "homogeneous")
     wanted: set[str] = set()
     for name in names:
         named = [o for o in ALL if name in (o.name, "all") or (name == "default" and o.default)]
@@ -142,8 +142,8 @@ def select(names: Iterable[str], dimensions: int, landscape: bool = False) -> di
             raise ValueError(f"a name that `python -m hpcwigner observables` lists{'; ' * bool(hint)}{hint}")
         applicable = {o.name for o in named if o.only_in in kinds}
         if not applicable:
-            kind = "without a landscape" if named[0].only_in == "landscape" else f"of {dimensions} dimensions"
-            raise ValueError(f"what a sample {kind} has")
+            missing = {"landscape": "without a landscape", "homogeneous": "with a landscape"}
+            raise ValueError(f"what a sample {missing.get(named[0].only_in, f'of {dimensions} dimensions')} has")
         wanted |= applicable
 
     chosen = {file: tuple(o for o in group if o.name in wanted) for file, group in FILES.items()}

@@ -73,7 +73,8 @@ class OffsetScattering(HarmonicTerm):
         last = max(m for m in {0, *angles.orders} if m == 0 or any((s.blocks[m] * other).any() for s in local.stages))
         members = harmonics_by_order(angles.orders, last)
         self._members = np.concatenate((np.full_like(members[:1], -1), members))  # Kernels leave the first matrix out
-        self._blocks = [[_arriving(stage, w, last) for w in range(len(self._cells.valleys))] for stage in local.stages]
+        self._last = last
+        self._blocks: dict[int, list[SparseBlocks]] = {}  # By class, as its points come
         self._x = np.zeros((4, self._cells.size + 2 * WIDTH))
 
     def distribute(self, decomposition: Decomposition) -> None:
@@ -86,13 +87,20 @@ class OffsetScattering(HarmonicTerm):
         valley, transfer = self._cells.valley_of_cell, stage.valley_transfer
         count, (room, slots) = len(tile.points), tile.slots.shape[1:3]
         lost = np.zeros((count, self._cells.size))
-        for w, blocks in enumerate(self._blocks[tile.class_number]):
+        for w, blocks in enumerate(self._blocks_of(tile.class_number)):
             scale = np.ascontiguousarray(change[:, w][:, valley])  # of each cell's transfer into valley w
             lost += scale * np.where(valley == w, 0.0, transfer[w])
             tile_kernels.add_in_scattering(
                 count, room, slots, self._members, blocks.diagonals, blocks.rest, scale, self._x, flat(tile.slots)
             )
         tile_kernels.subtract_loss(count, room, slots, lost, flat(tile.slots))
+
+    def _blocks_of(self, number: int) -> list[SparseBlocks]:
+        """Rates into each valley from the others at the node of a class."""
+        if number not in self._blocks:
+            stage = self.local.stages[number]
+            self._blocks[number] = [_arriving(stage, w, self._last) for w in range(len(self._cells.valleys))]
+        return self._blocks[number]
 
     def entry(self, time: float, moments: SpatialMoments) -> Entry:
         # Contained in the local transfer that Scattering books.
