@@ -1,9 +1,13 @@
-"""The shipped jobs at full size against the exact moment equations: what the README promises. The one at 20 K: test_readme.py."""
+"""The shipped jobs at full size against exact moment equations and limits: what the READMEs promise.
+
+The job at 20 K: test_readme.py.
+"""
 
 import numpy as np
 import pytest
 from helpers import ROOT, hpcwigner
 
+from hpcwigner.exciton.constants import BOLTZMANN
 from hpcwigner.storage.reading import read, read_summary
 
 pytestmark = pytest.mark.slow
@@ -40,3 +44,25 @@ def test_ranks_agree_where_a_valley_holds_almost_nothing(tmp_path):
                 # η is what remains after gain and loss nearly cancel: 1e-11 of those, not of the rest
                 tolerance = 1e-9 if name == "shape_variation" else 1e-11
                 assert np.nanmax(np.abs(a - b)) <= tolerance * np.nanmax(np.abs(b)), (name, v)
+
+
+def test_strain_speeds_excitons_up(tmp_path):
+    """D of WS2 at 300 K: smallest near −0.1 % strain, 4.5 times that without strain at 0.6 % (inputs/README.md)."""
+    strains = [-0.2, -0.1, 0.0, 0.6]
+    vary = f"sweep.vary={{sample.strain: [{', '.join(f'{s} percent' for s in strains)}]}}"
+    ran = hpcwigner(ROOT / "inputs/ws2_300K_strain_sweep.yaml", "--output", tmp_path / "sweep", "--set", vary)
+    assert ran.returncode == 0, ran.stderr
+    ends = [read(tmp_path / f"sweep/point_{i:03d}/moments.h5").data["diffusion"][-1] for i in range(len(strains))]
+    assert np.ptp(ends, axis=1).max() < 1e-2, "the valleys do not diffuse together"
+    assert np.allclose(np.mean(ends, axis=1), [0.998, 0.945, 0.984, 4.40], rtol=5e-3)
+
+
+def test_a_cold_cloud_fills_its_trap(tmp_path):
+    """In the end ⟨x²⟩ = kT/k, all of it kept by reflecting walls."""
+    ran = hpcwigner(ROOT / "inputs/ws2_20K_trap.yaml", "--output", tmp_path / "run")
+    assert ran.returncode == 0, ran.stderr
+    series = read(tmp_path / "run/series.h5").data
+    variance = 0.5 * series["width_squared_axis"][-1, :, 0]
+    assert np.allclose(variance, BOLTZMANN * 20 / 100, rtol=1e-2)
+    assert np.all(np.abs(series["mean_position"][-1]) < 2e-3)
+    assert series["population_total"][-1] == pytest.approx(1, abs=1e-9)

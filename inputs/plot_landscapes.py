@@ -1,0 +1,126 @@
+"""Pictures of the shipped landscapes from their runs: python inputs/plot_landscapes.py RUN [RUN …]; each as RUN/landscape.png.
+
+A sweep over the strain gives D against strain, a slab E_v(x), profiles and their motion, a plane its strain and densities.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib import pyplot
+
+from hpcwigner.exciton.constants import BOLTZMANN
+from hpcwigner.plotting import style
+from hpcwigner.problem import kinetics, loading
+from hpcwigner.problem.sample import Variation
+from hpcwigner.runtime.arrays import Array
+from hpcwigner.storage.reading import Variables, read
+
+
+def sample(run: Path) -> tuple[Array, Array]:
+    """E_v [meV] and the equilibrium density of all valleys together normalised to 1, shape (valley, x, y), of a run's input."""
+    config = loading.load(run / "input.yaml")
+    material, couplings = kinetics.solve(config.material)
+    energy = Variation.from_input(config, material, couplings.valleys, kinetics.whole_grid(config)).energy
+    weight = np.array([v.degeneracy * v.mass for v in couplings.valleys])[:, None, None]
+    density = weight * np.exp(-(energy - energy.min()) / (BOLTZMANN * config.temperature))
+    return energy, density / density.sum()
+
+
+def sweep(run: Path) -> None:
+    """D at the end and the shares of the valleys against uniform strain."""
+    points = sorted(run.glob("point_*"))
+    series: list[Variables] = [read(point / "moments.h5") for point in points]
+    strain = read(run / "summary.h5").data["sample_strain"]
+    shares = np.array([s.data["population"][-1] / s.data["population"][-1].sum() for s in series])
+    diffusion = np.array([s.data["diffusion"][-1] @ share for s, share in zip(series, shares, strict=True)])
+    figure, axes = pyplot.subplots(1, 2, figsize=(8, 3.2), layout="constrained")
+    axes[0].plot(strain, diffusion, "o-", color="k")
+    axes[0].set(xlabel="biaxial strain (%)", ylabel="D (cm²/s)", ylim=(0, None), title="diffusion coefficient")
+    for i, valley in enumerate(series[0].valleys):
+        axes[1].plot(strain, shares[:, i], label=valley, **style.curve(i))
+    axes[1].set(xlabel="biaxial strain (%)", title="shares of the valleys")
+    axes[1].legend(frameon=False)
+    save(figure, run)
+
+
+def slab(run: Path) -> None:
+    """E_v(x), profiles at some times beside equilibrium, and how the excitons move, spread or change valley."""
+    series, fields = read(run / "series.h5"), read(run / "fields.h5")
+    x, time, energy, equilibrium = fields.data["x"], fields.data["time"], *(part[:, :, 0] for part in sample(run))
+    figure, axes = pyplot.subplots(1, 3, figsize=(11, 3.2), layout="constrained")
+    for i in range(len(fields.valleys)):
+        axes[0].plot(x, energy[i], **style.curve(i))
+    axes[0].set(xlabel="x (µm)", ylabel="$E_v$ (meV)", title=style.title(run, series))
+    profiles = fields.data["density"].sum(axis=1).reshape(len(time), -1)
+    for share in (0.02, 0.1, 0.3, 1.0):
+        i = int(np.searchsorted(time, share * time[-1]))
+        axes[1].plot(x, profiles[i], color=pyplot.cm.viridis(0.9 * (1 - share**0.4)), label=f"{time[i]:.4g} ps")
+    axes[1].plot(x, profiles[-1].sum() * equilibrium.sum(axis=0), color="0.6", ls=":", zorder=0)
+    axes[1].set(xlabel="x (µm)", ylabel="all excitons (1/µm)", title="dotted: equilibrium", ylim=(0, 1.1 * profiles[1:].max()))
+    axes[1].legend(frameon=False)
+    if abs(series.data["mean_position_total"][1, 0]) > 0.05:
+        moved(axes[2], series)
+    elif profiles[1].min() < 0.5 * profiles[1].max():
+        spread(axes[2], series)
+    else:
+        filled(axes[2], series)
+    axes[2].set(xlabel="time (ps)", xlim=(0, time[-1]))
+    figure.legend(*axes[2].get_legend_handles_labels(), loc="outside right upper", frameon=False)
+    save(figure, run)
+
+
+def moved(axis: Any, series: Variables) -> None:
+    """Mean positions of the valleys, of all excitons and of the PL."""
+    time, data = series.data["time"], series.data
+    for i, valley in enumerate(series.valleys):
+        axis.plot(time, data["mean_position"][:, i, 0], label=valley, **style.curve(i))
+    axis.plot(time, data["mean_position_total"][:, 0], color="k", label="all")
+    axis.plot(time, data["pl_mean_position"][:, 0], color="k", ls=":", label="PL")
+    axis.set(title="mean position (µm)")
+
+
+def spread(axis: Any, series: Variables) -> None:
+    """Diffusion coefficients of the valleys along x."""
+    for i, valley in enumerate(series.valleys):
+        axis.plot(series.data["time"], series.data["diffusion_axis"][:, i, 0], label=valley, **style.curve(i))
+    axis.set(title="D along x (cm²/s)", ylim=(0, 4))
+
+
+def filled(axis: Any, series: Variables) -> None:
+    """Shares of the valleys."""
+    population = series.data["population"][1:]  # Nothing is there at t = 0
+    for i, valley in enumerate(series.valleys):
+        axis.plot(series.data["time"][1:], population[:, i] / population.sum(axis=1), label=valley, **style.curve(i))
+    axis.set(title="shares of the valleys", ylim=(0, None))
+
+
+def plane(run: Path) -> None:
+    """E of the first valley, and density of all excitons early and at the end."""
+    fields = read(run / "fields.h5")
+    x, y, time, (energy, _) = fields.data["x"], fields.data["y"], fields.data["time"], sample(run)
+    densities = fields.data["density"].sum(axis=1)
+    figure, axes = pyplot.subplots(1, 3, figsize=(11, 3.2), layout="constrained")
+    shown = (
+        (energy[0], f"$E$ of {fields.valleys[0]} (meV)"),
+        *((densities[i], f"all excitons (µm⁻²), {time[i]:.4g} ps") for i in (1, -1)),
+    )
+    for axis, (values, title) in zip(axes, shown, strict=True):
+        figure.colorbar(axis.pcolormesh(x, y, values.T, rasterized=True), ax=axis)
+        axis.set(xlabel="x (µm)", title=title, aspect="equal")
+    axes[0].set(ylabel="y (µm)")
+    save(figure, run)
+
+
+def save(figure: Any, run: Path) -> None:
+    """Writes RUN/landscape.png."""
+    figure.savefig(run / "landscape.png", dpi=100)
+    print(run / "landscape.png")
+
+
+for name in map(Path, sys.argv[1:]):
+    if (name / "sweep.yaml").is_file():
+        sweep(name)
+    else:
+        plane(name) if "y" in read(name / "fields.h5").data else slab(name)
