@@ -97,3 +97,42 @@ def test_a_cloud_in_a_harmonic_trap_breathes_at_twice_its_frequency(tmp_path):
     assert misfit(best) < 1e-3 * ((width[late] - width[late].mean()) ** 2).sum()
     energy = (series["potential_energy"] + series["kinetic_energy"])[late, 0]
     assert np.abs(energy - energy[0]).max() < 0.02 * np.abs(energy[0])
+
+
+SPOT = "sample.strain={gaussian: {peak: 0.2 percent, fwhm: 1 um}}"
+
+
+@pytest.mark.parametrize(
+    ("verb", "settings", "message"),
+    [
+        ("moments", (SPOT,), "moments: found a problem without closed moment equations, since the sample has a landscape"),
+        ("rates", (SPOT,), "sample: found valley offsets that vary in space"),
+        ("run", (SPOT, "scattering.intervalley={off_at: 1 ps}"), "scattering: found off_at, expected on or off"),
+        (
+            "run",
+            (SPOT, "space.cells=12", "temperature=20 K", "momentum.energy_max=30 meV"),
+            "space.cells: found 12, expected at least",
+        ),
+        (
+            "run",
+            (SPOT, "output.observables=[relative_population]"),
+            "output.observables.0: found 'relative_population', expected what",
+        ),
+        ("run", ("output.observables=[mean_position]",), "expected what a sample without a landscape has"),
+    ],
+)
+def test_what_does_not_hold_in_a_landscape_is_refused(tmp_path, verb, settings, message):
+    path = small_input(tmp_path)
+    output = ("--output", tmp_path / "rates.h5") if verb == "rates" else ()
+    process = hpcwigner(verb, path, *output, *(word for setting in settings for word in ("--set", setting)))
+    assert process.returncode == 2
+    assert message in process.stderr
+    assert len(process.stderr.strip().splitlines()) == 1
+
+
+def test_a_steep_landscape_is_warned_of(tmp_path):
+    path = small_input(tmp_path)
+    settings = ("--set", SPOT, "--set", "space.cells=96", "--set", "temperature=20 K", "--set", "momentum.energy_max=30 meV")
+    process = hpcwigner("check", path, *settings, "--set", "time.steps=auto")
+    assert process.returncode == 0, process.stderr
+    assert "from cell to cell: use" in process.stdout

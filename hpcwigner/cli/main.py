@@ -169,6 +169,10 @@ def rates(options: argparse.Namespace, comm: MPI.Intracomm) -> Outcome:
     from hpcwigner.storage import provenance
 
     solved = kinetics.load(_load_one(options, comm), comm)
+    if solved.variation is not None and len(solved.variation.nodes) > 1:
+        raise InputError(
+            "sample: found valley offsets that vary in space, expected uniform ones: a rates file holds one set of them"
+        )
 
     def write() -> str:
         rates, origin = solved.rates, provenance.attributes(to_yaml(solved.config), comm.size)

@@ -44,7 +44,8 @@ def _part(part: str, cause: str, formula: str, source: str = "") -> Observable:
 # fmt: off
 SERIES = (
     Observable("population", VALLEY, "1", "number of excitons n_v in the valley", "n_v = ∫N_v dr", lambda s: s.budget.population),
-    Observable("width_squared", VALLEY, "um2", "squared width w_v^2 = <r^2> of the valley", "w_v² = ∫r² N_v dr / n_v",
+    Observable("width_squared", VALLEY, "um2", "squared width w_v^2 = <r^2> of the valley",
+               "w_v² = ∫(r − c)² N_v dr / n_v, c = 0, in a landscape c = ⟨r⟩_v; in a slab 2(x − c)²",
                lambda s: s.where_defined(s.budget.width_squared), UM**2, PAPER),
     Observable("diffusion", VALLEY, "cm2 s-1", "diffusion coefficient D_v = (1/4) d(w_v^2)/dt", "D_v = ¼ ∂t w_v²",
                lambda s: s.where_defined(s.budget.diffusion), CM2_PER_S, PAPER),

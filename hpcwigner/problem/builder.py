@@ -101,12 +101,14 @@ class Problem(Kinetics):
     def final_scale(self, reference: list[Budget]) -> Array:
         """Populations (valley,) at the end, a small part of which makes w_v² and D_v undefined.
 
-        From the exact budgets `reference`, or where they do not hold, the equilibrium shares of all excitons.
+        From the exact budgets `reference`, or where they do not hold, the shares of all excitons in equilibrium, in a landscape
+        the smallest ones.
         """
         if not self.not_closed:
             return reference[-1].population
         total = sum(source.amplitude for source in self.sources) + (self.initial.population if self.initial else 0.0)
-        return total * self.cells.valley_sum(self.equilibrium.population)
+        stages = self.scattering.stages if self.offsets is None else self.offsets.stages
+        return total * np.min([self.cells.valley_sum(stage.equilibrium.population) for stage in stages], axis=0)
 
     @functools.cached_property
     def not_closed(self) -> str:

@@ -26,6 +26,7 @@ time:
    steps: [{size: 25 fs, until: 0.75 ps}, {size: 50 fs, until: 2 ps}, {size: 125 fs}]}
 output: {directory: unused, series_every: 0.25 ps, fields_every: 1 ps, wigner_at: [2 ps]}
 checkpoint: {every: EVERY s, keep: 2}
+sample: SAMPLE
 """
 
 
@@ -55,7 +56,11 @@ class Campaign:
 
     def _input(self, name: str, angles: int, every: float) -> Path:
         path = self.folder / f"{name}.yaml"
-        path.write_text(INPUT.replace("ANGLES", str(angles)).replace("EVERY", str(every)), encoding="utf-8")
+        values = {"ANGLES": str(angles), "EVERY": str(every), "SAMPLE": self.options.sample}
+        text = INPUT
+        for word, value in values.items():
+            text = text.replace(word, value)
+        path.write_text(text, encoding="utf-8")
         return path
 
     def _measure(self, ranks: int) -> None:
