@@ -92,9 +92,10 @@ def test_sums_over_angles(angles):
     assert AngularSums(weights[:1])(state) == pytest.approx(expected[:1], rel=0, abs=1e-13)
 
 
+@pytest.mark.parametrize("subtracted", [False, True])
 @pytest.mark.parametrize("onto", [-1, 0])
 @pytest.mark.parametrize("angles", ANGLES)
-def test_a_pending_sum_is_stored_as_if_it_had_been_made(angles, onto):
+def test_a_pending_sum_is_stored_as_if_it_had_been_made(angles, onto, subtracted):
     """Diagonal weights for m ≥ 1, the order 0 of the result as it stands."""
     rng, cells, points = np.random.default_rng(3), 21, np.array([4, 0, 3])
     transform, state, _ = problem(angles, cells=cells)
@@ -102,10 +103,13 @@ def test_a_pending_sum_is_stored_as_if_it_had_been_made(angles, onto):
     tile.slots[...], tile.result[...] = rng.standard_normal(tile.slots.shape), rng.standard_normal(tile.result.shape)
     tile.points, weights = points, rng.standard_normal((max(angles.orders) + 1, 2, cells))
     orders = np.array(angles.orders)
-    expected = np.einsum("hsc,hpsc->hpc", weights[orders], tile.slots[:, :3, 1:])
+    minus = rng.standard_normal((6, angles.count, cells)) if subtracted else np.zeros((0, 0, 0))
+    given = tile.slots[:, :3, 1:].copy()
+    given[:, :, 0] -= np.moveaxis(minus[points], 0, 1) if subtracted else 0
+    expected = np.einsum("hsc,hpsc->hpc", weights[orders], given)
     expected[orders == 0] = tile.result[orders == 0, :3]
     expected += tile.slots[:, :3, onto] if onto >= 0 else 0
-    tile.pending = 1, orders, weights, onto
+    tile.pending = 1, orders, weights, onto, minus
     before = state.copy()
     transform.store(tile, state)
     assert state[points] == pytest.approx(np.einsum("km,mpc->pkc", angles.from_harmonics, expected), rel=0, abs=1e-13)

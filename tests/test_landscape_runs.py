@@ -51,16 +51,19 @@ def test_uniform_strain_is_a_shift_of_valleys_and_keeps_the_moment_equations(tmp
 
 @pytest.mark.parametrize("temperature", ["77 K", "300 K"])
 def test_equilibrium_is_reached_from_a_spot(tmp_path, temperature):
-    """From an excitation at one side the density goes to exp(−E_v(r)/kT) of all valleys, with local rates, to 1e-6."""
+    """From an excitation at one side the density goes to exp(−E_v(r)/kT) of all valleys, with local rates, to 1e-6.
+
+    The grid's top is high: what is cut off there would be seen.
+    """
     hot = temperature == "300 K"
     length, cells = ("0.15 um", 24) if hot else ("0.3 um", 32)  # the slowest mode of diffusion decays in 5 and 9 ps
     path = small_input(tmp_path, space=f"{{dimensions: 1, length: {length}, cells: {cells}}}", integrator="etd2")
     hills = f"{{cosine: {{amplitude: {12 if hot else 6} meV, period: {length}}}}}"
     settings = (
         f"temperature={temperature}", f"sample.energy={{all: {hills}, KΛ: {hills}}}", f"time.end={96 if hot else 160} ps",
-        "time.steps=[{size: 10 fs}]" if hot else "time.steps=[{size: 40 fs}]", "output.series_every=1 ps",
+        "time.steps=[{size: 8 fs}]" if hot else "time.steps=[{size: 32 fs}]", "output.series_every=1 ps",
         "output.fields_every=20 ps", "pump.profile={gaussian: {fwhm: 60 nm, center: [20 nm, 0 nm]}}",
-        "momentum.energy_max=320 meV" if hot else "momentum.energy_max=82 meV",
+        "momentum.energy_max=440 meV" if hot else "momentum.energy_max=100 meV",
         "momentum.energy_step=12 meV" if hot else "momentum.energy_step=4 meV",
     )  # fmt: skip
     _, fields = run(path, *settings)
@@ -68,7 +71,7 @@ def test_equilibrium_is_reached_from_a_spot(tmp_path, temperature):
     masses = np.array([valley.degeneracy * valley.mass for valley in material("ws2_hbn").valleys.values()])
     expected = masses[:, None] * np.exp(-energy / (BOLTZMANN * float(temperature.split()[0])))
     expected *= density.sum() / expected.sum()
-    assert density == pytest.approx(expected, rel=1e-6 if hot else 1e-5)
+    assert density == pytest.approx(expected, rel=1e-6)
 
 
 def test_a_cloud_in_a_harmonic_trap_breathes_at_twice_its_frequency(tmp_path):
@@ -79,7 +82,7 @@ def test_a_cloud_in_a_harmonic_trap_breathes_at_twice_its_frequency(tmp_path):
         "scattering={intravalley: off, intervalley: off}", "momentum.energy_step=1 meV", "momentum.energy_max=70 meV",
         f"sample.energy.all={{quadratic: {{curvature: [{curvature} meV/um^2, 0 meV/um^2]}}}}", "momentum.angles=16",
         "pump={energy: {valley: KK, above: 6 meV, spread: 2 meV}, spot_fwhm: 0.3 um, duration_fwhm: 10 fs, center: 0 ps}",
-        "time.end=12 ps", "time.steps=[{size: 10 fs}]", "output.observables=[default, kinetic_energy]",
+        "time.end=12 ps", "time.steps=[{size: 8 fs}]", "output.observables=[default, kinetic_energy]",
     )  # fmt: skip
     series, _ = run(path, *settings)
     frequency = np.sqrt(curvature * 1e-6 / HBAR2_OVER_M0 / material("ws2_hbn").valleys["KK"].mass) * HBAR_OVER_M0

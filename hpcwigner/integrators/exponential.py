@@ -71,9 +71,11 @@ class ExponentialIntegrator(abc.ABC):
             operators.add_rest(tile)
             yield tile
 
-    def _assign(self, out: State, stage: Stage, tile: Tile, sources: Polynomials, onto: int | None = None) -> None:
-        """`out` at the tile's points becomes what a stage gives, plus slot `onto`."""
-        stage.apply(self.system, tile, sources, onto)
+    def _assign(
+        self, out: State, stage: Stage, tile: Tile, sources: Polynomials, onto: int | None = None, minus: State | None = None
+    ) -> None:
+        """`out` at the tile's points becomes what a stage gives with `minus` subtracted from its first slot, plus slot `onto`."""
+        stage.apply(self.system, tile, sources, onto, minus)
         self.system.store(tile, out)
 
 
@@ -102,8 +104,7 @@ class ETD2(ExponentialIntegrator):
             tile.save(N, n_u.u, n_u.fields)
             self._assign(a, stage_a, tile, sources)
         for tile in self._evaluate(a, t + operators.size, operators):
-            tile.subtract(N, n_u.u, n_u.fields)
-            self._assign(state, correction, tile, sources, onto=U)
+            self._assign(state, correction, tile, sources, onto=U, minus=n_u)
 
 
 class ETD3(ExponentialIntegrator):

@@ -19,11 +19,12 @@ from hpcwigner.runtime.parallel import NodeShared
 from hpcwigner.runtime.vectors import WIDTH
 from hpcwigner.terms.generator import LocalGenerator, harmonics_by_order
 from hpcwigner.terms.pulse import SOURCE_DEGREE
-from hpcwigner.terms.term import Source
+from hpcwigner.terms.term import Source, State
 
 if TYPE_CHECKING:
     from hpcwigner.integrators.exponential import ExponentialIntegrator
 
+_NOTHING = np.zeros((0, 0, 0))
 Generators = Sequence[Sequence[LocalGenerator]]  # By stage of the scattering, then by class of points
 
 
@@ -85,11 +86,17 @@ class Stage:
     classes: Sequence[_ClassOperators]
     number: int
 
-    def apply(self, system: SemilinearSystem, tile: Tile, polynomials: Sequence[Array | None], onto: int | None = None) -> None:
-        """The tile's result = the formula of its slots, with the sources' `polynomials` in this step, plus slot `onto`."""
+    def apply(
+        self, system: SemilinearSystem, tile: Tile, polynomials: Sequence[Array | None],
+        onto: int | None = None, minus: State | None = None,
+    ) -> None:  # fmt: skip
+        """The tile's result = the formula of its slots, with the sources' `polynomials` in this step, plus slot `onto`.
+
+        `minus` holds harmonics that `Tile.save` has stored; they are subtracted from the formula's first slot.
+        """
         operators, points, reach = self.classes[tile.class_number], tile.points, self.formula.source
         result, fields = tile.result[:, : len(points)], tile.result_fields[: len(points)]
-        operators.multiply(self.number, self.formula.slots, system.orders, tile, onto)
+        operators.multiply(self.number, self.formula.slots, system.orders, tile, onto, minus)
         fields[...] = sum(weight * tile.fields[slot, : len(points)] for slot, weight in self.formula.weights.items())
         if onto is not None:
             fields += tile.fields[onto, : len(points)]
@@ -152,13 +159,19 @@ class _ClassOperators:
         formulas = () if scheme.dense else scheme.formulas(size, diagonal_phi(-size * generator.out_rates))
         self.diagonals = [np.stack(list(formula.weights.values()), axis=1) for formula in formulas]
 
-    def multiply(self, stage: int, slots: slice, orders: Sequence[int], tile: Tile, onto: int | None) -> None:
+    def multiply(
+        self, stage: int, slots: slice, orders: Sequence[int], tile: Tile, onto: int | None, minus: State | None
+    ) -> None:
         """The tile's result = Σ matrix · slot, plus slot `onto`; where matrices are diagonal, the sum is left pending."""
-        count = len(tile.points)
+        count, later = len(tile.points), _NOTHING
+        if minus is not None:
+            whole = not self.diagonals
+            tile.subtract(slots.start, minus.u, minus.fields, None if whole else orders)
+            later = _NOTHING if whole else minus.u
         apply_blocks(self.blocks[stage], orders, tile.slots[:, :count, slots], tile.result[:, :count], self.parts)
         tile.pending = None
         if self.diagonals:
-            tile.pending = slots.start, self._orders, self.diagonals[stage], -1 if onto is None else onto
+            tile.pending = slots.start, self._orders, self.diagonals[stage], -1 if onto is None else onto, later
         elif onto is not None:
             tile.result[:, :count] += tile.slot(onto)
 

@@ -1,5 +1,6 @@
 """A tile: angular harmonics of a few points, the unit in which a step goes through the state."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -29,10 +30,11 @@ class Tile:
         """Numbers of its points on this rank."""
         self.class_number = 0
         """The class of points to which all of them belong."""
-        self.pending: tuple[int, NDArray[np.int64], Array, int] | None = None
+        self.pending: tuple[int, NDArray[np.int64], Array, int, Array] | None = None
         """A sum that is still to be made for the result's harmonics of order m ≥ 1, with matrices that are diagonal.
 
-        Its first slot, the order of each harmonic, weights (m, slot, cell), and a slot that is added to all orders (−1: none).
+        Its first slot, the order of each harmonic, weights (m, slot, cell), a slot that is added to all orders (−1: none), and
+        what is subtracted from the first slot at the tile's points (point, harmonic, cell; empty: nothing).
         """
 
     @property
@@ -52,7 +54,7 @@ class Tile:
     def complete(self) -> None:
         """Makes the pending sum."""
         if self.pending is not None:
-            kernels.combine(len(self.points), *self.sum_arguments())
+            kernels.combine(self.points, *self.sum_arguments())
             self.pending = None
 
     def save(self, number: int, u: Array, fields: Array) -> None:
@@ -65,7 +67,11 @@ class Tile:
         tile_kernels.load_slot(self.points, self.slots, number, u)
         self.fields[number, : len(self.points)] = fields[self.points]
 
-    def subtract(self, number: int, u: Array, fields: Array) -> None:
-        """Slot −= what `save` has stored."""
-        tile_kernels.subtract_slot(self.points, self.slots, number, u)
+    def subtract(self, number: int, u: Array, fields: Array, orders: Sequence[int] | None = None) -> None:
+        """Slot −= what `save` has stored; with the harmonics' `orders` in those of order 0 only."""
+        if orders is None:
+            tile_kernels.subtract_slot(self.points, self.slots, number, u)
+        else:
+            for h in (h for h, m in enumerate(orders) if m == 0):
+                self.slots[h, : len(self.points), number] -= u[self.points, h]
         self.fields[number, : len(self.points)] -= fields[self.points]

@@ -10,7 +10,7 @@ _VALUES, _ROWS, _BLOCKS, _STATE = float64[::1], float64[:, ::1], float64[:, :, :
 _INDICES, _PLANES, _SPARSE, _PLACE = int64[::1], int64[:, ::1], Tuple((int64[::1], int64[::1], float64[::1])), UniTuple(int64, 3)
 _DIAGONALS = Tuple((_PLANES, _INDICES, _ROWS))
 _REST = Tuple((_INDICES, _INDICES, _INDICES, _INDICES, _VALUES))
-_SUM = int64, int64, int64, _INDICES, _BLOCKS, int64, _ROWS, _ROWS
+_SUM = int64, int64, int64, _INDICES, _BLOCKS, int64, _BLOCKS, _ROWS, _ROWS
 _WEIGHTS = float64[:, :, :, :, ::1]
 _DRIFT = _PLANES, _INDICES, _STATE, UniTuple(_STATE, 4), _ROWS, _VALUES, _WEIGHTS, _INDICES
 
@@ -20,7 +20,7 @@ SIGNATURES = {
     kernels.transform: (_INDICES, _INDICES, _SPARSE, _SPARSE, _ROWS, _PLACE, _ROWS, _ROWS, _PLACE),
     kernels.upwind_transformed: (*_DRIFT, _BLOCKS, _SPARSE, _SPARSE, _ROWS, _ROWS, _PLACE),
     tile_kernels.add_in_scattering: (int64, int64, int64, _PLANES, _DIAGONALS, _REST, _ROWS, _ROWS, _ROWS),
-    kernels.combine: (int64, *_SUM),
+    kernels.combine: (_INDICES, *_SUM),
     tile_kernels.add_force: (
         int64,
         _INDICES,

@@ -264,32 +264,35 @@ def upwind_transformed(points, numbers, u, ghosts, rates, speed, weights, bounds
 
 
 @njit(cache=True)
-def combine(points, stride, slots, first, orders, weights, onto, rows, result):
+def combine(points, stride, slots, first, orders, weights, onto, minus, rows, result):
     """result[h, p] = Σ_s weights[m, s] · slots[h, p, first + s] for the harmonics h of order m ≥ 1 of a tile's points.
 
     Arrays are rows of cells: `rows` of the slots (harmonic, point, slot, cell), `result` of (harmonic, point, cell). With
-    onto ≥ 0 slot `onto` is added, also to result[h] of order 0, which must hold the sum already.
+    onto ≥ 0 slot `onto` is added, also to result[h] of order 0, which must hold the sum already. `minus` (point, harmonic, cell)
+    at points[p], unless it is empty, is subtracted from the first slot, but for order 0.
     """
-    for p in range(points):
-        _combine_point(p, stride, slots, first, orders, weights, onto, rows, result, result, p, stride)
+    for p in range(points.size):
+        _combine_point(p, points[p], stride, slots, first, orders, weights, onto, minus, rows, result, result, p, stride)
 
 
 @njit(cache=True)
-def combine_transformed(points, stride, slots, first, orders, weights, onto, rows, result, harmonics, fold, second, work, u):
+def combine_transformed(
+    points, stride, slots, first, orders, weights, onto, minus, rows, result, harmonics, fold, second, work, u
+):  # fmt: skip
     """`combine` for a tile's points, number points[p] of the state `u` (row of cells); `result` is read in order 0 only.
 
     `harmonics` and `work` (angle or harmonic, cell) hold one point; `fold` and `second` are the matrices back to angles.
     """
     one, angles = (0, 1, 0), work.shape[0]
     for p in range(points.size):
-        _combine_point(p, stride, slots, first, orders, weights, onto, rows, result, harmonics, 0, 1)
+        _combine_point(p, points[p], stride, slots, first, orders, weights, onto, minus, rows, result, harmonics, 0, 1)
         _transform_point(0, points[p], fold, second, harmonics, one, work, u, (angles, 1, 0))
 
 
 @njit(inline="always")
-def _combine_point(p, stride, slots, first, orders, weights, onto, rows, zeroth, out, base, step):
+def _combine_point(p, number, stride, slots, first, orders, weights, onto, minus, rows, zeroth, out, base, step):
     """One point: row base + h·step of `out`; order 0 from row h·stride + p of `zeroth`."""
-    cells, terms = rows.shape[1], weights.shape[1]
+    cells, terms, negative = rows.shape[1], weights.shape[1], splat(-1.0)
     for h in range(orders.size):
         m, to, row = orders[h], base + h * step, (h * stride + p) * slots
         if m == 0:
@@ -301,6 +304,8 @@ def _combine_point(p, stride, slots, first, orders, weights, onto, rows, zeroth,
             total = load(rows, (row + onto) * cells + n) if onto >= 0 else splat(0.0)
             for s in range(terms):
                 weight, slot = load(weights, (m * terms + s) * cells + n), load(rows, (row + first + s) * cells + n)
+                if s == 0 and minus.size > 0:
+                    slot = multiply_add(negative, load(minus, (number * orders.size + h) * cells + n), slot)
                 total = multiply_add(weight, slot, total)
             store(total, out, to * cells + n)
 
