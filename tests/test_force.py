@@ -1,6 +1,7 @@
 """Landscapes: the drift's fitted stencil and the force, against exact statements."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from hpcwigner.space.landscape import Landscape
 from hpcwigner.terms.drift import Drift
 from hpcwigner.terms.equation import WignerEquation
 from hpcwigner.terms.force import Force
+from hpcwigner.terms.offsets import LocalOffsets
 from hpcwigner.terms.term import State
 
 
@@ -228,3 +230,22 @@ def test_steps_at_the_limit_are_stable(tmp_path, dimensions):
     assert growth(1.6 * limit) > 1.05
     equation.free()
     problem.free()
+
+
+def test_detailed_balance_holds_at_the_local_offsets(equilibrium):
+    """s_wv/s_vw = exp(−[(E_w − E_v) − (node_w − node_v)]/kT), also where two valleys are level at a node."""
+    kT, grid, names = equilibrium.thermal_energy, grid_of(1, 6), equilibrium.cells.valleys
+    nodes = np.array([[0.0, -52.0, -30.0], [0.0, -30.0, -30.0], [0.0, -20.0, -30.0]])
+    stages = [
+        dataclasses.replace(equilibrium, cells=dataclasses.replace(equilibrium.cells, valleys=tuple(
+            dataclasses.replace(valley, given=energy) for valley, energy in zip(names, node, strict=True)
+        ))) for node in nodes
+    ]  # fmt: skip
+    energy = np.random.default_rng(3).uniform(-2, 2, (3, 6, 1))
+    classes = np.array([[0], [1], [2], [0], [1], [2]])
+    local = LocalOffsets(Landscape(energy, kT, grid), tuple(SimpleNamespace(cells=s.cells) for s in stages), classes, ())
+    factors, here = local.factors()[:, 0], (energy[:, :, 0] + nodes[0][:, None]).T
+    for point in range(6):
+        beyond = here[point] - nodes[classes[point, 0]]
+        expected = np.exp(-(beyond[:, None] - beyond) / kT)
+        assert factors[point] / factors[point].T == pytest.approx(expected, rel=1e-13)

@@ -46,7 +46,9 @@ class LocalOffsets:
         here = np.moveaxis(self.landscape.energy, 0, -1) + self.nodes[0]
         node = self.nodes[self.class_of_point]
         beyond = (here - node) / self.landscape.thermal_energy
-        upward = node[..., :, None] > node[..., None, :]
+        number = np.arange(node.shape[-1])
+        level = (node[..., :, None] == node[..., None, :]) & (number[:, None] > number)  # one of the two directions as well
+        upward = (node[..., :, None] > node[..., None, :]) | level
         return np.where(upward, np.exp(beyond[..., None, :] - beyond[..., :, None]), 1.0)
 
     def members(self, decomposition: Decomposition) -> list[NDArray[np.int64]]:
