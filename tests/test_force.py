@@ -184,12 +184,6 @@ def test_forces_converge(equilibrium, order):
     assert np.log2(errors[0] / errors[1]) == pytest.approx(order, abs=0.4)
 
 
-def test_a_constant_landscape_is_uniform(equilibrium):
-    landscape = hills(grid_of(1), 3, equilibrium.thermal_energy)
-    assert not landscape.uniform
-    assert dataclasses.replace(landscape, energy=np.ones((3, 20, 1))).uniform
-
-
 def test_mobility_is_that_of_einstein(equilibrium, rates):
     """A weak force on equilibrium: v_d = ½ Σ v (−L_1⁻¹)(−R b) F = F D/kT with the D of Chapman and Enskog, to rounding."""
     equilibrium = rates.equilibrium

@@ -109,6 +109,7 @@ SPOT = "sample.strain={gaussian: {peak: 0.2 percent, fwhm: 1 um}}"
     ("verb", "settings", "message"),
     [
         ("moments", (SPOT,), "moments: found a problem without closed moment equations, since the sample has a landscape"),
+        ("sensitivity", (SPOT,), "sample: found values that vary in space, expected uniform ones"),
         ("rates", (SPOT,), "sample: found valley offsets that vary in space"),
         ("run", (SPOT, "scattering.intervalley={off_at: 1 ps}"), "scattering: found off_at, expected on or off"),
         (

@@ -231,8 +231,6 @@ def further_nodes(kinetics: Kinetics, comm: MPI.Intracomm) -> list[Node]:
     if variation is None or len(variation.nodes) == 1:
         return nodes
     processes = kinetics.config.scattering
-    if kinetics.switches:
-        raise InputError("scattering: found off_at, expected on or off: valley offsets vary in space")
     for number in range(1, len(variation.nodes)):
         couplings = variation.couplings_at(number, kinetics.material, kinetics.couplings.valleys)
         equilibrium = variation.equilibrium_at(number, couplings, kinetics.equilibrium)
@@ -267,11 +265,11 @@ def assemble(kinetics: Kinetics, space: SpaceGrid, further: Sequence[Node] = ())
 
 def _offsets(kinetics: Kinetics, nodes: Sequence[Node], space: SpaceGrid) -> LocalOffsets | None:
     """What varies in space, on the cells that a grid holds; nothing where all of it is uniform."""
-    if (variation := kinetics.variation) is None:
+    if (variation := kinetics.variation) is None or variation.uniform:
         return None
+    if kinetics.switches:
+        raise InputError("scattering: found off_at, expected on or off: the sample varies in space")
     landscape = variation.landscape(kinetics.equilibrium, space)
-    if landscape.uniform:
-        return None
     steepest, cells = float(landscape.steepness().max()), max(space.whole.shape)
     if steepest > TOO_STEEP:
         raise InputError(

@@ -70,6 +70,11 @@ class Variation:
         """Lowest and highest E_v(r) of each valley [meV], shape (valley,)."""
         return self.energy.min(axis=(1, 2)), self.energy.max(axis=(1, 2))
 
+    @property
+    def uniform(self) -> bool:
+        """Whether nothing varies after all."""
+        return bool(np.ptp(self.energy.reshape(len(self.energy), -1), axis=1).max() == 0)
+
     def landscape(self, equilibrium: Equilibrium, grid: SpaceGrid) -> Landscape:
         """Landscape on the cells held of a grid, from the bottoms of `equilibrium` (those of node 0) [meV]."""
         return Landscape(held(self.energy - self.nodes[0][:, None, None], grid), equilibrium.thermal_energy, grid)

@@ -36,11 +36,6 @@ class Landscape:
     def __post_init__(self) -> None:
         assert self.energy.shape[1:] == self.grid.shape
 
-    @property
-    def uniform(self) -> bool:
-        """Whether there is no force."""
-        return bool(np.ptp(self.energy.reshape(len(self.energy), -1), axis=1).max() == 0)
-
     def windows(self, axis: int) -> Array:
         """E/kT at each cell and the three on either side along an axis, shape (valley, x, y, 7).
 

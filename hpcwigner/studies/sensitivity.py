@@ -46,6 +46,10 @@ class Sensitivity:
 def curves(config: Config, material: Material) -> Curves:
     """D_v(t) of an input with `material` instead of its own. Raises InputError."""
     config = dataclasses.replace(config, momentum=dataclasses.replace(config.momentum, angles=4))  # it needs m = 0 and 1
+    if config.landscape:
+        raise InputError(
+            "sample: found values that vary in space, expected uniform ones: sensitivities follow from moment equations"
+        )
     point = kinetics.for_material(config, material, Couplings.from_material(material), MPI.COMM_SELF)
     problem = builder.assemble(point, SpaceGrid(1, config.space.length, (6, 1), config.space.boundary))
     point.rates.free()
