@@ -1,12 +1,17 @@
 """The command line as a process: exit codes, one line for each error, no files left behind, no hang."""
 
+import gc
 import subprocess
 import sys
+import weakref
 
 import pytest
 from helpers import ROOT, clean_environment, hpcwigner, small_input
+from mpi4py import MPI
 
 from hpcwigner.cli.main import VERBS, main
+from hpcwigner.runtime.errors import RunError
+from hpcwigner.runtime.parallel import on_first_rank
 
 BAD = {
     "missing file": (None, "no such file"),
@@ -140,3 +145,26 @@ def test_every_verb_has_help(verb, monkeypatch, capsys):
     shown = capsys.readouterr()
     assert shown.out.startswith(f"usage: python -m hpcwigner {verb}")
     assert "%" not in shown.out + shown.err
+
+
+def test_an_error_of_the_first_rank_keeps_nothing_alive():
+    """What its callers held is freed with it: a PETSc object that lived on crashed the process at its end."""
+
+    class Held:
+        pass
+
+    def refuse():
+        raise RunError("no room")
+
+    def caller():
+        held = Held()
+        try:
+            on_first_rank(MPI.COMM_SELF, refuse)
+        except RunError:
+            return weakref.ref(held)
+
+    gc.disable()
+    try:
+        assert caller()() is None
+    finally:
+        gc.enable()

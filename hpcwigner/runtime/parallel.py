@@ -94,7 +94,12 @@ def on_first_rank(comm: MPI.Intracomm, compute: Callable[[], T]) -> T:
             result = error
     result = comm.bcast(result)
     if isinstance(result, InputError | RunError):
-        raise result
+        try:
+            raise result
+        finally:
+            # The error's traceback holds this frame: together they would keep what the callers hold to the end of the process,
+            # when PETSc's objects can no longer be destroyed.
+            del result
     return cast(T, result)
 
 
