@@ -140,3 +140,21 @@ def test_a_steep_landscape_is_warned_of(tmp_path):
     process = hpcwigner("check", path, *settings, "--set", "time.steps=auto")
     assert process.returncode == 0, process.stderr
     assert "from cell to cell: use" in process.stdout
+
+
+def test_a_plane_is_a_slab_where_nothing_varies_along_y(tmp_path):
+    """Landscape, local rates, detuned pulse and all directions of motion: densities to 1e-11."""
+    sample = "sample.energy={all: {cosine: {amplitude: 5 meV, period: 2 um}}, KΛ: {cosine: {amplitude: 4 meV, period: 1 um}}}"
+    light = "pump.profile=[1, {cosine: {amplitude: 0.8, period: 2 um, phase: 50 degree}}]"
+    spaces = {"slab": "{dimensions: 1, length: 2 um, cells: 30}", "plane": "{dimensions: 2, length: 2 um, cells: [30, 7]}"}
+    densities = []
+    for name, space in spaces.items():
+        path = small_input(tmp_path, name, space=space, integrator="etd2", steps="[{size: 10 fs, until: 0.75 ps}, {size: 40 fs}]")
+        words = ("--set", sample, "--set", light, "--set", "time.end=1.5 ps", "--set", "output.fields_every=0.5 ps")
+        process = hpcwigner(path, *QUIET, *words)
+        assert process.returncode == 0, process.stderr
+        densities.append(read(tmp_path / name / "fields.h5").data["density"])
+    slab, plane = densities
+    summed = plane.sum(axis=-1) * 2.0 / 7  # µm per cell along y
+    for valley in range(3):
+        assert np.abs(summed[:, valley] - slab[:, valley]).max() < 1e-11 * slab[:, valley].max()

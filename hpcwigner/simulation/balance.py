@@ -9,6 +9,7 @@ from hpcwigner.integrators.steps import StepPlan
 from hpcwigner.observables.budget import LandscapeMoments, SpatialMoments
 from hpcwigner.problem.builder import Problem
 from hpcwigner.runtime.arrays import Array
+from hpcwigner.runtime.errors import InputError
 from hpcwigner.space.grid import Decomposition
 from hpcwigner.terms.offsets import LocalScattering
 from hpcwigner.terms.term import LocalLinearTerm
@@ -26,6 +27,10 @@ class Balance:
     ) -> None:  # fmt: skip
         """`resumed` are the accumulators of the checkpoint resumed from; none at the start."""
         self.active = bool(problem.not_closed)
+        if self.active and resumed and "work" not in resumed:
+            raise InputError(
+                "--restart: found a checkpoint of an older version without these balances, expected a newer one: start anew"
+            )
         self._problem, self._comm, self._measure = problem, decomposition.comm, problem.space.cell_measure
         self._local = local
         self._steps = plan.steps() if self.active else []
