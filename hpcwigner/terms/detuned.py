@@ -36,9 +36,7 @@ class DetunedSource(Source):
     angular_share: Array  # Share of an isotropic population in each angle cell, shape (angle,)
     field: GaussianField
     radiative_rate: float  # γ [1/ps]
-    spectra: Sequence[
-        Sequence[Array]
-    ]  # Γ_{Q,0} [1/ps] by class of points, then by stage of the scattering, each of shape (cell,)
+    spectra: Sequence[Sequence[Array]]  # Γ_{Q,0} [1/ps] by class of points, then by stage, each of shape (cell,)
     detuning: Array  # δ [meV] on the held grid, shape (x, y)
     light: Array  # Profile of |A|² on the held grid, in any unit, shape (x, y)
     class_of_point: Numbers | None = None  # On the held grid, shape (x, y); one class without it
