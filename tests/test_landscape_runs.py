@@ -110,6 +110,7 @@ SPOT = "sample.strain={gaussian: {peak: 0.2 percent, fwhm: 1 um}}"
     [
         ("moments", (SPOT,), "moments: found a problem without closed moment equations, since the sample has a landscape"),
         ("sensitivity", (SPOT,), "sample: found values that vary in space, expected uniform ones"),
+        ("run", (SPOT, "momentum.energy_step=14 meV"), "momentum.energy_step: found 14 meV, which makes"),
         ("rates", (SPOT,), "sample: found valley offsets that vary in space"),
         ("run", (SPOT, "scattering.intervalley={off_at: 1 ps}"), "scattering: found off_at, expected on or off"),
         (

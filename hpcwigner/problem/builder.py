@@ -25,6 +25,7 @@ from hpcwigner.reference.step_choice import Choice, NoStepsError, choose
 from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.runtime.parallel import on_first_rank
+from hpcwigner.runtime.vectors import WIDTH
 from hpcwigner.space import resolution
 from hpcwigner.space.grid import Decomposition, DecompositionError, SpaceGrid, process_grid
 from hpcwigner.space.landscape import STEEP, TOO_STEEP
@@ -269,6 +270,11 @@ def _offsets(kinetics: Kinetics, nodes: Sequence[Node], space: SpaceGrid) -> Loc
         return None
     if kinetics.switches:
         raise InputError("scattering: found off_at, expected on or off: the sample varies in space")
+    if (fewest := min(kinetics.cells.counts)) < WIDTH:  # kernels take a valley's cells in vectors
+        raise InputError(
+            f"momentum.energy_step: found {kinetics.config.momentum.energy_step:g} meV, which makes {fewest} energy cells in a "
+            f"valley, expected at least {WIDTH} in a landscape"
+        )
     landscape = variation.landscape(kinetics.equilibrium, space)
     steepest, cells = float(landscape.steepness().max()), max(space.whole.shape)
     if steepest > TOO_STEEP:

@@ -14,6 +14,9 @@ from hpcwigner.space.grid import Decomposition
 from hpcwigner.space.landscape import Landscape
 from hpcwigner.terms.term import HarmonicTerm
 
+FORCE_LIMIT = 1.5
+"""Courant number F v h/w of the force that limits a step as a Courant number 1 of the drift does (tests/test_force.py)."""
+
 
 class Force(HarmonicTerm):
     """Acceleration by F_v = −∇E_v, which together with a drift in the same landscape keeps its Boltzmann state."""
@@ -63,9 +66,6 @@ class Force(HarmonicTerm):
         if (sums := moments.landscape) is not None:
             power = float(self._work @ sums.work - self._loss @ sums.strength)
         return Entry(np.zeros((len(moments.values), len(self.equilibrium.cells.valleys))), power)
-
-
-FORCE_LIMIT = 1.5  # Courant number F v h/w of the force that limits a step as a Courant number 1 of the drift does
 
 
 def _column_sums(weights: Array, diagonals: Array) -> Array:
