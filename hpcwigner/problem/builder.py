@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import math
+import os
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -41,6 +42,7 @@ from hpcwigner.terms.term import Source, Term
 
 AUTO_INTEGRATORS = ("etd2", "etd3", "etd2_dense", "etd3_dense")
 """`auto` takes the cheaper one for the tolerance asked for; the IMEX schemes never are (integrators/README.md)."""
+FEW_STEP_SIZES = 4  # That a plan has, about
 SAFETY = 0.9  # Part of the stability limit of the explicit terms that steps may use
 
 
@@ -222,6 +224,11 @@ def build(config: Config, comm: MPI.Intracomm) -> Problem:
     return dataclasses.replace(whole, space=space, offsets=offsets, terms=_terms(kinetics, whole.scattering, space, offsets))
 
 
+def physical_memory() -> float:
+    """Of this machine [bytes]."""
+    return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+
+
 Node = tuple[ScatteringStage, Array]
 """Scattering for one set of valley offsets, and formation rates from coherent excitons (cell,)."""
 
@@ -231,11 +238,17 @@ def further_nodes(kinetics: Kinetics, comm: MPI.Intracomm) -> list[Node]:
     variation, nodes = kinetics.variation, list[Node]()
     if variation is None or len(variation.nodes) == 1:
         return nodes
-    processes = kinetics.config.scattering
+    processes, orders = kinetics.config.scattering, kinetics.config.momentum.first_angles // 2
+    matrices = orders + 1 + 3 * FEW_STEP_SIZES  # rates, and three propagators of m = 0 for each step size
+    needed = 8.0 * len(variation.nodes) * matrices * kinetics.cells.size**2
+    if needed > on_first_rank(comm, physical_memory):
+        raise InputError(
+            f"sample: found {len(variation.nodes)} sets of valley offsets, whose rates take {needed / 2**30:.3g} GiB, expected "
+            f"fewer than fit into this machine: use a larger time.tolerance or energy_step, or fields that vary together"
+        )
     for number in range(1, len(variation.nodes)):
         couplings = variation.couplings_at(number, kinetics.material, kinetics.couplings.valleys)
         equilibrium = variation.equilibrium_at(number, couplings, kinetics.equilibrium)
-        orders = kinetics.config.momentum.first_angles // 2
         rates = Rates.build(couplings, equilibrium, orders, kinetics.light_cone.bright_valley, kinetics.rates, comm=comm)
         on = {key: getattr(processes, key) > 0 for key in ("intravalley", "intervalley")}
         formation = on["intravalley"] * rates.formation[0] + on["intervalley"] * rates.formation[1]
