@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 from hpcwigner.observables import registry
-from hpcwigner.problem.shapes import Energies, Shape, Strains, Width
+from hpcwigner.problem.shapes import Energies, Image, Shape, Strains, Width
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.runtime.schema import Document, OnOff, Quantity, did_you_mean, require
 
@@ -62,8 +62,8 @@ class Pump:
     """FWHM of the field in time."""
     spot_fwhm: Width = 500.0
     """FWHM of the field in space; that of the density is smaller by √2."""
-    profile: float | Shape | tuple[float | Shape, ...] | None = None
-    """Of the density, not the spot: shapes or numbers, summed up. A slab is uniform along y then, populations per length."""
+    profile: float | Shape | Image | tuple[float | Shape | Image, ...] | None = None
+    """Of the density, not the spot: sum of shapes, images, numbers. A slab is uniform along y then, populations per length."""
     density: Annotated[float | None, Quantity("nm^-2", shown="cm^-2", positive=True)] = None
     """Peak density of all excitons that the pulse generates; without it the generated population is 1."""
     energy: Literal["resonant"] | Injection = "resonant"
