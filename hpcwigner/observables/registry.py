@@ -9,6 +9,19 @@ from hpcwigner.observables.fields import LocalState, WignerCut
 from hpcwigner.observables.series import Snapshot
 from hpcwigner.runtime.schema import did_you_mean
 
+Slab = Literal["integrated", "relative", "absolute"]
+"""What the numbers of a slab are; in a plane they are those of the plane.
+
+integrated: of a plane with a round spot, integrated over y. The others are of a sample uniform along y: relative to the number of
+excitons generated, or absolute, where densities are per area and numbers of excitons per length of y.
+"""
+SLABS: dict[Slab, str] = {
+    "integrated": "integrated over y",
+    "relative": "uniform along y: relative to the number of excitons generated",
+    "absolute": "uniform along y: densities per area, numbers of excitons per length of y",
+}
+"""The attribute `slab` of output files."""
+
 PAPER = "Rosati et al., Nanoscale 12, 356 (2020)"
 
 
@@ -28,6 +41,7 @@ class Observable:
     default: bool = True  # Whether it is written unless the input chooses otherwise
     only_in: Literal["", "slab", "plane", "landscape", "homogeneous"] = ""
     odd: tuple[str, ...] = ()  # Axes along which it changes sign under reflection
+    extensive: bool = False  # Of series: in proportion to the number of excitons
 
 
 AXIS, VALLEY_AXIS = ("time", "axis"), ("time", "valley", "axis")
@@ -43,7 +57,8 @@ def _part(part: str, cause: str, formula: str, source: str = "") -> Observable:
 
 # fmt: off
 SERIES = (
-    Observable("population", VALLEY, "1", "number of excitons n_v in the valley", "n_v = ∫N_v dr", lambda s: s.budget.population),
+    Observable("population", VALLEY, "1", "number of excitons n_v in the valley", "n_v = ∫N_v dr", lambda s: s.budget.population,
+               extensive=True),
     Observable("width_squared", VALLEY, "um2", "squared width w_v^2 = <r^2> of the valley",
                "w_v² = ∫(r − c)² N_v dr / n_v, c = 0, in a landscape c = ⟨r⟩_v; in a slab 2(x − c)²",
                lambda s: s.where_defined(s.budget.width_squared), UM**2, PAPER),
@@ -54,10 +69,10 @@ SERIES = (
     _part("source", "formation from coherent excitons", "(1/4n_v) (w0² − w_v²) Γ_v |p0|²"),
     _part("radiative", "radiative loss", "−(1/4n_v) ∫(r² − w_v²) PL dr"),
     Observable("population_total", TOTAL, "1", "number of incoherent excitons in all valleys", "Σ_v n_v",
-               lambda s: s.budget.population.sum()),
+               lambda s: s.budget.population.sum(), extensive=True),
     Observable("pl_total", TOTAL, "ps-1", "photoluminescence: gamma times the light-cone population", "γ ∫N_{Q≈0} dr",
-               lambda s: s.budget.pl, source=PAPER),
-    Observable("coherent", TOTAL, "1", "coherent excitons |p0|^2", "|p0(t)|²", lambda s: s.budget.coherent),
+               lambda s: s.budget.pl, source=PAPER, extensive=True),
+    Observable("coherent", TOTAL, "1", "coherent excitons |p0|^2", "|p0(t)|²", lambda s: s.budget.coherent, extensive=True),
     Observable("growth", VALLEY, "ps-1", "relative change c_v of the population n_v by intervalley scattering",
                "c_v = (1/n_v) Σ_v' ∫∂tN_v|_v' dr", Snapshot.growth, source=PAPER + ", as corrected", default=False),
     Observable("pl_width_squared", TOTAL, "um2", "squared width of the photoluminescence", "∫r² PL dr / ∫PL dr",
@@ -127,10 +142,12 @@ FILES = {"series.h5": SERIES, "fields.h5": FIELDS, "wigner.h5": WIGNER}
 ALL = (*SERIES, *FIELDS, *WIGNER)
 
 
-def select(names: Iterable[str], dimensions: int, landscape: bool = False) -> dict[str, tuple[Observable, ...]]:
+def select(
+    names: Iterable[str], dimensions: int, landscape: bool = False, slab: Slab = "integrated"
+) -> dict[str, tuple[Observable, ...]]:
     """By file, the observables in `names` or groups (`default`, `all`) for a slab (`dimensions` = 1) or a plane (2).
 
-    Some exist only where there is a `landscape`.
+    Some exist only where there is a `landscape`; units and names are those of the kind of `slab`.
 
     Raises ValueError with what is expected instead of a name that is unknown or does not apply to these dimensions.
     """
@@ -150,18 +167,37 @@ def select(names: Iterable[str], dimensions: int, landscape: bool = False) -> di
     chosen = {file: tuple(o for o in group if o.name in wanted) for file, group in FILES.items()}
     if dimensions == 2:
         return chosen
-    return {file: tuple(o if o in SERIES else _in_slab(o) for o in group) for file, group in chosen.items()}
+    return {
+        file: tuple(_in_series(o, slab) if o in SERIES else _in_slab(o, slab) for o in group) for file, group in chosen.items()
+    }
 
 
-def _in_slab(observable: Observable) -> Observable:
-    """The observable as a slab has it, from densities integrated over y."""
+def _in_slab(observable: Observable, slab: Slab) -> Observable:
+    """The observable of fields and Wigner functions as a slab has it."""
+    place = "integrated over y" if slab == "integrated" else "sample uniform along y"
     dimensions, text = tuple(d for d in observable.dimensions if d != "y"), observable.long_name.replace(" along y = 0", "")
-    changed = dataclasses.replace(observable, dimensions=dimensions, long_name=f"{text}, integrated over y")
+    formula = observable.formula
+    if slab != "integrated":
+        formula = formula.replace("N_Q^v(x, 0)", "N_Q^v(x)").replace("∫N_Q^v(x, y) dy", "N_Q^v(x)")
+    changed = dataclasses.replace(observable, dimensions=dimensions, long_name=f"{text}, {place}", formula=formula)
+    if slab == "absolute":
+        return changed
     if observable in WIGNER:
         return dataclasses.replace(changed, unit="um", scale=UM)
     if "um-2" in observable.unit:
         return dataclasses.replace(changed, unit=observable.unit.replace("um-2", "um-1"), scale=1 / UM)
     return changed
+
+
+def _in_series(observable: Observable, slab: Slab) -> Observable:
+    """The observable of series as a slab has it."""
+    if slab == "integrated":
+        return observable
+    text = observable.long_name.replace("= <r^2>", "= 2<x^2>")
+    if slab == "relative" or not observable.extensive:
+        return dataclasses.replace(observable, long_name=text)
+    unit = f"um-1 {observable.unit}".removesuffix(" 1")
+    return dataclasses.replace(observable, long_name=f"{text}, per length of y", unit=unit, scale=1 / UM)
 
 
 def describe() -> str:

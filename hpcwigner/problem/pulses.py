@@ -8,8 +8,9 @@ import numpy as np
 
 from hpcwigner.momentum.cells import EnergyCells
 from hpcwigner.observables.fields import central_weights
-from hpcwigner.problem.config import Pump, valley_index
+from hpcwigner.problem.config import valley_index
 from hpcwigner.problem.kinetics import Kinetics
+from hpcwigner.problem.pump import Pump
 from hpcwigner.problem.sample import held
 from hpcwigner.problem.shapes import Function, Image, Shape
 from hpcwigner.runtime.arrays import Array
@@ -26,10 +27,13 @@ from hpcwigner.terms.term import Source
 def source(
     kinetics: Kinetics, key: str, pump: Pump, scattering: Scattering, space: SpaceGrid, offsets: LocalOffsets | None = None
 ) -> Source:
-    """A pulse of the input, at `key`, as a source in a sample with these local `offsets`. Raises InputError."""
+    """A pulse of the input, at `key`, as a source in a sample with these local `offsets`. Raises InputError.
+
+    Its amplitude is the number of excitons; of a density in a slab that is uniform along y the number per length [1/nm].
+    """
     equilibrium, energy = kinetics.equilibrium, pump.energy
     width_squared, shape = pump.spot_fwhm**2 / (8 * math.log(2)), None
-    area = math.pi * width_squared
+    area = math.sqrt(math.pi * width_squared) if kinetics.config.uniform_slab else math.pi * width_squared
     if pump.profile is not None:
         shape, width_squared, area = _profile(key, pump.profile, kinetics.images, space)
     amplitude = 1.0 if pump.density is None else pump.density * area

@@ -9,7 +9,6 @@ from hpcwigner.exciton.constants import UM
 from hpcwigner.exciton.phonons import absorption_threshold
 from hpcwigner.integrators.steps import StepPlan, multiples
 from hpcwigner.momentum.angles import Angles
-from hpcwigner.observables import registry
 from hpcwigner.observables.fields import Directions, LocalState, SpatialMomentSums, WignerCut, undershoot
 from hpcwigner.observables.registry import Observable
 from hpcwigner.observables.series import Snapshot
@@ -47,8 +46,11 @@ class RunOutput:
         self.top_share = float(accumulators.get("top_share", [0.0])[0])
         """Largest part of the excitons that was in the topmost energy cells at an output."""
         self.balance = Balance(problem, decomposition, plan, accumulators, self._local)
-        output = problem.config.output
-        self._observables = chosen = registry.select(output.observables, problem.space.dimensions, problem.config.landscape)
+        output, attributes = (
+            problem.config.output,
+            {**attributes, "bright_valley": problem.bright, **problem.config.slab_attribute},
+        )
+        self._observables = chosen = problem.config.observables
         self._due = {
             SERIES: _due(plan, plan.output_times),
             FIELDS: _due(plan, multiples(output.fields_every, plan.end)),
@@ -59,7 +61,7 @@ class RunOutput:
         self.cut = WignerCut(decomposition, problem.angles, problem.cells) if wanted[WIGNER] else None
         self.files: dict[str, OutputFile] = {}
         for name in (name for name in wanted if wanted[name]):
-            content = (*self._content(name), {**attributes, "bright_valley": problem.bright}, self._constants(name))
+            content = (*self._content(name), attributes, self._constants(name))
             if resume and name in known:
                 self.files[name] = OutputFile.restored(resume.sources.get(name), directory / name, self.comm, *content)
             else:
