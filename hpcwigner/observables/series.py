@@ -34,6 +34,7 @@ class Snapshot:
     rates: PointRates  # What acts now
     final: Array  # Populations at the end of the run, shape (valley,)
     heat: float = np.nan  # Energy given to phonons since the start [meV per generated exciton]
+    potential: Array | None = None  # ∫E_v N_v dr [meV], shape (valley,)
 
     def where_defined(self, values: Array) -> Array:
         """`values` (valley,), NaN where n_v is too small to divide by."""
@@ -45,8 +46,7 @@ class Snapshot:
 
     def growth(self) -> Array:
         """c_v = (1/n_v) ∂t n_v by intervalley scattering [1/ps]."""
-        local = self.moments.landscape
-        return self._per_exciton(self.rates.valley_transfer @ self.moments.zeroth if local is None else local.transfer[0])
+        return self._per_exciton(self.budget.entries["interv"].number)
 
     def _axes(self) -> tuple[Array, Array]:
         """∫r_a u [nm] and ∫r_a² u [nm²], each of shape (axis, cell)."""
@@ -89,9 +89,8 @@ class Snapshot:
 
     def potential_energy(self) -> Array:
         """Mean of E_v(r) [meV] from the bright valley's bottom without strain."""
-        cells, landscape = self.rates.equilibrium.cells, self.moments.landscape
-        bottoms = np.array([valley.energy for valley in cells.valleys])
-        return bottoms + (0.0 if landscape is None else self._per_exciton(cells.valley_sum(landscape.potential)))
+        assert self.potential is not None
+        return self._per_exciton(self.potential)
 
     def pl_width_squared(self) -> float:
         """∫r² PL dr / ∫PL dr [nm²]; NaN without PL."""

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -31,6 +31,7 @@ from hpcwigner.space import resolution
 from hpcwigner.space.grid import Decomposition, DecompositionError, SpaceGrid, process_grid
 from hpcwigner.space.landscape import STEEP, TOO_STEEP
 from hpcwigner.space.stencil import runge_kutta, stable_step
+from hpcwigner.terms.books import Books
 from hpcwigner.terms.drift import Drift
 from hpcwigner.terms.equation import WignerEquation
 from hpcwigner.terms.force import Force
@@ -80,14 +81,37 @@ class Problem(Kinetics):
         light = sum((term.rate for term in losses if isinstance(term, Radiation)), zero)
         return tuple(LocalGenerator(stage, loss, light) for stage in self.scattering.stages)
 
-    @property
+    @functools.cached_property
     def local_generators(self) -> tuple[tuple[LocalGenerator, ...], ...]:
         """All local linear terms, by stage of the scattering and by class of points."""
         if self.offsets is None:
-            return tuple((generator,) for generator in self.generators)
-        others, losses = self.offsets.stages[1:], (self.generators[0].loss, self.generators[0].light)
-        at_nodes = [LocalGenerator(stage, *losses) for stage in others]
-        return tuple((generator, *at_nodes) for generator in self.generators)
+            return tuple(self._booked(number, (generator,)) for number, generator in enumerate(self.generators))
+        losses = self.generators[0].loss, self.generators[0].light
+        at_nodes = [LocalGenerator(stage, *losses) for stage in self.offsets.stages[1:]]
+        return tuple(self._booked(number, (generator, *at_nodes)) for number, generator in enumerate(self.generators))
+
+    def _booked(self, stage: int, by_class: Sequence[LocalGenerator]) -> tuple[LocalGenerator, ...]:
+        """Generators that drive the books' fields, where there are books."""
+        if (books := self.books) is None:
+            return tuple(by_class)
+        booked = []
+        for number, generator in enumerate(by_class):
+            spectra = [source.spectrum(stage, number if len(by_class) > 1 else None) for source in self.sources]
+            booked.append(dataclasses.replace(generator, drive=books.drive(generator.scattering, spectra)))
+        return tuple(booked)
+
+    @functools.cached_property
+    def books(self) -> Books | None:
+        """Books of number and energy where the moment equations do not tell them."""
+        return Books.for_terms(self.terms, self.equilibrium) if self.not_closed else None
+
+    def potential(self, decomposition: Decomposition) -> Array:
+        """E_v(r) at a rank's points [meV], shape (point, valley)."""
+        bottoms, (nx, ny) = np.array([valley.energy for valley in self.cells.valleys]), decomposition.local_shape[:2]
+        if self.offsets is None:
+            return np.tile(bottoms, (nx * ny, 1))
+        local = self.offsets.landscape.energy[:, decomposition.x, decomposition.y]
+        return np.asarray(local.reshape(len(bottoms), -1).T + bottoms)
 
     @property
     def about_landscape(self) -> list[str]:
@@ -137,14 +161,21 @@ class Problem(Kinetics):
         given = {*self.config.cuts, *(reduction.at for reduction in self.config.momentum.reductions)}
         return tuple(sorted({*multiples(self.config.output.fields_every, self.config.time.end)[1:], *given}))
 
-    def budget(self, time: float, moments: SpatialMoments) -> Budget:
-        """Budget of some moments at a time [ps], term by term."""
+    def budget(self, time: float, moments: SpatialMoments, entries: Mapping[str, Entry] | None = None) -> Budget:
+        """Budget of some moments at a time [ps]; without `entries` by the terms of which moments alone tell what they do."""
+        if entries is None:
+            entries = self._entries(time, moments)
+        coherent = sum(source.strength(time) for source in self.sources if source.coherent)
+        about_mean = self.config.landscape and moments.axes is not None
+        return budget(moments, entries, self.equilibrium, self.generators[0].light, coherent, about_mean)
+
+    def _entries(self, time: float, moments: SpatialMoments) -> dict[str, Entry]:
+        """Rates of change by part of D_v."""
         entries: dict[str, Entry] = {}
         for term in self.terms:
-            entry = term.entry(time, moments)
-            entries[term.part] = entries[term.part] + entry if term.part in entries else entry
-        coherent = sum(source.strength(time) for source in self.sources if source.coherent)
-        return budget(moments, entries, self.equilibrium, self.generators[0].light, coherent)
+            if (entry := term.entry(time, moments)) is not None:
+                entries[term.part] = entries[term.part] + entry if term.part in entries else entry
+        return entries
 
     def largest_step(self, integrator: str) -> float:
         """Longest step that the explicit terms allow [ps]: all plane waves stay bounded while scattering damps them."""
@@ -200,7 +231,7 @@ class Problem(Kinetics):
         """The Wigner equation on the spatial grid, decomposed over `comm`. Collective."""
         decomposition = Decomposition(self.space, comm, (self.angles.count, self.cells.size))
         classes = None if self.offsets is None or len(self.offsets.stages) == 1 else self.offsets.class_of_point
-        return WignerEquation(decomposition, self.angles, self.terms, classes)
+        return WignerEquation(decomposition, self.angles, self.terms, classes, self.books)
 
     def free(self) -> None:
         """Releases the memory that ranks share. Collective; the problem must not be used afterwards."""

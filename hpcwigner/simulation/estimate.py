@@ -218,7 +218,7 @@ def _report(problem: Problem, choice: Choice, memory: Memory, ranks: int, refere
         f"{problem.angles.count} angles{' (0 … π)' if problem.angles.half else ''}",
         f"offsets       {_offsets(problem)}",
         f"coherent      ħΓ_0 = {HBAR * problem.formation_rate:.4g} meV, light cone below {problem.light_cone.energy:.3g} meV",
-        f"terms         {', '.join(term.name for term in problem.terms)}",
+        f"terms         {', '.join(dict.fromkeys(term.name for term in problem.terms))}",
         f"unknowns      {_unknowns(problem):.4g} on {ranks} ranks ({px}×{py}){folded}",
         f"steps         {len(plan.steps())} of {choice.integrator}: " + plan.describe(),
         *(f"{line.replace(': ', '     ', 1)}" for line in problem.about_landscape),

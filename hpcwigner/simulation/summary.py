@@ -31,7 +31,7 @@ def announce(problem: Problem, equation: WignerEquation, choice: Choice, directo
     cells, decomposition = problem.cells, equation.decomposition
     grid = "×".join(str(n) for n in problem.space.whole.shape[: problem.space.dimensions])
     LOG.info("%s at %g K, output in %s", problem.material.name, problem.equilibrium.temperature, directory)
-    LOG.info("terms: %s", ", ".join(term.name for term in problem.terms))
+    LOG.info("terms: %s", ", ".join(dict.fromkeys(term.name for term in problem.terms)))
     LOG.info(
         "%s cells%s × %d angles × %d energies (%s) = %.4g unknowns on %d ranks (%d×%d)",
         grid, " (folded)" if problem.space.folded else "", problem.angles.count, cells.size,

@@ -77,8 +77,7 @@ class Drift(Term):
         return np.asarray(excess * np.abs(self.rates).sum(axis=0).max() * self.speed)
 
     def entry(self, time: float, moments: SpatialMoments) -> Entry:
-        power = 0.0 if moments.landscape is None else -float(self.speed @ moments.landscape.work)
-        return Entry(self.equilibrium.cells.valley_sum(self.speed * moments.gradients), power)
+        return Entry(self.equilibrium.cells.valley_sum(self.speed * moments.gradients), 0.0)
 
     def exchange(self, u: Array) -> Iterator[NDArray[np.int64]]:
         """Numbers of the points that need no other rank, while ghost cells of u travel, then of those that do. Collective."""

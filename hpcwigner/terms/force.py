@@ -2,11 +2,10 @@
 
 import numpy as np
 
-from hpcwigner.momentum.acceleration import REACH, Acceleration
+from hpcwigner.momentum.acceleration import Acceleration
 from hpcwigner.momentum.angles import Angles
 from hpcwigner.momentum.equilibrium import Equilibrium
 from hpcwigner.momentum.tile import Tile
-from hpcwigner.observables.budget import Entry, SpatialMoments
 from hpcwigner.runtime import tile_kernels
 from hpcwigner.runtime.arrays import Array, flat
 from hpcwigner.runtime.vectors import WIDTH
@@ -31,9 +30,6 @@ class Force(HarmonicTerm):
         self._bounds = np.array([0, *np.cumsum(equilibrium.cells.counts)])
         self._orders = np.array(angles.orders)
         self._neighbors = _neighbors(angles)
-        energies = equilibrium.kinetic_energy
-        self._work = -_column_sums(energies, self.operators.lowering)
-        self._loss = _column_sums(energies, self.operators.dissipation)
         self._scratch = np.zeros((3, equilibrium.cells.size + 2 * WIDTH))
         if not landscape.grid.folded:
             every = [landscape.grid.mirrors(energy) for energy in landscape.energy]
@@ -60,20 +56,6 @@ class Force(HarmonicTerm):
         width = cells.per_cell(cells.width(v) for v in range(len(cells.valleys)))
         excess = np.cosh(0.5 * width / self.equilibrium.thermal_energy) ** 2
         return np.asarray(excess * cells.per_cell(strongest) * self.equilibrium.velocity / (FORCE_LIMIT * width))
-
-    def entry(self, time: float, moments: SpatialMoments) -> Entry:
-        power = 0.0
-        if (sums := moments.landscape) is not None:
-            power = float(self._work @ sums.work - self._loss @ sums.strength)
-        return Entry(np.zeros((len(moments.values), len(self.equilibrium.cells.valleys))), power)
-
-
-def _column_sums(weights: Array, diagonals: Array) -> Array:
-    """Σ_i weights_i A_ij of a matrix A by diagonals, shape (cell,)."""
-    cells, total = len(weights), np.zeros(len(weights) + 2 * REACH)
-    for d, values in enumerate(diagonals):
-        total[d : d + cells] += weights * values
-    return total[REACH:-REACH]
 
 
 def _neighbors(angles: Angles) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:

@@ -48,9 +48,12 @@ class Term(abc.ABC):
     def add(self, time: float, state: State, out: State) -> None:
         """Adds the term's right-hand side [1/ps] at `time` [ps] to `out.u`, and of its own fields to `out.fields`."""
 
-    @abc.abstractmethod
-    def entry(self, time: float, moments: SpatialMoments) -> Entry:
-        """Its contribution to the rates of change of n_v, ∫r²N_v dr and of the energy at `time` [ps]."""
+    def entry(self, time: float, moments: SpatialMoments) -> Entry | None:
+        """Its contribution to the rates of change of n_v, ∫r²N_v dr and of the energy at `time` [ps], from moments.
+
+        None for a term without which the moment equations are closed: what it does is booked at each point (terms/books.py).
+        """
+        return None
 
     def courant_rate(self) -> Array | float:
         """Rate [1/ps] that limits explicit steps in each cell, shape (cell,); 0 where it sets no limit."""
@@ -80,21 +83,23 @@ class HarmonicTerm(Term):
 
     @abc.abstractmethod
     def add_to(self, tile: Tile) -> None:
-        """Slot N of the tile grows by the term's right-hand side for slot U, at the tile's points."""
+        """Slot N of the tile, and of its fields, grows by the term's right-hand side for slot U, at the tile's points."""
 
     def add(self, time: float, state: State, out: State) -> None:
         points, rows, cells = state.u.shape
-        tile, change = Tile(rows, min(points, POINTS), 2, cells, 0), np.empty((min(points, POINTS), rows, cells))
+        room = min(points, POINTS)
+        tile, change = Tile(rows, room, 2, cells, state.fields.shape[1]), np.empty((room, rows, cells))
         for tile.class_number, members in enumerate(self.members or [np.arange(points)]):
             for first in range(0, len(members), POINTS):
                 tile.points = members[first : first + POINTS]
                 self._transform.forward(state.u, tile.slots, U, tile.points)
-                tile.slots[:, :, N] = 0.0
+                tile.slots[:, :, N], tile.fields[N] = 0.0, 0.0
+                tile.fields[U, : len(tile.points)] = state.fields[tile.points]
                 self.add_to(tile)
                 tile.result[...] = tile.slots[:, :, N]
                 self._transform.backward(tile.result, change)
-                populations = out.u
-                populations[tile.points] += change[: len(tile.points)]
+                out.u[tile.points] += change[: len(tile.points)]
+                out.fields[tile.points] += tile.fields[N, : len(tile.points)]
 
 
 class DensityTerm(Term):
@@ -110,6 +115,7 @@ class Source(Term):
     the spectrum from class to class of points; `strength`, `polynomial` and `generated` are integrals over the sample then.
     """
 
+    angular_share: Array  # Share of an isotropic population in each angle cell, shape (angle,)
     amplitude: float  # Population that it generates in all, if nothing switches it off
     width_squared: float  # ⟨r²⟩ of its profile [nm²]
     window: tuple[float, float]  # Times [ps] between which it varies fast; steps are short there
@@ -140,8 +146,11 @@ class Source(Term):
         """Population generated until `time` [ps]."""
 
     @abc.abstractmethod
-    def energy(self, time: float) -> float:
-        """Energy [meV] of what was generated until `time` [ps], valley bottoms and landscape included."""
+    def formation(self, time: float) -> Array:
+        """What it forms at this rank's points at `time` [1/ps per area or length], shape (point, cell)."""
+
+    def add(self, time: float, state: State, out: State) -> None:
+        out.u[...] += self.angular_share[:, None] * self.formation(time)[:, None, :]
 
     @property
     def coherent(self) -> bool:
