@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import math
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -13,37 +12,30 @@ from mpi4py import MPI
 from hpcwigner.integrators.exponential import SCHEMES
 from hpcwigner.integrators.steps import multiples, plan
 from hpcwigner.momentum.angles import Angles
-from hpcwigner.momentum.rates import Rates
 from hpcwigner.observables.budget import Budget, Entry, SpatialMoments, budget
-from hpcwigner.problem import pulses
 from hpcwigner.problem.config import Config, FewerAngles, Reduction, StepPhase
+from hpcwigner.problem.equation import Node, further_nodes, listed_terms, local_offsets
 from hpcwigner.problem.initial import InitialState
 from hpcwigner.problem.kinetics import Kinetics, load, whole_grid
-from hpcwigner.problem.sample import held
 from hpcwigner.reference import anisotropy
 from hpcwigner.reference.moment_problem import MomentProblem
 from hpcwigner.reference.step_choice import Choice, NoStepsError, choose
 from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.runtime.parallel import on_first_rank
-from hpcwigner.runtime.vectors import WIDTH
 from hpcwigner.space import resolution
 from hpcwigner.space.grid import Decomposition, DecompositionError, SpaceGrid, process_grid
-from hpcwigner.space.landscape import STEEP, TOO_STEEP
 from hpcwigner.space.stencil import runge_kutta, stable_step
 from hpcwigner.terms.books import Books
-from hpcwigner.terms.drift import Drift
 from hpcwigner.terms.equation import WignerEquation
-from hpcwigner.terms.force import Force
 from hpcwigner.terms.generator import LocalGenerator
-from hpcwigner.terms.offsets import LocalOffsets, OffsetScattering
-from hpcwigner.terms.radiation import Loss, Radiation, Recombination
+from hpcwigner.terms.offsets import LocalOffsets
+from hpcwigner.terms.radiation import Loss, Radiation
 from hpcwigner.terms.scattering import Scattering, ScatteringStage
 from hpcwigner.terms.term import Source, Term
 
 AUTO_INTEGRATORS = ("etd2", "etd3", "etd2_dense", "etd3_dense")
 """`auto` takes the cheaper one for the tolerance asked for; the IMEX schemes never are (integrators/README.md)."""
-FEW_STEP_SIZES = 4  # That a plan has, about
 SAFETY = 0.9  # Part of the stability limit of the explicit terms that steps may use
 
 
@@ -225,7 +217,7 @@ class Problem(Kinetics):
     def with_angles(self, number: int) -> "Problem":
         """The same problem with another number of angle cells, at most as many as its rates have orders for."""
         scattering = Scattering(dataclasses.replace(self.angles, number=number), self.scattering.stages, self.switches)
-        return dataclasses.replace(self, scattering=scattering, terms=_terms(self, scattering, self.space, self.offsets))
+        return dataclasses.replace(self, scattering=scattering, terms=listed_terms(self, scattering, self.space, self.offsets))
 
     def equation(self, comm: MPI.Intracomm) -> WignerEquation:
         """The Wigner equation on the spatial grid, decomposed over `comm`. Collective."""
@@ -251,41 +243,12 @@ def build(config: Config, comm: MPI.Intracomm) -> Problem:
         symmetric &= whole.initial.mirrors
     space = space_grid(whole.config, comm.size, symmetric)
     _check_size(kinetics, space, Angles(config.momentum.first_angles, half=space.dimensions == 1))
-    offsets = whole.offsets and _offsets(kinetics, list(zip(whole.offsets.stages, whole.offsets.formation, strict=True)), space)
-    return dataclasses.replace(whole, space=space, offsets=offsets, terms=_terms(kinetics, whole.scattering, space, offsets))
-
-
-def physical_memory() -> float:
-    """Of this machine [bytes]."""
-    return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-
-
-Node = tuple[ScatteringStage, Array]
-"""Scattering for one set of valley offsets, and formation rates from coherent excitons (cell,)."""
-
-
-def further_nodes(kinetics: Kinetics, comm: MPI.Intracomm) -> list[Node]:
-    """The nodes after the first of a sample with several. Raises InputError. Collective."""
-    variation, nodes = kinetics.variation, list[Node]()
-    if variation is None or len(variation.nodes) == 1:
-        return nodes
-    processes, orders = kinetics.config.scattering, kinetics.config.momentum.first_angles // 2
-    matrices = orders + 1 + 3 * FEW_STEP_SIZES  # rates, and three propagators of m = 0 for each step size
-    needed = 8.0 * len(variation.nodes) * matrices * kinetics.cells.size**2
-    if needed > on_first_rank(comm, physical_memory):
-        raise InputError(
-            f"sample: found {len(variation.nodes)} sets of valley offsets, whose rates take {needed / 2**30:.3g} GiB, expected "
-            f"fewer than fit into this machine: use a larger time.tolerance or energy_step, or fields that vary together"
-        )
-    for number in range(1, len(variation.nodes)):
-        couplings = variation.couplings_at(number, kinetics.material, kinetics.couplings.valleys)
-        equilibrium = variation.equilibrium_at(number, couplings, kinetics.equilibrium)
-        rates = Rates.build(couplings, equilibrium, orders, kinetics.light_cone.bright_valley, kinetics.rates, comm=comm)
-        on = {key: getattr(processes, key) > 0 for key in ("intravalley", "intervalley")}
-        formation = on["intravalley"] * rates.formation[0] + on["intervalley"] * rates.formation[1]
-        nodes.append((ScatteringStage.build(rates, **on), formation))
-        rates.free()
-    return nodes
+    offsets = whole.offsets and local_offsets(
+        kinetics, list(zip(whole.offsets.stages, whole.offsets.formation, strict=True)), space
+    )
+    return dataclasses.replace(
+        whole, space=space, offsets=offsets, terms=listed_terms(kinetics, whole.scattering, space, offsets)
+    )
 
 
 def assemble(kinetics: Kinetics, space: SpaceGrid, further: Sequence[Node] = ()) -> Problem:
@@ -298,56 +261,14 @@ def assemble(kinetics: Kinetics, space: SpaceGrid, further: Sequence[Node] = ())
         for start in (0.0, *switches)
     ]  # by all ranks together: their blocks are shared within a node
     scattering = Scattering(angles, stages, switches)
-    offsets = _offsets(kinetics, [(stages[0], kinetics.formation[0]), *further], space)
-    terms = _terms(kinetics, scattering, space, offsets)
+    offsets = local_offsets(kinetics, [(stages[0], kinetics.formation[0]), *further], space)
+    terms = listed_terms(kinetics, scattering, space, offsets)
     whole = None if kinetics.variation is None else kinetics.variation.landscape(kinetics.equilibrium, whole_grid(config))
     sought = config.initial, kinetics.equilibrium, angles, whole_grid(config), whole
     initial = on_first_rank(rates.comm, lambda: InitialState.from_input(*sought))
     problem = Problem(**vars(kinetics), space=space, scattering=scattering, terms=terms, initial=initial, offsets=offsets)
     _check_switches(problem)
     return problem
-
-
-def _offsets(kinetics: Kinetics, nodes: Sequence[Node], space: SpaceGrid) -> LocalOffsets | None:
-    """What varies in space, on the cells that a grid holds; nothing where all of it is uniform."""
-    if (variation := kinetics.variation) is None or variation.uniform:
-        return None
-    if kinetics.switches:
-        raise InputError("scattering: found off_at, expected on or off: the sample varies in space")
-    if (fewest := min(kinetics.cells.counts)) < WIDTH:  # kernels take a valley's cells in vectors
-        raise InputError(
-            f"momentum.energy_step: found {kinetics.config.momentum.energy_step:g} meV, which makes {fewest} energy cells in a "
-            f"valley, expected at least {WIDTH} in a landscape"
-        )
-    landscape = variation.landscape(kinetics.equilibrium, space)
-    steepest, cells = float(landscape.steepness().max()), max(space.whole.shape)
-    if steepest > TOO_STEEP:
-        raise InputError(
-            f"space.cells: found {cells}, expected at least {math.ceil(cells * steepest / STEEP)}: the landscape changes by "
-            f"{steepest:.3g} kT from cell to cell (limit {TOO_STEEP:g})"
-        )
-    stages, formation = zip(*nodes, strict=True)
-    return LocalOffsets(landscape, stages, held(variation.class_of_point, space), formation)
-
-
-def _terms(kinetics: Kinetics, scattering: Scattering, space: SpaceGrid, offsets: LocalOffsets | None) -> tuple[Term, ...]:
-    """The equation of an input. Raises InputError."""
-    config, equilibrium, angles = kinetics.config, kinetics.equilibrium, scattering.angles
-    landscape = None if offsets is None else offsets.landscape
-    terms: list[Term] = [Drift(equilibrium, angles, space, landscape), scattering]
-    if offsets is not None:
-        terms.append(Force(equilibrium, angles, offsets.landscape))
-        if not offsets.at_nodes:
-            terms.append(OffsetScattering(angles, offsets))
-    terms += [pulses.source(kinetics, key, pulse, scattering, space, offsets) for key, pulse in config.pulses.items()]
-    if config.radiation:
-        terms.append(Radiation(equilibrium, kinetics.light_cone))
-    if config.recombination is not None:
-        lifetime = config.recombination.lifetime
-        for name in sorted(lifetime) if isinstance(lifetime, dict) else ():
-            pulses.valley_number("recombination.lifetime", name, equilibrium.cells)
-        terms.append(Recombination(equilibrium, lifetime))
-    return tuple(terms)
 
 
 def _check_size(kinetics: Kinetics, space: SpaceGrid, angles: Angles) -> None:
