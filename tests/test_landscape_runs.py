@@ -6,7 +6,7 @@ from helpers import hpcwigner, same, small_input
 
 from hpcwigner.exciton.constants import BOLTZMANN, HBAR2_OVER_M0, HBAR_OVER_M0
 from hpcwigner.exciton.materials import load as material
-from hpcwigner.problem import builder
+from hpcwigner.problem import equation
 from hpcwigner.storage.reading import read
 
 QUIET = ("--set", "radiation=off", "--set", "output.wigner_at=[]")

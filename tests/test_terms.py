@@ -156,7 +156,7 @@ def test_every_term_books_what_it_does_in_a_landscape(hilly):
     total = sum(expected.values()).sum(axis=1)
     assert np.abs(changes.light - total @ light).max() < 1e-12 * np.abs(total @ light).max()
     balance = Balance(problem, equation.books, equation.decomposition, SpatialMomentSums(equation.decomposition).weights, {})
-    entries = balance.entries(changes)
+    entries = balance.entries(changes, problem.cells.valley_sum(u.sum(axis=1)))
     sums, directions = SpatialMomentSums(equation.decomposition), Directions(problem.angles)
     everything = number(sums(directions(np.ascontiguousarray(sum(expected.values())))).values)
     by_entries = sum(entry.rates for entry in entries.values())

@@ -14,7 +14,7 @@ from hpcwigner.integrators.steps import multiples, plan
 from hpcwigner.momentum.angles import Angles
 from hpcwigner.observables.budget import Budget, Entry, SpatialMoments, budget
 from hpcwigner.problem.config import Config, FewerAngles, Reduction, StepPhase
-from hpcwigner.problem.equation import Node, further_nodes, listed_terms, local_offsets
+from hpcwigner.problem.equation import Node, densest, further_nodes, listed_terms, local_offsets
 from hpcwigner.problem.initial import InitialState
 from hpcwigner.problem.kinetics import Kinetics, load, whole_grid
 from hpcwigner.reference import anisotropy
@@ -36,6 +36,7 @@ from hpcwigner.terms.term import Source, Term
 
 AUTO_INTEGRATORS = ("etd2", "etd3", "etd2_dense", "etd3_dense")
 """`auto` takes the cheaper one for the tolerance asked for; the IMEX schemes never are (integrators/README.md)."""
+RESOLVED = 2.0  # Largest step times the rate of explicit relaxation, over tolerance^(1/order) (integrators/README.md)
 SAFETY = 0.9  # Part of the stability limit of the explicit terms that steps may use
 
 
@@ -174,7 +175,16 @@ class Problem(Kinetics):
         rates = np.broadcast_to(sum(np.asarray(term.courant_rate()) for term in self.terms), self.cells.size)
         amplification = SCHEMES[integrator].amplification if integrator in SCHEMES else runge_kutta(3)
         decays = np.min([generator.out_rates[1:].min(axis=0) for generator in self.generators], axis=0)
-        return SAFETY * stable_step(amplification, rates, decays)
+        longest = SAFETY * stable_step(amplification, rates, decays)
+        relaxation = sum(term.relaxation_rate(self.peak_density) for term in self.terms)
+        order = SCHEMES[integrator].order if integrator in SCHEMES else 3
+        resolved = RESOLVED * self.config.time.tolerance ** (1 / order)
+        return min(longest, resolved / relaxation) if relaxation > 0 else longest
+
+    @functools.cached_property
+    def peak_density(self) -> float:
+        """Largest density of all excitons if none was lost or moved [1/nm²; slab 1/nm]."""
+        return float(densest(self.sources, self.space, self.initial).max())
 
     def peak_loss(self, reference: list[Budget]) -> Array:
         """Relative peak loss of each valley's profile at the end by numerical dissipation, from the exact budgets."""
@@ -217,7 +227,8 @@ class Problem(Kinetics):
     def with_angles(self, number: int) -> "Problem":
         """The same problem with another number of angle cells, at most as many as its rates have orders for."""
         scattering = Scattering(dataclasses.replace(self.angles, number=number), self.scattering.stages, self.switches)
-        return dataclasses.replace(self, scattering=scattering, terms=listed_terms(self, scattering, self.space, self.offsets))
+        terms = listed_terms(self, scattering, self.space, self.offsets, self.initial)
+        return dataclasses.replace(self, scattering=scattering, terms=terms)
 
     def equation(self, comm: MPI.Intracomm) -> WignerEquation:
         """The Wigner equation on the spatial grid, decomposed over `comm`. Collective."""
@@ -247,7 +258,7 @@ def build(config: Config, comm: MPI.Intracomm) -> Problem:
         kinetics, list(zip(whole.offsets.stages, whole.offsets.formation, strict=True)), space
     )
     return dataclasses.replace(
-        whole, space=space, offsets=offsets, terms=listed_terms(kinetics, whole.scattering, space, offsets)
+        whole, space=space, offsets=offsets, terms=listed_terms(kinetics, whole.scattering, space, offsets, whole.initial)
     )
 
 
@@ -262,10 +273,10 @@ def assemble(kinetics: Kinetics, space: SpaceGrid, further: Sequence[Node] = ())
     ]  # by all ranks together: their blocks are shared within a node
     scattering = Scattering(angles, stages, switches)
     offsets = local_offsets(kinetics, [(stages[0], kinetics.formation[0]), *further], space)
-    terms = listed_terms(kinetics, scattering, space, offsets)
     whole = None if kinetics.variation is None else kinetics.variation.landscape(kinetics.equilibrium, whole_grid(config))
     sought = config.initial, kinetics.equilibrium, angles, whole_grid(config), whole
     initial = on_first_rank(rates.comm, lambda: InitialState.from_input(*sought))
+    terms = listed_terms(kinetics, scattering, space, offsets, initial)
     problem = Problem(**vars(kinetics), space=space, scattering=scattering, terms=terms, initial=initial, offsets=offsets)
     _check_switches(problem)
     return problem

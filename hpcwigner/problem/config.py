@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 from hpcwigner.observables import registry
+from hpcwigner.problem.blocks import Interaction
 from hpcwigner.problem.shapes import Energies, Shape, Strains, Width
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.runtime.schema import Document, OnOff, Quantity, did_you_mean, require
@@ -333,6 +334,7 @@ class Config(Document):
     """Radiative recombination of the bright valley inside the light cone."""
     recombination: Recombination | None = None
     sample: Sample | None = None
+    interaction: Interaction | None = None
     space: Space = Space()
     time: Time = Time()
     output: Output = Output()
@@ -347,8 +349,11 @@ class Config(Document):
             whole = math.isinf(time) or abs(time / every - round(time / every)) < 1e-9 * max(1.0, time / every)
             require(whole, f"scattering.{key}.off_at", f"{time:g} ps", f"a multiple of output.series_every ({every:g} ps)")
         for key, pulse in self.pulses.items():
-            scaled = key == "pump" or pulse.density is not None
-            require(scaled, f"{key}.density", "none", "the density of every pulse of a list")
+            scaled = (key == "pump" and self.interaction is None) or pulse.density is not None
+            why = "the density of every pulse of a list" if self.interaction is None else "a density, since excitons interact"
+            require(scaled, f"{key}.density", "none", why)
+        known = self.interaction is None or self.initial != "equilibrium"
+        require(known, "initial", self.initial, "none or a checkpoint: the density of this state is not known")
         excited = bool(self.pulses) or self.initial != "none"
         require(excited, "pump", "off", "a pump, since initial is none: without either there are no excitons")
         for i, name in enumerate(self.output.observables):
@@ -366,8 +371,15 @@ class Config(Document):
 
     @property
     def landscape(self) -> bool:
-        """Whether the sample varies in space."""
-        return self.sample is not None and not self.sample.uniform
+        """Whether E_v(r, t) varies in space."""
+        repulsive = self.interaction is not None and self.interaction.repulsion is not None
+        return repulsive or (self.sample is not None and not self.sample.uniform)
+
+    @property
+    def uniform_slab(self) -> bool:
+        """Whether a slab is a sample uniform along y, and not the projection of round spots."""
+        shaped = any(pulse.profile is not None for pulse in self.pulses.values())
+        return self.space.dimensions == 1 and (shaped or self.interaction is not None)
 
     @property
     def cuts(self) -> tuple[float, ...]:

@@ -27,7 +27,7 @@ def source(
     """A pulse of the input, at `key`, as a source in a sample with these local `offsets`. Raises InputError."""
     equilibrium, energy = kinetics.equilibrium, pump.energy
     width_squared, shape = pump.spot_fwhm**2 / (8 * math.log(2)), None
-    area = math.pi * width_squared
+    area = math.sqrt(math.pi * width_squared) if kinetics.config.uniform_slab else math.pi * width_squared
     if pump.profile is not None:
         shape, width_squared, area = _profile(key, pump.profile, space)
     amplitude = 1.0 if pump.density is None else pump.density * area

@@ -1,4 +1,8 @@
-"""Balances of number and energy: their rates at one time, and their integrals since the start from the equation's books."""
+"""Balances of number and energy: their rates at one time, and their integrals since the start from the equation's books.
+
+The energy of a repulsion, ½ g ∫n² dr, is no sum over excitons. In a step in which the entries of the books change the density by
+Δn_e, entry e changes it by g ∫½(n + n₊) Δn_e dr: all together by ½ g ∫(n₊² − n²) dr, exactly.
+"""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,6 +11,7 @@ from mpi4py import MPI
 
 from hpcwigner.observables.budget import Entry
 from hpcwigner.problem.builder import Problem
+from hpcwigner.problem.equation import repulsion_of
 from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.space.grid import Decomposition
@@ -30,21 +35,35 @@ class Balance:
         self._problem, self._books, self._comm, self._weights = problem, books, decomposition.comm, weights
         self._measure = problem.space.cell_measure
         self._potential = problem.potential(decomposition)
+        self._strength = repulsion_of(problem.config)
         self._initial = (resumed["initial"][0], resumed["initial"][1]) if resumed else (0.0, 0.0)
+        self._interaction = np.zeros(len(books.entries))  # Energy of the repulsion by entry [meV], this rank's part
+        self._last: tuple[Array, Array] | None = None  # Densities, and what each entry has changed them by, at the last update
+        if resumed and self._comm.rank == 0:  # the others hold nothing of what was before
+            self._interaction[:] = resumed["interaction"]
 
-    def start(self, u: Array) -> None:
-        """Notes what is there at the start of the run; u is (point, angle, cell). Collective."""
-        self._initial = self._content(u)
+    def update(self, done: int, state: State) -> None:
+        """Notes a state after `done` steps, each once, from 0 or the checkpoint on. Collective at the start."""
+        if done == 0 and self._last is None:
+            self._initial = self._content(state.u)
+        if self._strength:
+            density, changed = state.u.sum(axis=(1, 2)), self._books.split(state.fields)[..., :-1].sum(axis=-1)
+            if self._last is not None:
+                before, changed_before = self._last
+                mean = 0.5 * self._strength * self._measure * (before + density)
+                self._interaction += (changed - changed_before) @ mean
+            self._last = density, changed
 
     def accumulators(self) -> dict[str, list[float]]:
-        """What a checkpoint keeps beside the books, the same on every rank."""
-        return {"initial": [*self._initial]}
+        """What a checkpoint keeps beside the books, the same on every rank. Collective."""
+        return {"initial": [*self._initial], "interaction": self._comm.allreduce(self._interaction).tolist()}
 
-    def entries(self, changes: Changes) -> dict[str, Entry]:
-        """Rates of change by part of D_v. Collective."""
+    def entries(self, changes: Changes, densities: Array) -> dict[str, Entry]:
+        """Rates of change by part of D_v in a state with these N_v (point, valley). Collective."""
         valleys = self._potential.shape[1]
         numbers = np.einsum("wp,epv->ewv", self._weights, changes.entries[..., :valleys])
         powers = self._energy(changes.entries)
+        powers += self._strength * self._measure * changes.entries[..., :valleys].sum(axis=2) @ densities.sum(axis=1)
         self._comm.Allreduce(MPI.IN_PLACE, numbers)
         self._comm.Allreduce(MPI.IN_PLACE, powers)
         entries: dict[str, Entry] = {}
@@ -62,22 +81,24 @@ class Balance:
     def heat(self, state: State, time: float) -> float:
         """Energy given to phonons until `time` [ps] [meV per generated exciton]. Collective."""
         from_phonons = [i for i, (_, part) in enumerate(self._books.entries) if part == self._problem.scattering.part]
-        received = self._comm.allreduce(float(self._energy(self._books.split(state.fields)[from_phonons]).sum()))
+        own = self._energy(self._books.split(state.fields)[from_phonons]) + self._interaction[from_phonons]
+        received = self._comm.allreduce(float(own.sum()))
         generated = sum(source.generated(time) for source in self._problem.sources)
         if self._problem.initial is not None:
             generated += self._problem.initial.population
         return -received / generated if generated > 0 else np.nan
 
     def potential_energy(self, densities: Array) -> Array:
-        """∫E_v N_v dr [meV] of N_v (point, valley), shape (valley,). Collective."""
-        total = self._measure * (self._potential * densities).sum(axis=0)
+        """∫(E_v + g n) N_v dr [meV] of N_v (point, valley), shape (valley,). Collective."""
+        height = self._potential + self._strength * densities.sum(axis=1, keepdims=True)
+        total = self._measure * (height * densities).sum(axis=0)
         self._comm.Allreduce(MPI.IN_PLACE, total)
         return np.asarray(total)
 
     def accounts(self, state: State) -> list[Account]:
         """Excitons and energy by cause: initial state and what each term has changed; present; the difference. Collective."""
         fields = self._books.split(state.fields)
-        numbers, energies = self._measure * fields[..., :-1].sum(axis=(1, 2)), self._energy(fields)
+        numbers, energies = self._measure * fields[..., :-1].sum(axis=(1, 2)), self._energy(fields) + self._interaction
         self._comm.Allreduce(MPI.IN_PLACE, numbers)
         self._comm.Allreduce(MPI.IN_PLACE, energies)
         by_name: dict[str, tuple[float, float]] = {"initial state": self._initial}
@@ -93,4 +114,5 @@ class Balance:
         """Excitons and their energy [meV] in all. Collective."""
         sums = u.sum(axis=1) @ self._books.sums
         number, energy = self._measure * sums[:, :-1].sum(), float(self._energy(sums[None])[0])
+        energy += 0.5 * self._strength * self._measure * float((sums[:, :-1].sum(axis=1) ** 2).sum())
         return self._comm.allreduce(float(number)), self._comm.allreduce(energy)

@@ -38,7 +38,7 @@ class RunOutput:
         self.comm = self.decomposition.comm
         self._sums = SpatialMomentSums(self.decomposition)
         self.set_angles(problem.angles, equation)
-        self._final = final
+        self._final, self._updated = final, -1
         self._observed = resume.header.step if resume else None  # What was due then is already written
         self.worst_undershoot = np.array(resume.header.accumulators["undershoot"]) if resume else np.zeros(len(final))
         accumulators = resume.header.accumulators if resume else {}
@@ -106,8 +106,9 @@ class RunOutput:
     def observe(self, done: int, state: State) -> None:
         """Writes what is due after `done` steps. Collective."""
         u, balance = state.u, self.balance
-        if balance and done == 0:
-            balance.start(u)
+        if balance and done != self._updated:
+            balance.update(done, state)
+            self._updated = done
         due = {name: times[done] for name, times in self._due.items() if done in times}
         if done == self._observed or not due:
             return
@@ -128,8 +129,9 @@ class RunOutput:
         if SERIES in due:
             row, heat, potential, entries = self.files[SERIES].append(now), np.nan, None, None
             if balance and changes is not None:
-                entries, heat = balance.entries(changes), balance.heat(state, now)
-                potential = balance.potential_energy(self.problem.cells.valley_sum(directions[0]))
+                densities = self.problem.cells.valley_sum(directions[0])
+                entries, heat = balance.entries(changes, densities), balance.heat(state, now)
+                potential = balance.potential_energy(densities)
             if self.comm.rank == 0:
                 budget = self.problem.budget(now, moments, entries)
                 snapshot = Snapshot(moments, budget, generator, self._final, heat, potential)

@@ -42,7 +42,9 @@ class WignerEquation:
         self.sources: Sequence[Source] = [term for term in terms if isinstance(term, Source)]
         explicit = [term for term in terms if not isinstance(term, Source | LocalLinearTerm)]
         self.harmonic_terms = [term for term in explicit if isinstance(term, HarmonicTerm)]
-        self.other_terms = [term for term in explicit if not isinstance(term, HarmonicTerm)]
+        self.density_terms = [term for term in explicit if isinstance(term, DensityTerm)]
+        through_others = [term for term in self.density_terms if term.acts_through_others]
+        self.other_terms = [term for term in explicit if not isinstance(term, HarmonicTerm) and term not in through_others]
         self.field_count = 0
         for term in self.terms:
             term.first_field = self.field_count
@@ -52,8 +54,7 @@ class WignerEquation:
         self._transform = AngularTransform(angles, cells)
         self._profiles = [np.ascontiguousarray(decomposition.local(s.profile())).reshape(-1) for s in self.sources]
         self.classes: Sequence[Points] = _classes(decomposition, class_of_point)
-        cells_of_terms = [term.cells for term in terms if isinstance(term, DensityTerm)]
-        self._densities = GhostedDensities(decomposition, cells_of_terms[0]) if cells_of_terms else None
+        self._densities = GhostedDensities(decomposition, self.density_terms[0].cells) if self.density_terms else None
         # A drift alone goes straight into harmonics; several terms are summed in an array first.
         first, *others = self.other_terms or (None,)
         self._drift = first if isinstance(first, Drift) and not others else None
@@ -94,6 +95,7 @@ class WignerEquation:
         out.u[...] = 0.0
         out.fields[...] = 0.0
         if self.books is None:
+            self._prepare(state.u)
             self._add([*self.other_terms, *self.harmonic_terms], time, state, out)
             return
         for tile in self.tiles(self._own_tile(), time, state):
@@ -111,6 +113,7 @@ class WignerEquation:
 
         Points that need no other rank come first, while ghost cells travel. Collective.
         """
+        self._prepare(state.u)
         if self._drift is None:
             self._sum.u[...], self._sum.fields[...] = 0.0, 0.0
             self._add(self.other_terms, time, state, self._sum)
@@ -182,10 +185,15 @@ class WignerEquation:
         return self.books.of_part(changes.entries, Scattering.part)[:, :-1]
 
     def _add(self, terms: Sequence[Term], time: float, state: State, out: State) -> None:
-        if self._densities is not None:
-            state = State(state.u, state.fields, self._densities.exchange(state.u))
         for term in terms:
             term.add(time, state, out)
+
+    def _prepare(self, u: Array) -> None:
+        """Shows the densities of u to the terms that need them. Collective."""
+        if self._densities is not None:
+            densities = self._densities.exchange(u)
+            for term in self.density_terms:
+                term.prepare(densities)
 
     def add_source(self, harmonics: Array, number: int, per_cell: Array, points: Points) -> None:
         """Adds the profile of source `number` at some points times `per_cell`, (cell,) or (point, cell), to their harmonic 0."""

@@ -41,6 +41,10 @@ class Force(HarmonicTerm):
         self._force = np.zeros((forces[0, 0].size, 2, valleys))
         self._force[:, :axes] = np.moveaxis(forces.reshape(axes, valleys, -1), -1, 0)
 
+    def set_force(self, axis: int, force: Array) -> None:
+        """Another force along an axis [meV/nm], (valley or 1, x, y) at this rank's points."""
+        self._force[:, axis] = force.reshape(len(force), -1).T
+
     def add_to(self, tile: Tile) -> None:
         kernel, operators = tile_kernels.add_force, self.operators
         matrices = operators.raising, operators.lowering, operators.dissipation, operators.turning
@@ -51,8 +55,12 @@ class Force(HarmonicTerm):
 
     def courant_rate(self) -> Array:
         """|F| v/w of the largest force, times the part that adds to the drift's Courant number [1/ps], shape (cell,)."""
+        return self.courant_rate_in(self.landscape)
+
+    def courant_rate_in(self, landscape: Landscape) -> Array:
+        """The same in some landscape on the same grid."""
         cells = self.equilibrium.cells
-        strongest = np.sqrt((self.landscape.forces() ** 2).sum(axis=0)).reshape(len(cells.valleys), -1).max(axis=1)
+        strongest = np.sqrt((landscape.forces() ** 2).sum(axis=0)).reshape(len(cells.valleys), -1).max(axis=1)
         width = cells.per_cell(cells.width(v) for v in range(len(cells.valleys)))
         excess = np.cosh(0.5 * width / self.equilibrium.thermal_energy) ** 2
         return np.asarray(excess * cells.per_cell(strongest) * self.equilibrium.velocity / (FORCE_LIMIT * width))

@@ -24,8 +24,6 @@ class State:
 
     u: Array  # Excitons per area (slab: per length) in each momentum cell, shape (point, angle, cell)
     fields: Array  # Auxiliary local fields of the terms that own some, shape (point, field)
-    densities: Array | None = None
-    """N_v with ghost cells, shape (x, y, valley), three more cells on each side of a distributed axis; only for a DensityTerm."""
 
 
 class Term(abc.ABC):
@@ -57,6 +55,10 @@ class Term(abc.ABC):
 
     def courant_rate(self) -> Array | float:
         """Rate [1/ps] that limits explicit steps in each cell, shape (cell,); 0 where it sets no limit."""
+        return 0.0
+
+    def relaxation_rate(self, density: float) -> float:
+        """Largest rate [1/ps] at which it relaxes a state explicitly where all excitons have this `density` [1/nm²]."""
         return 0.0
 
     def distribute(self, decomposition: Decomposition) -> None:
@@ -103,9 +105,20 @@ class HarmonicTerm(Term):
 
 
 class DensityTerm(Term):
-    """An explicit term that depends on the densities N_v around a point: `State.densities` is there when it is evaluated."""
+    """An explicit term that depends on the densities N_v around a point."""
 
     cells: EnergyCells  # Whose valleys the densities are of
+    acts_through_others = False  # Whether it only changes what other terms do; `add` is not called then
+
+    @abc.abstractmethod
+    def prepare(self, densities: Array) -> None:
+        """Takes note of a state's N_v, before any term is evaluated for it.
+
+        `densities` (x, y, valley) has three ghost cells on each side of a distributed axis and is valid until the next call.
+        """
+
+    def add(self, time: float, state: State, out: State) -> None:
+        raise NotImplementedError(f"{self.name} acts through other terms")
 
 
 class Source(Term):
@@ -144,6 +157,10 @@ class Source(Term):
     @abc.abstractmethod
     def generated(self, time: float) -> float:
         """Population generated until `time` [ps]."""
+
+    def formed(self) -> Array:
+        """Density of all excitons that it forms [1/nm² or, in a slab, 1/nm], before they move; on the held grid, shape (x, y)."""
+        return self.amplitude * self.profile()
 
     @abc.abstractmethod
     def formation(self, time: float) -> Array:
