@@ -36,6 +36,7 @@ from hpcwigner.terms.term import Source, Term
 
 AUTO_INTEGRATORS = ("etd2", "etd3", "etd2_dense", "etd3_dense")
 """`auto` takes the cheaper one for the tolerance asked for; the IMEX schemes never are (integrators/README.md)."""
+DENSE = 1e-2  # Density [1/nm²], 1e12 per cm², above which excitons in a monolayer are no dilute gas
 RESOLVED = 2.0  # Largest step times the rate of explicit relaxation, over tolerance^(1/order) (integrators/README.md)
 SAFETY = 0.9  # Part of the stability limit of the explicit terms that steps may use
 
@@ -117,6 +118,17 @@ class Problem(Kinetics):
         rates = f"rates at {nodes} sets of valley offsets" + (f", at most {distance:.2g} meV apart" if distance else "")
         beyond = self.equilibrium.discarded_weight
         return [f"landscape: spans {spans} meV; {rates}; a part of {beyond:.0e} of an equilibrium lies above the top"]
+
+    @property
+    def doubts(self) -> list[str]:
+        """What makes a run of this problem inaccurate, for warnings."""
+        doubts = [] if self.offsets is None else self.offsets.landscape.doubts()
+        if self.config.interaction is not None and (peak := self.peak_density) > DENSE:
+            doubts.append(
+                f"up to {1e14 * peak:.2g} excitons per cm²: above {1e14 * DENSE:.0e} they overlap, and neither Boltzmann statistics "
+                f"nor rates without screening hold"
+            )
+        return doubts
 
     def final_scale(self, reference: list[Budget]) -> Array:
         """Populations (valley,) at the end, a small part of which makes w_v² and D_v undefined.

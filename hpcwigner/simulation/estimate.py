@@ -222,7 +222,7 @@ def _report(problem: Problem, choice: Choice, memory: Memory, ranks: int, refere
         f"unknowns      {_unknowns(problem):.4g} on {ranks} ranks ({px}×{py}){folded}",
         f"steps         {len(plan.steps())} of {choice.integrator}: " + plan.describe(),
         *(f"{line.replace(': ', '     ', 1)}" for line in problem.about_landscape),
-        *(f"warning       {doubt}" for doubt in (() if problem.offsets is None else problem.offsets.landscape.doubts())),
+        *(f"warning       {doubt}" for doubt in problem.doubts),
         f"resolution    {resolution.describe(problem.peak_loss(reference))}",
         f"memory        {memory.describe()}",
         f"output        {output_bytes(problem, plan) / MIB:.1f} MiB in {problem.config.output.directory}",

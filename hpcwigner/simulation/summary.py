@@ -45,7 +45,7 @@ def announce(problem: Problem, equation: WignerEquation, choice: Choice, directo
         LOG.info("angles: not reduced, since %s", problem.why_all_angles)
     for line in problem.about_landscape:
         LOG.info("%s", line)
-    for doubt in () if problem.offsets is None else problem.offsets.landscape.doubts():
+    for doubt in problem.doubts:
         LOG.warning("%s", doubt)
     if problem.not_closed:
         LOG.info("moment equations: not closed, since %s; they chose the steps for a homogeneous sample", problem.not_closed)
