@@ -125,8 +125,8 @@ class Problem(Kinetics):
         doubts = [] if self.offsets is None else self.offsets.landscape.doubts()
         if self.config.interaction is not None and (peak := self.peak_density) > DENSE:
             doubts.append(
-                f"up to {1e14 * peak:.2g} excitons per cm²: above {1e14 * DENSE:.0e} they overlap, and neither Boltzmann statistics "
-                f"nor rates without screening hold"
+                f"up to {1e14 * peak:.2g} excitons per cm²: above {1e14 * DENSE:.0e} they overlap, so that neither Boltzmann "
+                f"statistics nor rates without screening hold"
             )
         return doubts
 
