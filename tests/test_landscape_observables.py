@@ -184,7 +184,9 @@ def test_an_empty_valley_has_no_velocity(tmp_path):
     sums = SpatialMomentSums(equation.decomposition)
     moments, whole = sums(Directions(problem.angles)(u)), State(u, np.zeros((len(u), equation.field_count)))
     changes = equation.changes(0.0, whole, problem.local_generators[0], problem.generators[0].light)
-    entries = Balance(problem, equation.books, equation.decomposition, sums.weights, {}).entries(changes, problem.cells.valley_sum(u.sum(axis=1)))
+    entries = Balance(problem, equation.books, equation.decomposition, sums.weights, {}).entries(
+        changes, problem.cells.valley_sum(u.sum(axis=1))
+    )
     snapshot = Snapshot(moments, problem.budget(0.0, moments, entries), problem.generators[0], np.ones(3))
     for values in (snapshot.velocity(), snapshot.mean_position(), snapshot.diffusion_axis()):
         assert np.isnan(values[:, 0]).tolist() == [False, True, False]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Protocol
 
 import numpy as np
 
@@ -11,6 +12,19 @@ from hpcwigner.momentum.equilibrium import Equilibrium
 from hpcwigner.runtime.arrays import Array
 
 PARTS = ("drift", "interv", "source", "radiative")  # Causes of D_v in every problem
+
+
+class PointRates(Protocol):
+    """What acts at a point, as far as observables need it: terms.generator.LocalGenerator."""
+
+    @property
+    def equilibrium(self) -> Equilibrium: ...
+    @property
+    def valley_transfer(self) -> Array: ...
+    @property
+    def light(self) -> Array: ...
+    @property
+    def adiabatic_response(self) -> Array: ...
 
 
 @dataclasses.dataclass(frozen=True)

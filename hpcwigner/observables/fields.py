@@ -10,8 +10,7 @@ from hpcwigner.exciton.constants import HBAR2_OVER_M0
 from hpcwigner.momentum.angles import Angles
 from hpcwigner.momentum.cells import EnergyCells
 from hpcwigner.momentum.harmonics import AngularSums
-from hpcwigner.observables.budget import SpatialMoments
-from hpcwigner.observables.series import PointRates
+from hpcwigner.observables.budget import PointRates, SpatialMoments
 from hpcwigner.runtime.arrays import Array
 from hpcwigner.space.grid import Decomposition
 

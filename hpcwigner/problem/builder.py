@@ -96,8 +96,9 @@ class Problem(Kinetics):
 
     @functools.cached_property
     def books(self) -> Books | None:
-        """Books of number and energy where the moment equations do not tell them."""
-        return Books.for_terms(self.terms, self.equilibrium) if self.not_closed else None
+        """Books of number and energy, where the moment equations do not tell them or an output needs rates at each point."""
+        needed = self.not_closed or any(o.needs_rates for group in self.config.observables.values() for o in group)
+        return Books.for_terms(self.terms, self.equilibrium) if needed else None
 
     def potential(self, decomposition: Decomposition) -> Array:
         """E_v(r) at a rank's points [meV], shape (point, valley)."""

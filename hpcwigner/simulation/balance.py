@@ -15,6 +15,7 @@ from hpcwigner.problem.equation import repulsion_of
 from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.space.grid import Decomposition
+from hpcwigner.terms.annihilation import Annihilation
 from hpcwigner.terms.books import Books, Changes
 from hpcwigner.terms.term import State
 
@@ -87,6 +88,17 @@ class Balance:
         if self._problem.initial is not None:
             generated += self._problem.initial.population
         return -received / generated if generated > 0 else np.nan
+
+    def light_rates(self, changes: Changes) -> Array:
+        """∂t ∫w PL dr for the weights of SpatialMoments, shape (weight,). Collective."""
+        total = self._weights @ changes.light
+        self._comm.Allreduce(MPI.IN_PLACE, total)
+        return np.asarray(total)
+
+    def annihilated(self, state: State) -> float:
+        """Excitons annihilated since the start. Collective."""
+        number = self._books.of_part(self._books.split(state.fields), Annihilation.part)[:, :-1].sum()
+        return -self._comm.allreduce(float(self._measure * number))
 
     def potential_energy(self, densities: Array) -> Array:
         """∫(E_v + g n) N_v dr [meV] of N_v (point, valley), shape (valley,). Collective."""

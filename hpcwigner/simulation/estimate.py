@@ -244,7 +244,7 @@ def _offsets(problem: Problem) -> str:
 def output_bytes(problem: Problem, plan: StepPlan) -> float:
     """Bytes of all output files at the end."""
     output = problem.config.output
-    chosen = registry.select(output.observables, problem.space.dimensions, problem.config.landscape)
+    chosen = problem.config.observables
     sizes = dict(zip("xy", problem.space.whole.shape, strict=True)) | {"k": WignerCut.POINTS, "q": WignerCut.POINTS // 2 + 1}
     sizes["axis"] = problem.space.dimensions
     sizes |= {"valley": len(problem.cells.valleys), "angle": problem.angles.count}

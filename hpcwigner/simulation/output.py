@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -9,8 +10,10 @@ from hpcwigner.exciton.constants import UM
 from hpcwigner.exciton.phonons import absorption_threshold
 from hpcwigner.integrators.steps import StepPlan, multiples
 from hpcwigner.momentum.angles import Angles
-from hpcwigner.observables import registry
+from hpcwigner.observables import profiles
+from hpcwigner.observables.budget import SpatialMoments
 from hpcwigner.observables.fields import Directions, LocalState, SpatialMomentSums, WignerCut, undershoot
+from hpcwigner.observables.profiles import Profiles
 from hpcwigner.observables.registry import Observable
 from hpcwigner.observables.series import Snapshot
 from hpcwigner.problem.builder import Problem
@@ -19,6 +22,8 @@ from hpcwigner.runtime.errors import RunError
 from hpcwigner.simulation.balance import Balance
 from hpcwigner.simulation.restart import FIELDS, SERIES, WIGNER, Resumption
 from hpcwigner.storage.files import Constant, OutputFile
+from hpcwigner.terms.annihilation import Annihilation
+from hpcwigner.terms.books import Changes
 from hpcwigner.terms.equation import WignerEquation
 from hpcwigner.terms.term import State
 
@@ -44,10 +49,10 @@ class RunOutput:
         accumulators = resume.header.accumulators if resume else {}
         self.top_share = float(accumulators.get("top_share", [0.0])[0])
         """Largest part of the excitons that was in the topmost energy cells at an output."""
-        books = equation.books
+        books, output = equation.books, problem.config.output
         self.balance = Balance(problem, books, self.decomposition, self._sums.weights, accumulators) if books else None
-        output = problem.config.output
-        self._observables = chosen = registry.select(output.observables, problem.space.dimensions, problem.config.landscape)
+        attributes = {**attributes, "bright_valley": problem.bright, **problem.config.slab_attribute}
+        self._observables = chosen = problem.config.observables
         self._due = {
             SERIES: _due(plan, plan.output_times),
             FIELDS: _due(plan, multiples(output.fields_every, plan.end)),
@@ -58,7 +63,7 @@ class RunOutput:
         self.cut = WignerCut(self.decomposition, problem.angles, problem.cells) if wanted[WIGNER] else None
         self.files: dict[str, OutputFile] = {}
         for name in (name for name in wanted if wanted[name]):
-            content = (*self._content(name), {**attributes, "bright_valley": problem.bright}, self._constants(name))
+            content = (*self._content(name), attributes, self._constants(name))
             if resume and name in known:
                 self.files[name] = OutputFile.restored(resume.sources.get(name), directory / name, self.comm, *content)
             else:
@@ -127,14 +132,8 @@ class RunOutput:
         if balance and (SERIES in due or FIELDS in due):
             changes = self._equation.changes(now, state, self.problem.local_generators[stage], generator.light)
         if SERIES in due:
-            row, heat, potential, entries = self.files[SERIES].append(now), np.nan, None, None
-            if balance and changes is not None:
-                densities = self.problem.cells.valley_sum(directions[0])
-                entries, heat = balance.entries(changes, densities), balance.heat(state, now)
-                potential = balance.potential_energy(densities)
+            row, snapshot = self.files[SERIES].append(now), self._snapshot(now, state, directions, moments, changes)
             if self.comm.rank == 0:
-                budget = self.problem.budget(now, moments, entries)
-                snapshot = Snapshot(moments, budget, generator, self._final, heat, potential)
                 write_series(self.files[SERIES], row, self._observables[SERIES], snapshot)
         if FIELDS in due:
             transfer = None if changes is None else self._equation.transfer(changes)
@@ -147,6 +146,32 @@ class RunOutput:
         if WIGNER in due and (cut := self.cut) is not None:
             whole = u if self._to_all_angles is None else self._to_all_angles @ u
             self._write_places(WIGNER, now, lambda observable: observable.compute(cut, whole))
+
+    def _snapshot(
+        self, now: float, state: State, directions: Array, moments: SpatialMoments, changes: Changes | None
+    ) -> Snapshot:
+        """What a row of series.h5 is computed from, on every rank. Collective."""
+        problem, balance, entries, more = self.problem, self.balance, None, dict[str, Any]()
+        generator = problem.generators[problem.scattering.stage_at(now)]
+        densities = problem.cells.valley_sum(directions[0])
+        if balance and changes is not None:
+            entries = balance.entries(changes, densities) if problem.not_closed else None
+            more = {
+                "heat": balance.heat(state, now), "potential": balance.potential_energy(densities),
+                "light_rates": balance.light_rates(changes),
+            }  # fmt: skip
+            if any(isinstance(term, Annihilation) for term in problem.terms):
+                more["annihilated"] = balance.annihilated(state)
+        if any(o.only_in == "run" for o in self._observables[SERIES]):
+            light, nothing = directions[0] @ generator.light, np.zeros(len(densities))
+            values = [densities.sum(axis=1), nothing, light, nothing]
+            if changes is not None:
+                values[1], values[3] = changes.entries[..., :-1].sum(axis=(0, 2)), changes.light
+            shaped = np.array(values).reshape(4, *self.decomposition.local_shape[:2])
+            density, its_rate, light, light_rate = profiles.along_x(self.decomposition, shaped)
+            x, symmetric = problem.space.whole.centers(0), problem.space.folded
+            more["profiles"] = Profiles(x, density, its_rate, light, light_rate, symmetric)
+        return Snapshot(moments, problem.budget(now, moments, entries), generator, self._final, **more)
 
     def _write_places(self, name: str, now: float, compute: Callable[[Observable], Array]) -> None:
         """A row of a file, if the run has it: this rank's part, if it holds one. Collective."""
