@@ -9,9 +9,9 @@ from helpers import ROOT
 from hpcwigner.exciton import materials
 from hpcwigner.exciton.phonons import Couplings
 from hpcwigner.problem import describe, loading
+from hpcwigner.problem.blocks import Injection
 from hpcwigner.problem.config import Config, Momentum
 from hpcwigner.problem.kinetics import momentum_grid
-from hpcwigner.problem.pump import Injection
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.runtime.schema import Quantity
 

@@ -39,7 +39,9 @@ class Observable:
     scale: float = 1.0  # Factor from the program's units to `unit`
     source: str = ""
     default: bool = True  # Whether it is written unless the input chooses otherwise
-    only_in: Literal["", "slab", "plane", "landscape", "homogeneous"] = ""
+    only_in: Literal["", "slab", "plane", "landscape", "homogeneous", "run", "annihilation"] = ""
+    """What it needs; `run`: a run in space, which the moment equations are not."""
+    needs_rates: bool = False  # Whether it follows from the rates of change at each point
     odd: tuple[str, ...] = ()  # Axes along which it changes sign under reflection
     extensive: bool = False  # Of series: in proportion to the number of excitons
 
@@ -106,6 +108,29 @@ SERIES = (
                "∫E_v(r) N_v dr / n_v, from the bright valley without strain", Snapshot.potential_energy, only_in="landscape"),
     Observable("heat", TOTAL, "meV", "energy given to phonons since the start, per generated exciton", "−∫(dE/dt)|scat dt",
                lambda s: s.heat, only_in="landscape"),
+    Observable("width_squared_total", TOTAL, "um2", "squared width of all excitons about their mean position, by second moments",
+               "⟨(r − ⟨r⟩)²⟩, in a slab 2⟨(x − ⟨x⟩)²⟩", Snapshot.total_width_squared, UM**2, default=False, only_in="run"),
+    Observable("diffusion_total", TOTAL, "cm2 s-1", "effective diffusion coefficient of all excitons, by second moments",
+               "¼ ∂t of width_squared_total", Snapshot.total_diffusion, CM2_PER_S, default=False, only_in="run"),
+    Observable("pl_diffusion", TOTAL, "cm2 s-1", "effective diffusion coefficient of the photoluminescence, by second moments",
+               "¼ ∂t ⟨(r − ⟨r⟩)²⟩ of the PL", Snapshot.pl_diffusion, CM2_PER_S, default=False, only_in="run", needs_rates=True),
+    Observable("fit_width_squared", TOTAL, "um2", "squared width of a Gaussian fitted to the density of all excitons along x",
+               "w² of A exp[−(x − c)²/w²], in a plane at y = 0", lambda s: s.profiles.fitted_width_squared("density"), UM**2,
+               default=False, only_in="run"),
+    Observable("fit_diffusion", TOTAL, "cm2 s-1", "effective diffusion coefficient from the fit to the density of all excitons",
+               "¼ ∂t of fit_width_squared", lambda s: s.profiles.fitted_diffusion("density"), CM2_PER_S, default=False,
+               only_in="run", needs_rates=True),
+    Observable("pl_fit_width_squared", TOTAL, "um2", "squared width of a Gaussian fitted to the photoluminescence along x",
+               "as fit_width_squared", lambda s: s.profiles.fitted_width_squared("light"), UM**2, default=False, only_in="run"),
+    Observable("pl_fit_diffusion", TOTAL, "cm2 s-1", "effective diffusion coefficient from the fit to the photoluminescence",
+               "¼ ∂t of pl_fit_width_squared", lambda s: s.profiles.fitted_diffusion("light"), CM2_PER_S, default=False,
+               only_in="run", needs_rates=True),
+    Observable("ring_contrast", TOTAL, "1", "by how much the density of all excitons along x exceeds that at the origin",
+               "max_x n(x)/n(0) − 1, 0 without a ring", lambda s: s.profiles.ring[0], default=False, only_in="run"),
+    Observable("ring_radius", TOTAL, "um", "distance of the largest density of all excitons along x from the origin",
+               "|x| of the maximum, 0 without a ring", lambda s: s.profiles.ring[1], UM, default=False, only_in="run"),
+    Observable("annihilated", TOTAL, "1", "excitons annihilated since the start", "−∫∂t n|_annihilation dt",
+               lambda s: s.annihilated, only_in="annihilation", extensive=True),
 )
 
 FIELDS = (
@@ -143,15 +168,17 @@ ALL = (*SERIES, *FIELDS, *WIGNER)
 
 
 def select(
-    names: Iterable[str], dimensions: int, landscape: bool = False, slab: Slab = "integrated"
-) -> dict[str, tuple[Observable, ...]]:
+    names: Iterable[str], dimensions: int, landscape: bool = False, slab: Slab = "integrated", annihilation: bool = False,
+    run: bool = True,
+) -> dict[str, tuple[Observable, ...]]:  # fmt: skip
     """By file, the observables in `names` or groups (`default`, `all`) for a slab (`dimensions` = 1) or a plane (2).
 
-    Some exist only where there is a `landscape`; units and names are those of the kind of `slab`.
+    Some exist only with a `landscape` or `annihilation`, or in a `run`; units and names are those of the kind of `slab`.
 
     Raises ValueError with what is expected instead of a name that is unknown or does not apply to these dimensions.
     """
-    kinds = ("", "slab" if dimensions == 1 else "plane", "landscape" if landscape else "homogeneous")
+    kinds = ["", "slab" if dimensions == 1 else "plane", "landscape" if landscape else "homogeneous"]
+    kinds += ["run"] * run + ["annihilation"] * annihilation
     wanted: set[str] = set()
     for name in names:
         named = [o for o in ALL if name in (o.name, "all") or (name == "default" and o.default)]
@@ -160,8 +187,11 @@ def select(
             raise ValueError(f"a name that `python -m hpcwigner observables` lists{'; ' * bool(hint)}{hint}")
         applicable = {o.name for o in named if o.only_in in kinds}
         if not applicable:
-            missing = {"landscape": "without a landscape", "homogeneous": "with a landscape"}
-            raise ValueError(f"what a sample {missing.get(named[0].only_in, f'of {dimensions} dimensions')} has")
+            missing = {
+                "landscape": "a sample without a landscape", "homogeneous": "a sample with a landscape",
+                "annihilation": "a problem without annihilation", "run": "the moment equations",
+            }  # fmt: skip
+            raise ValueError(f"what {missing.get(named[0].only_in, f'a sample of {dimensions} dimensions')} has")
         wanted |= applicable
 
     chosen = {file: tuple(o for o in group if o.name in wanted) for file, group in FILES.items()}

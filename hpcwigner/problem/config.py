@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 from hpcwigner.observables import registry
-from hpcwigner.problem.pump import Pump
-from hpcwigner.problem.shapes import Energies, Strains, Width
+from hpcwigner.problem.blocks import Interaction, Pump, Recombination, Sample
+from hpcwigner.problem.shapes import Width
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.runtime.schema import Document, OnOff, Quantity, did_you_mean, require
 
@@ -37,7 +37,6 @@ class OnUntil(OnOff):
 
 
 Duration = Annotated[float, Quantity("ps", positive=True)]
-Lifetime = Annotated[float, Quantity("ps", shown="ns", positive=True)]
 Auto = Literal["auto"]
 
 
@@ -104,48 +103,6 @@ class Scattering:
     """Within a valley; `off_at` is a multiple of `output.series_every`, after the formation of excitons."""
     intervalley: Annotated[float, OnUntil()] = math.inf
     """Between valleys; `off_at` as above."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Recombination:
-    """Non-radiative recombination, at the rate 1/lifetime for every momentum. Default: none."""
-
-    lifetime: Lifetime | dict[str, Lifetime]
-    """One lifetime, or lifetimes by valley; a valley that is not named does not recombine."""
-
-    def __post_init__(self) -> None:
-        require(self.lifetime != {}, "lifetime", self.lifetime, "a time, or a time for at least one valley")
-
-
-@dataclasses.dataclass(frozen=True)
-class StrainTensor:
-    """Strain along x and y; half its trace shifts the valleys."""
-
-    xx: Strains
-    """Strain along x."""
-    yy: Strains
-    """Strain along y."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Sample:
-    """What varies in space: each valley's energy E_v(r), by strain and by given energies, which add up."""
-
-    strain: Strains | StrainTensor | None = None
-    """Biaxial strain s(r), tension above 0, or {xx: …, yy: …} with s = ½(xx + yy): E_v changes by −gauge_factor · s."""
-    energy: dict[str, Energies] | None = None
-    """Added to E_v(r) of the valley of that name; `all` adds to every valley."""
-
-    def __post_init__(self) -> None:
-        require(self.strain is not None or bool(self.energy), "", "none", "a strain, or an energy of at least one valley")
-
-    @property
-    def uniform(self) -> bool:
-        """Whether all its values are numbers, so that nothing varies in space."""
-        strain = (self.strain.xx, self.strain.yy) if isinstance(self.strain, StrainTensor) else (self.strain,)
-        given = (*strain, *(self.energy or {}).values())
-        parts = itertools.chain.from_iterable(value if isinstance(value, tuple) else (value,) for value in given)
-        return all(part is None or isinstance(part, int | float) for part in parts)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -298,6 +255,7 @@ class Config(Document):
     """Radiative recombination of the bright valley inside the light cone."""
     recombination: Recombination | None = None
     sample: Sample | None = None
+    interaction: Interaction | None = None
     space: Space = Space()
     time: Time = Time()
     output: Output = Output()
@@ -312,13 +270,16 @@ class Config(Document):
             whole = math.isinf(time) or abs(time / every - round(time / every)) < 1e-9 * max(1.0, time / every)
             require(whole, f"scattering.{key}.off_at", f"{time:g} ps", f"a multiple of output.series_every ({every:g} ps)")
         for key, pulse in self.pulses.items():
-            scaled = key == "pump" or pulse.density is not None
-            require(scaled, f"{key}.density", "none", "the density of every pulse of a list")
+            scaled = (key == "pump" and self.interaction is None) or pulse.density is not None
+            why = "the density of every pulse of a list" if self.interaction is None else "a density, since excitons interact"
+            require(scaled, f"{key}.density", "none", why)
+        known = self.interaction is None or self.initial != "equilibrium"
+        require(known, "initial", self.initial, "none or a checkpoint: the density of this state is not known")
         excited = bool(self.pulses) or self.initial != "none"
         require(excited, "pump", "off", "a pump, since initial is none: without either there are no excitons")
         for i, name in enumerate(self.output.observables):
             try:
-                registry.select([name], self.space.dimensions, self.landscape, self.slab)
+                self._select([name])
             except ValueError as error:
                 require(False, f"output.observables.{i}", name, str(error))
 
@@ -332,10 +293,8 @@ class Config(Document):
     @property
     def uniform_slab(self) -> bool:
         """Whether the sample is a slab that is uniform along y; other slabs are the y-integral of a plane's round spot."""
-        uniform = (
-            any(pulse.profile is not None for pulse in self.pulses.values()) or getattr(self, "interaction", None) is not None
-        )
-        return self.space.dimensions == 1 and uniform
+        shaped = any(pulse.profile is not None for pulse in self.pulses.values())
+        return self.space.dimensions == 1 and (shaped or self.interaction is not None)
 
     @property
     def slab(self) -> registry.Slab:
@@ -358,12 +317,17 @@ class Config(Document):
     @property
     def observables(self) -> dict[str, tuple[registry.Observable, ...]]:
         """What is written, by file."""
-        return registry.select(self.output.observables, self.space.dimensions, self.landscape, self.slab)
+        return self._select(self.output.observables)
+
+    def _select(self, names: Sequence[str]) -> dict[str, tuple[registry.Observable, ...]]:
+        annihilation = self.interaction is not None and self.interaction.annihilation is not None
+        return registry.select(names, self.space.dimensions, self.landscape, self.slab, annihilation)
 
     @property
     def landscape(self) -> bool:
-        """Whether the sample varies in space."""
-        return self.sample is not None and not self.sample.uniform
+        """Whether E_v(r, t) varies in space."""
+        repulsive = self.interaction is not None and self.interaction.repulsion is not None
+        return repulsive or (self.sample is not None and not self.sample.uniform)
 
     @property
     def cuts(self) -> tuple[float, ...]:

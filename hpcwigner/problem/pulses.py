@@ -8,9 +8,9 @@ import numpy as np
 
 from hpcwigner.momentum.cells import EnergyCells
 from hpcwigner.observables.fields import central_weights
+from hpcwigner.problem.blocks import Pump
 from hpcwigner.problem.config import valley_index
 from hpcwigner.problem.kinetics import Kinetics
-from hpcwigner.problem.pump import Pump
 from hpcwigner.problem.sample import held
 from hpcwigner.problem.shapes import Function, Image, Shape
 from hpcwigner.runtime.arrays import Array
@@ -57,8 +57,7 @@ def source(
             raise InputError(f"{key}.energy.above: found {energy.above:g} meV, expected {error}") from None
         pulse = Intensity(pump.center, pump.duration_fwhm)
         kind, spectra = Injection, [spectrum] * len(scattering.stages)
-    landscape = None if offsets is None else offsets.landscape
-    return kind(equilibrium, space, share, pulse, spectra, width_squared, amplitude, shape, kinetics.switches, landscape)
+    return kind(equilibrium, space, share, pulse, spectra, width_squared, amplitude, shape, kinetics.switches)
 
 
 def _detuning(kinetics: Kinetics, pump: Pump, space: SpaceGrid) -> Array:
@@ -79,7 +78,7 @@ def _detuned(
     formation = [[rates] for rates in offsets.formation] if several else [kinetics.formation]
     detuned = DetunedSource(
         kinetics.equilibrium, space, share, field, kinetics.radiative_rate, formation, _detuning(kinetics, pump, space), light,
-        offsets.class_of_point if several else None, switches=kinetics.switches, landscape=offsets.landscape,
+        offsets.class_of_point if several else None, switches=kinetics.switches,
     )  # fmt: skip
     if pump.density is not None:  # the peak of what is formed, which lies elsewhere and is sharper than that of the light
         amplitude *= float(detuned.profile().max() / detuned.formed().max())

@@ -31,7 +31,7 @@ def announce(problem: Problem, equation: WignerEquation, choice: Choice, directo
     cells, decomposition = problem.cells, equation.decomposition
     grid = "×".join(str(n) for n in problem.space.whole.shape[: problem.space.dimensions])
     LOG.info("%s at %g K, output in %s", problem.material.name, problem.equilibrium.temperature, directory)
-    LOG.info("terms: %s", ", ".join(term.name for term in problem.terms))
+    LOG.info("terms: %s", ", ".join(dict.fromkeys(term.name for term in problem.terms)))
     LOG.info(
         "%s cells%s × %d angles × %d energies (%s) = %.4g unknowns on %d ranks (%d×%d)",
         grid, " (folded)" if problem.space.folded else "", problem.angles.count, cells.size,
@@ -47,7 +47,7 @@ def announce(problem: Problem, equation: WignerEquation, choice: Choice, directo
         LOG.info("angles: not reduced, since %s", problem.why_all_angles)
     for line in problem.about_landscape:
         LOG.info("%s", line)
-    for doubt in () if problem.offsets is None else problem.offsets.landscape.doubts():
+    for doubt in problem.doubts:
         LOG.warning("%s", doubt)
     if problem.not_closed:
         LOG.info("moment equations: not closed, since %s; they chose the steps for a homogeneous sample", problem.not_closed)

@@ -183,7 +183,7 @@ def write_moments(problem: Problem, directory: Path) -> None:
     if path.exists():
         raise InputError(f"--output: '{path}' is there already, expected a new one")
     axes, attributes = {"valley": [v.name for v in problem.cells.valleys]}, provenance.attributes(to_yaml(problem.config), 1)
-    observables = registry.select(problem.config.output.observables, 1, slab=problem.config.slab)[SERIES]
+    observables = registry.select(problem.config.output.observables, 1, slab=problem.config.slab, run=False)[SERIES]
     with whole(path) as part:
         file = OutputFile(part, MPI.COMM_SELF, observables, axes, attributes | problem.config.slab_attribute)
         for time, snapshot in zip(problem.moments.times, problem.moments.snapshots(), strict=True):
