@@ -56,12 +56,12 @@ class Sideband:
         return np.asarray(prefactor * eta * coupling / ((bright.energy - photon) ** 2 + dephasing**2))
 
 
-def sidebands(couplings: Couplings, bright: ValleyState) -> Iterator[Sideband]:
-    """All sidebands of a material: phonons of constant energy, between valleys and within the bright one.
+def sidebands(couplings: Couplings, bright: str) -> Iterator[Sideband]:
+    """All sidebands of a material with the bright valley of that name: phonons of constant energy, also within the valley.
 
     Acoustic phonons within the bright valley make wings of the direct line, which has the width of scattering by them.
     """
     for _, final, _, process in couplings.processes():
-        if final is bright and isinstance(process, OpticalPhonon):
+        if final.name == bright and isinstance(process, OpticalPhonon):
             yield Sideband(process, emission=True)
             yield Sideband(process, emission=False)

@@ -41,32 +41,35 @@ class Lines:
         light: Array, edges: Array,
     ) -> Lines:  # fmt: skip
         """`formation_rate` Γ_0, `out_rates` Γ_Q of each cell, losses included, and `light` [1/ps]."""
+        bands, rates = sideband_rates(equilibrium, couplings, light_cone, formation_rate)
         direct_width = 0.5 * HBAR * (light_cone.rate + formation_rate)
-        bright = equilibrium.cells.valleys[light_cone.bright_valley]
-        bands = list(sidebands(couplings, bright))
-        rates = np.array([_cell_rates(band, equilibrium, light_cone, direct_width) for band in bands])
-        return cls(equilibrium, edges, bands, rates.reshape(len(bands), -1), light, 0.5 * HBAR * out_rates, direct_width)
-
-    @property
-    def loss(self) -> Array:
-        """Rate of phonon-assisted recombination of each cell [1/ps], shape (cell,)."""
-        return np.asarray(self.rates.sum(axis=0))
+        return cls(equilibrium, edges, bands, rates, light, 0.5 * HBAR * out_rates, direct_width)
 
     def kernel(self) -> Array:
         """Photons per time from each cell into each bin [1/ps], shape (cell, bin + 2): the first and the last are outside."""
         cells = self.equilibrium.cells
         kernel = np.outer(self.light, point_line(self.edges, self.direct_width))
         for band, rate in zip(self.bands, self.rates, strict=True):
-            valley = cells.valleys.index(band.valley)
+            valley = _number(self.equilibrium, band)
             own, bottom = cells.slices[valley], band.valley.energy + band.shift
             lower = bottom + cells.edges(valley)
             kernel[own] += rate[own, None] * cell_lines(self.edges, lower[:-1], lower[1:], self.widths[own])
         return kernel
 
 
+def sideband_rates(
+    equilibrium: Equilibrium, couplings: Couplings, light_cone: LightCone, formation_rate: float
+) -> tuple[Sequence[Sideband], Array]:
+    """All sidebands, and the rates of phonon-assisted recombination [1/ps] with them, shape (band, cell)."""
+    dephasing = 0.5 * HBAR * (light_cone.rate + formation_rate)
+    bands = list(sidebands(couplings, equilibrium.cells.valleys[light_cone.bright_valley].name))
+    rates = np.array([_cell_rates(band, equilibrium, light_cone, dephasing) for band in bands])
+    return bands, rates.reshape(len(bands), equilibrium.cells.size)
+
+
 def _cell_rates(band: Sideband, equilibrium: Equilibrium, light_cone: LightCone, dephasing: float) -> Array:
     """Boltzmann-weighted averages over each cell of a sideband's golden-rule rate [1/ps], shape (cell,)."""
-    cells, valley = equilibrium.cells, equilibrium.cells.valleys.index(band.valley)
+    cells, valley = equilibrium.cells, _number(equilibrium, band)
     nodes, weights = np.polynomial.legendre.leggauss(POINTS)
     edges = cells.edges(valley)
     kinetic = edges[:-1, None] + 0.5 * np.diff(edges)[:, None] * (1 + nodes)
@@ -75,6 +78,11 @@ def _cell_rates(band: Sideband, equilibrium: Equilibrium, light_cone: LightCone,
     result = np.zeros(cells.size)
     result[cells.slices[valley]] = (boltzmann * rate).sum(axis=1) / boltzmann.sum(axis=1)
     return result
+
+
+def _number(equilibrium: Equilibrium, band: Sideband) -> int:
+    """Number of the valley from which a sideband comes."""
+    return [valley.name for valley in equilibrium.cells.valleys].index(band.valley.name)
 
 
 def point_line(edges: Array, width: float, center: float = 0.0) -> Array:

@@ -80,8 +80,11 @@ class Problem(Kinetics):
         """All local linear terms, by stage of the scattering and by class of points."""
         if self.offsets is None:
             return tuple(self._booked(number, (generator,)) for number, generator in enumerate(self.generators))
-        losses = self.generators[0].loss, self.generators[0].light
-        at_nodes = [LocalGenerator(stage, *losses) for stage in self.offsets.stages[1:]]
+        losses, light = [term for term in self.terms if isinstance(term, Loss)], self.generators[0].light
+        at_nodes = [
+            LocalGenerator(stage, np.sum([term.rate_in(number) for term in losses], axis=0) + 0 * light, light)
+            for number, stage in enumerate(self.offsets.stages[1:], start=1)
+        ]
         return tuple(self._booked(number, (generator, *at_nodes)) for number, generator in enumerate(self.generators))
 
     def _booked(self, stage: int, by_class: Sequence[LocalGenerator]) -> tuple[LocalGenerator, ...]:
@@ -91,7 +94,7 @@ class Problem(Kinetics):
         booked = []
         for number, generator in enumerate(by_class):
             spectra = [source.spectrum(stage, number if len(by_class) > 1 else None) for source in self.sources]
-            booked.append(dataclasses.replace(generator, drive=books.drive(generator.scattering, spectra)))
+            booked.append(dataclasses.replace(generator, drive=books.drive(generator.scattering, spectra, number)))
         return tuple(booked)
 
     @functools.cached_property
@@ -165,6 +168,8 @@ class Problem(Kinetics):
     def stops(self) -> tuple[float, ...]:
         """Times at which a step ends, beside those of the series outputs [ps]."""
         given = {*self.config.cuts, *(reduction.at for reduction in self.config.momentum.reductions)}
+        if (spectrum := self.config.output.spectrum) is not None:
+            given |= {*multiples(spectrum.every, self.config.time.end)[1:]}
         return tuple(sorted({*multiples(self.config.output.fields_every, self.config.time.end)[1:], *given}))
 
     def budget(self, time: float, moments: SpatialMoments, entries: Mapping[str, Entry] | None = None) -> Budget:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 from hpcwigner.observables import registry
-from hpcwigner.problem.blocks import Interaction, Pump, Recombination, Sample
+from hpcwigner.problem.blocks import Interaction, Pump, Radiative, Recombination, Sample
 from hpcwigner.problem.shapes import Width
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.runtime.schema import Document, OnOff, Quantity, did_you_mean, require
@@ -168,6 +168,42 @@ class Time:
 
 
 @dataclasses.dataclass(frozen=True)
+class Spectrum:
+    """Spectra of the photoluminescence in spectra.h5: the direct line and all phonon sidebands."""
+
+    from_: Annotated[float, Quantity("meV")]
+    """Lowest photon energy, counted from the bright exciton without strain."""
+    to: Annotated[float, Quantity("meV")]
+    """Highest photon energy."""
+    step: Annotated[float, Quantity("meV", positive=True)] = 0.5
+    """Width of the bins of energy."""
+    every: Duration = 1.0
+    """Interval of the spectra."""
+    windows: tuple[tuple[Annotated[float, Quantity("meV")], Annotated[float, Quantity("meV")]], ...] = ()
+    """Ranges of photon energy, [[from, to], …]: instead of spectra their sums are written, as through filters."""
+    place: Literal["sample", "resolved"] = "sample"
+    """`sample`: of the whole sample; `resolved`: at every point of the slab or plane."""
+    psf_fwhm: Width | None = None
+    """FWHM of the microscope's point-spread function, a Gaussian, of which `measured` in spectra.h5 takes account."""
+    time_fwhm: Annotated[float | None, Quantity("ps", positive=True)] = None
+    """FWHM of the detector's response, a Gaussian, likewise."""
+    compression: Literal["none", "gzip"] = "none"
+    """HDF5 filter of the spectra."""
+
+    def __post_init__(self) -> None:
+        require(self.to >= self.from_ + self.step, "to", f"{self.to} meV", "at least a step above from")
+        require(self.psf_fwhm is None or self.place == "resolved", "psf_fwhm", f"{self.psf_fwhm} nm", "place: resolved with it")
+        good = all(self.from_ <= low < high <= self.to for low, high in self.windows)
+        require(good, "windows", self.windows, f"increasing pairs from {self.from_:g} to {self.to:g} meV")
+
+    @property
+    def edges(self) -> tuple[float, ...]:
+        """Edges of the bins [meV]."""
+        count = round((self.to - self.from_) / self.step)
+        return tuple(self.from_ + (self.to - self.from_) * i / count for i in range(count + 1))
+
+
+@dataclasses.dataclass(frozen=True)
 class Output:
     """What is written, where and how often."""
 
@@ -181,6 +217,8 @@ class Output:
     """Times of the outputs to wigner.h5; those after the end are left out with a warning."""
     observables: tuple[str, ...] = ("default",)
     """Names that the verb `observables` lists; `default` and `all` stand for groups."""
+    spectrum: Spectrum | None = None
+    """Without it no spectra are written."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -251,8 +289,8 @@ class Config(Document):
     """State at t = 0: `none` (no excitons), `equilibrium`, or a checkpoint (the path of its folder or of its state.h5)."""
     momentum: Momentum = Momentum()
     scattering: Scattering = Scattering()
-    radiation: Annotated[bool, OnOff()] = True
-    """Radiative recombination of the bright valley inside the light cone."""
+    radiation: Annotated[bool, OnOff()] | Radiative = True
+    """Radiative recombination of the bright valley inside the light cone; with keys also that with the help of phonons."""
     recombination: Recombination | None = None
     sample: Sample | None = None
     interaction: Interaction | None = None
@@ -282,6 +320,11 @@ class Config(Document):
                 self._select([name])
             except ValueError as error:
                 require(False, f"output.observables.{i}", name, str(error))
+
+    @property
+    def radiative(self) -> bool:
+        """Whether the bright valley radiates."""
+        return self.radiation is not False
 
     @property
     def pulses(self) -> dict[str, Pump]:
@@ -318,6 +361,13 @@ class Config(Document):
     def observables(self) -> dict[str, tuple[registry.Observable, ...]]:
         """What is written, by file."""
         return self._select(self.output.observables)
+
+    @property
+    def spectra(self) -> tuple[registry.Observable, ...]:
+        """Variables of spectra.h5."""
+        wanted = self.output.spectrum
+        assert wanted is not None
+        return registry.spectra(self.space.dimensions, self.slab, bool(wanted.windows), wanted.place == "resolved")
 
     def _select(self, names: Sequence[str]) -> dict[str, tuple[registry.Observable, ...]]:
         annihilation = self.interaction is not None and self.interaction.annihilation is not None

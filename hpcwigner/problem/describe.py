@@ -55,12 +55,13 @@ def _rows(block: Any, prefix: str) -> Iterator[str]:
     cls = typing.get_origin(block) or block
     hints, texts = schema.field_hints(block), _field_docstrings(cls)
     for field in dataclasses.fields(cls):
-        hint = hints[field.name]
+        key = schema.key_of(field.name)
+        hint = hints[key]
         inner = _blocks(hint)
         if not (inner and block is Config):
-            yield f"| `{prefix}{field.name}` | {_value(hint)} | {_default(field, hint)} | {texts[field.name]} |"
+            yield f"| `{prefix}{key}` | {_value(hint)} | {_default(field, hint)} | {texts[field.name]} |"
             for part in inner:
-                yield from _rows(part, f"{prefix}{field.name}.")
+                yield from _rows(part, f"{prefix}{key}.")
 
 
 def _field_docstrings(cls: type) -> dict[str, str]:

@@ -11,7 +11,9 @@ from mpi4py import MPI
 from hpcwigner.momentum.angles import Angles
 from hpcwigner.momentum.equilibrium import Equilibrium
 from hpcwigner.momentum.rates import Rates
+from hpcwigner.observables.spectrum import sideband_rates
 from hpcwigner.problem import blocks, pulses
+from hpcwigner.problem.blocks import Radiative
 from hpcwigner.problem.config import Config
 from hpcwigner.problem.initial import InitialState
 from hpcwigner.problem.kinetics import Kinetics
@@ -26,7 +28,7 @@ from hpcwigner.terms.annihilation import Annihilation
 from hpcwigner.terms.drift import Drift
 from hpcwigner.terms.force import Force
 from hpcwigner.terms.offsets import LocalOffsets, OffsetScattering
-from hpcwigner.terms.radiation import Radiation, Recombination
+from hpcwigner.terms.radiation import PhononAssisted, Radiation, Recombination
 from hpcwigner.terms.repulsion import Repulsion
 from hpcwigner.terms.scattering import Scattering, ScatteringStage
 from hpcwigner.terms.sources import injection_spectrum
@@ -128,14 +130,31 @@ def listed_terms(
     if config.interaction is not None and config.interaction.annihilation is not None:
         terms.append(_annihilation(config.interaction.annihilation, equilibrium, angles))
     terms += sources
-    if config.radiation:
+    if config.radiative:
         terms.append(Radiation(equilibrium, kinetics.light_cone))
+    if isinstance(config.radiation, Radiative) and config.radiation.phonon_assisted:
+        terms.append(_phonon_assisted(kinetics, offsets))
     if config.recombination is not None:
         lifetime = config.recombination.lifetime
         for name in sorted(lifetime) if isinstance(lifetime, dict) else ():
             pulses.valley_number("recombination.lifetime", name, equilibrium.cells)
         terms.append(Recombination(equilibrium, lifetime))
     return tuple(terms)
+
+
+def _phonon_assisted(kinetics: Kinetics, offsets: LocalOffsets | None) -> PhononAssisted:
+    """Losses at each node."""
+    couplings, formation = [kinetics.couplings], [kinetics.formation_rate]
+    if (variation := kinetics.variation) is not None and offsets is not None:
+        numbers, valleys = range(len(offsets.stages)), kinetics.couplings.valleys
+        couplings = [variation.couplings_at(number, kinetics.material, valleys) for number in numbers]
+        formation = [math.fsum(rates) for rates in offsets.formation]
+    equilibria = [kinetics.equilibrium] if offsets is None else [stage.equilibrium for stage in offsets.stages]
+    rates = [
+        sideband_rates(equilibrium, at_node, kinetics.light_cone, formed)[1].sum(axis=0)
+        for equilibrium, at_node, formed in zip(equilibria, couplings, formation, strict=True)
+    ]
+    return PhononAssisted(kinetics.equilibrium, rates, None if len(rates) == 1 or offsets is None else offsets.class_of_point)
 
 
 def densest(sources: Sequence[Source], space: SpaceGrid, initial: InitialState | None) -> Array:

@@ -51,7 +51,7 @@ class Kinetics:
     @property
     def radiative_rate(self) -> float:
         """γ of the light cone [1/ps], 0 with radiation off."""
-        return self.light_cone.rate if self.config.radiation else 0.0
+        return self.light_cone.rate if self.config.radiative else 0.0
 
     @property
     def switches(self) -> tuple[float, ...]:
