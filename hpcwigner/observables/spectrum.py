@@ -2,8 +2,9 @@
 
 Every cell's excitons give a line per sideband (exciton/sidebands.py): its area is the golden-rule rate, its shape the integral
 over the cell of a Lorentzian at E = E_v + ε ∓ ħΩ with the half width ħΓ_Q/2, Γ_Q the total rate out of the cell. Light from the
-light cone is a Lorentzian at the bright exciton's energy with the half width ħ(γ + Γ_0)/2. All lines are integrated over the
-bins exactly; what lies outside of them is in two outer bins, so that the sum over all bins is the loss.
+light cone is a Lorentzian at the bright exciton's energy with the half width ħ(γ + Γ_0)/2; that of z dipoles is one at the bottom
+of their valley with the width ħΓ_Q/2 of its first cell. All lines are integrated over the bins exactly; what lies outside of them
+is in two outer bins, so that the sum over all bins is the loss.
 """
 
 from __future__ import annotations
@@ -34,18 +35,21 @@ class Lines:
     light: Array  # Rate of the direct line [1/ps], shape (cell,)
     widths: Array  # Half width ħΓ_Q/2 of each cell [meV], shape (cell,)
     direct_width: float  # Half width ħ(γ + Γ_0)/2 of the direct line [meV]
+    z_light: Array  # Rate of the light of z dipoles [1/ps], shape (cell,)
 
     @classmethod
     def build(
         cls, equilibrium: Equilibrium, couplings: Couplings, light_cone: LightCone, formation_rate: float, out_rates: Array,
-        light: Array, edges: Array,
+        light: Array, edges: Array, z_light: Array | None = None,
     ) -> Lines:  # fmt: skip
-        """`formation_rate` Γ_0, `out_rates` Γ_Q of each cell, losses included, and `light` [1/ps]."""
+        """`formation_rate` Γ_0, `out_rates` Γ_Q of each cell, losses included, `light` and that of z dipoles, if any [1/ps]."""
         direct_width = 0.5 * HBAR * (light_cone.rate + formation_rate)
-        bright = equilibrium.cells.valleys[light_cone.bright_valley]
+        bright = equilibrium.cells.valleys[light_cone.valley]
         bands = list(sidebands(couplings, bright))
         rates = np.array([_cell_rates(band, equilibrium, light_cone, direct_width) for band in bands])
-        return cls(equilibrium, edges, bands, rates.reshape(len(bands), -1), light, 0.5 * HBAR * out_rates, direct_width)
+        rates, widths = rates.reshape(len(bands), -1), 0.5 * HBAR * out_rates
+        z_light = np.zeros_like(light) if z_light is None else z_light
+        return cls(equilibrium, edges, bands, rates, light, widths, direct_width, z_light)
 
     @property
     def loss(self) -> Array:
@@ -56,6 +60,8 @@ class Lines:
         """Photons per time from each cell into each bin [1/ps], shape (cell, bin + 2): the first and the last are outside."""
         cells = self.equilibrium.cells
         kernel = np.outer(self.light, point_line(self.edges, self.direct_width))
+        for cell in np.flatnonzero(self.z_light):
+            kernel[cell] += self.z_light[cell] * point_line(self.edges, self.widths[cell], cells.bottoms[cell])
         for band, rate in zip(self.bands, self.rates, strict=True):
             valley = cells.valleys.index(band.valley)
             own, bottom = cells.slices[valley], band.valley.energy + band.shift

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from mpi4py import MPI
 
+from hpcwigner.exciton.radiation import LightCone
 from hpcwigner.momentum.angles import Angles
 from hpcwigner.momentum.equilibrium import Equilibrium
 from hpcwigner.momentum.rates import Rates
@@ -26,7 +27,7 @@ from hpcwigner.terms.annihilation import Annihilation
 from hpcwigner.terms.drift import Drift
 from hpcwigner.terms.force import Force
 from hpcwigner.terms.offsets import LocalOffsets, OffsetScattering
-from hpcwigner.terms.radiation import Radiation, Recombination
+from hpcwigner.terms.radiation import Radiation, Recombination, ZDipoleRadiation
 from hpcwigner.terms.repulsion import Repulsion
 from hpcwigner.terms.scattering import Scattering, ScatteringStage
 from hpcwigner.terms.sources import injection_spectrum
@@ -60,7 +61,7 @@ def further_nodes(kinetics: Kinetics, comm: MPI.Intracomm) -> list[Node]:
     for number in range(1, len(variation.nodes)):
         couplings = variation.couplings_at(number, kinetics.material, kinetics.couplings.valleys)
         equilibrium = variation.equilibrium_at(number, couplings, kinetics.equilibrium)
-        rates = Rates.build(couplings, equilibrium, orders, kinetics.light_cone.bright_valley, kinetics.rates, comm=comm)
+        rates = Rates.build(couplings, equilibrium, orders, kinetics.light_cone.valley, kinetics.rates, comm=comm)
         on = {key: getattr(processes, key) > 0 for key in ("intravalley", "intervalley")}
         formation = on["intravalley"] * rates.formation[0] + on["intervalley"] * rates.formation[1]
         nodes.append((ScatteringStage.build(rates, **on), formation))
@@ -130,6 +131,8 @@ def listed_terms(
     terms += sources
     if config.radiation:
         terms.append(Radiation(equilibrium, kinetics.light_cone))
+        z_dipoles = LightCone.of_z_dipoles(kinetics.material, equilibrium.cells.valleys)
+        terms += [ZDipoleRadiation(equilibrium, light_cone) for light_cone in z_dipoles]
     if config.recombination is not None:
         lifetime = config.recombination.lifetime
         for name in sorted(lifetime) if isinstance(lifetime, dict) else ():
