@@ -133,7 +133,7 @@ def test_strain_needs_gauge_factors(landscape, ws2):
     assert landscape(material=without, energy={"all": "1 meV"}).min() == 1
 
 
-@pytest.mark.parametrize("name", ["ws2_hbn", "wse2_hbn", "mos2_hbn", "mose2_hbn", "ws2_hbn_rosati2020"])
+@pytest.mark.parametrize("name", materials.shipped())
 def test_shipped_gauge_factors(name):
     """Red-shift under tension at K, blue-shift of KΛ; in meV per percent, with ranges around them."""
     for key, valley in materials.load(name).valleys.items():

@@ -187,6 +187,8 @@ class Spectrum:
     """FWHM of the microscope's point-spread function, a Gaussian, of which `measured` in spectra.h5 takes account."""
     time_fwhm: Annotated[float | None, Quantity("ps", positive=True)] = None
     """FWHM of the detector's response, a Gaussian, likewise."""
+    z_dipoles: Annotated[bool, OnOff()] = False
+    """Whether the light of spin-dark excitons, which leaves along the layer, is collected as well."""
     compression: Literal["none", "gzip"] = "none"
     """HDF5 filter of the spectra."""
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from mpi4py import MPI
 
+from hpcwigner.exciton.radiation import LightCone
 from hpcwigner.momentum.angles import Angles
 from hpcwigner.momentum.equilibrium import Equilibrium
 from hpcwigner.momentum.rates import Rates
@@ -28,7 +29,7 @@ from hpcwigner.terms.annihilation import Annihilation
 from hpcwigner.terms.drift import Drift
 from hpcwigner.terms.force import Force
 from hpcwigner.terms.offsets import LocalOffsets, OffsetScattering
-from hpcwigner.terms.radiation import PhononAssisted, Radiation, Recombination
+from hpcwigner.terms.radiation import PhononAssisted, Radiation, Recombination, ZDipoleRadiation
 from hpcwigner.terms.repulsion import Repulsion
 from hpcwigner.terms.scattering import Scattering, ScatteringStage
 from hpcwigner.terms.sources import injection_spectrum
@@ -62,7 +63,7 @@ def further_nodes(kinetics: Kinetics, comm: MPI.Intracomm) -> list[Node]:
     for number in range(1, len(variation.nodes)):
         couplings = variation.couplings_at(number, kinetics.material, kinetics.couplings.valleys)
         equilibrium = variation.equilibrium_at(number, couplings, kinetics.equilibrium)
-        rates = Rates.build(couplings, equilibrium, orders, kinetics.light_cone.bright_valley, kinetics.rates, comm=comm)
+        rates = Rates.build(couplings, equilibrium, orders, kinetics.light_cone.valley, kinetics.rates, comm=comm)
         on = {key: getattr(processes, key) > 0 for key in ("intravalley", "intervalley")}
         formation = on["intravalley"] * rates.formation[0] + on["intervalley"] * rates.formation[1]
         nodes.append((ScatteringStage.build(rates, **on), formation))
@@ -132,6 +133,8 @@ def listed_terms(
     terms += sources
     if config.radiative:
         terms.append(Radiation(equilibrium, kinetics.light_cone))
+        z_dipoles = LightCone.of_z_dipoles(kinetics.material, equilibrium.cells.valleys)
+        terms += [ZDipoleRadiation(equilibrium, light_cone) for light_cone in z_dipoles]
     if isinstance(config.radiation, Radiative) and config.radiation.phonon_assisted:
         terms.append(_phonon_assisted(kinetics, offsets))
     if config.recombination is not None:

@@ -12,6 +12,7 @@ from hpcwigner.problem.builder import Problem
 from hpcwigner.problem.equation import repulsion_of
 from hpcwigner.runtime.arrays import Array
 from hpcwigner.space.grid import Decomposition
+from hpcwigner.terms.radiation import ZDipoleRadiation
 
 
 class Spectra:
@@ -103,18 +104,18 @@ class Spectra:
 
 def lines_of(problem: Problem, edges: Array) -> list[Lines]:
     """Lines of each class of points, in bins with these `edges` [meV]."""
-    generators, offsets = problem.local_generators[0], problem.offsets
+    generators, offsets, wanted = problem.local_generators[0], problem.offsets, problem.config.output.spectrum
+    z_light = np.zeros(problem.cells.size)
+    if wanted is not None and wanted.z_dipoles:
+        z_light += sum(term.rate for term in problem.terms if isinstance(term, ZDipoleRadiation))
     lines = []
     for number, generator in enumerate(generators):
         couplings, formation = problem.couplings, problem.formation_rate
         if offsets is not None and problem.variation is not None:
             couplings = problem.variation.couplings_at(number, problem.material, problem.couplings.valleys)
             formation = math.fsum(offsets.formation[number])
-        lines.append(
-            Lines.build(
-                generator.equilibrium, couplings, problem.light_cone, formation, generator.out_rates[0], generator.light, edges
-            )
-        )
+        rates = formation, generator.out_rates[0], generator.light
+        lines.append(Lines.build(generator.equilibrium, couplings, problem.light_cone, *rates, edges, z_light))
     return lines
 
 
