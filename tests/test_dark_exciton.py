@@ -157,7 +157,7 @@ def test_lines_of_the_dark_exciton(case):
     edges, own = np.linspace(-130, 40, 3401), case.own(DARK)
     lines = lines_of(case, edges)
     kernel = lines.kernel()
-    assert kernel.sum(axis=1) == pytest.approx(lines.light + lines.z_light + lines.loss, rel=1e-12)
+    assert kernel.sum(axis=1) == pytest.approx(lines.light + lines.z_light + lines.rates.sum(axis=0), rel=1e-12)
     centers, first = 0.5 * (edges[1:] + edges[:-1]), kernel[own.start, 1:-1]
     assert centers[first.argmax()] == pytest.approx(OFFSET[case.name], abs=0.06)
     flip = {
