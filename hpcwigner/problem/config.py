@@ -15,6 +15,7 @@ from hpcwigner.observables import registry
 from hpcwigner.problem.shapes import Energies, Shape, Strains, Width
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.runtime.schema import Document, OnOff, Quantity, did_you_mean, require
+from hpcwigner.space.walls import Edges, Wall
 
 
 @dataclasses.dataclass(frozen=True)
@@ -193,15 +194,17 @@ class Space:
     """Length of the sample along x, and along y."""
     cells: int | tuple[int, int] = 128
     """Cells in each direction, or [along x, along y] of a plane; at least 6."""
-    boundary: Literal["periodic", "open", "reflecting"] = "periodic"
-    """What happens at the sample's edges."""
+    boundary: Wall | Edges = "periodic"
+    """What happens at the sample's edges, also by axis, {x: …, y: …}, and by end, {x: {low: …, high: …}}."""
     symmetry: Literal["auto", "folded", "whole"] = "auto"
-    """`folded` computes the part x, y ≥ 0 only; `auto` does so unless an axis has an odd number of cells."""
+    """`folded` computes half of every axis along which state, walls and cells are symmetric; `auto` does so if there is one."""
 
     def __post_init__(self) -> None:
         scalar = not isinstance(self.cells, tuple)
         require(scalar or self.dimensions == 2, "cells", self.cells, "one number, since dimensions is 1")
         require(min(self.shape[: self.dimensions]) >= 6, "cells", self.cells, "at least 6 in each direction")
+        extra = self.dimensions == 1 and isinstance(self.boundary, Edges) and self.boundary.y is not None
+        require(not extra, "boundary.y", "walls", "none, since dimensions is 1")
 
     @property
     def shape(self) -> tuple[int, int]:

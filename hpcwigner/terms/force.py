@@ -35,7 +35,7 @@ class Force(HarmonicTerm):
         self._work = -_column_sums(energies, self.operators.lowering)
         self._loss = _column_sums(energies, self.operators.dissipation)
         self._scratch = np.zeros((3, equilibrium.cells.size + 2 * WIDTH))
-        if not landscape.grid.folded:
+        if not any(landscape.grid.folded):
             every = [landscape.grid.mirrors(energy) for energy in landscape.energy]
             self.mirrors = frozenset.intersection(*every)
 

@@ -49,7 +49,7 @@ def test_ghost_cells_of_densities(shape, boundary, folded):
     """Between ranks and at the ends, for (x, y, valley), while the ghost cells of a state are under way."""
     drift, _, _ = drift_on(shape, boundary, COMM)
     dimensions = 1 if shape[1] == 1 else 2
-    grid = SpaceGrid(dimensions, 10.0, shape, boundary, folded)
+    grid = SpaceGrid(dimensions, 10.0, shape, boundary, (folded, folded and dimensions == 2))
     decomposition = Decomposition(grid, COMM, drift.decomposition.per_point)
     densities = np.random.default_rng(3).random((*shape, 2))
     mine = np.ascontiguousarray(decomposition.local(densities))
@@ -66,7 +66,7 @@ def test_ghost_cells_of_densities(shape, boundary, folded):
             for side, begin in ((0, own.start), (1, own.stop + HALO)):
                 padding = [(0, 0)] * 3
                 padding[axis] = (HALO, HALO)
-                padded = np.pad(densities, padding, PADDING[grid.wall(side)])
+                padded = np.pad(densities, padding, PADDING[grid.wall(axis, side)])
                 where = (slice(begin, begin + HALO), across) if axis == 0 else (across, slice(begin, begin + HALO))
                 assert np.array_equal(halo.ghosts[axis][side], padded[where])
     halo.free()
