@@ -14,6 +14,7 @@ from hpcwigner.runtime.kernels import HALO
 from hpcwigner.runtime.parallel import NodeShared
 from hpcwigner.space.grid import Decomposition, SpaceGrid
 from hpcwigner.space.halo import Halo
+from hpcwigner.space.walls import Surface
 from hpcwigner.storage.files import OutputFile
 from hpcwigner.terms.equation import WignerEquation
 
@@ -43,11 +44,11 @@ PADDING = {"periodic": "wrap", "reflecting": "symmetric", "open": "edge"}
 
 
 @pytest.mark.parametrize("folded", [False, True], ids=["whole", "folded"])
-@pytest.mark.parametrize("boundary", list(PADDING))
+@pytest.mark.parametrize("boundary", [*PADDING, Surface(0.5, 0.5)], ids=str)
 @pytest.mark.parametrize("shape", [(17, 1), (23, 14)])
 def test_ghost_cells_of_densities(shape, boundary, folded):
     """Between ranks and at the ends, for (x, y, valley), while the ghost cells of a state are under way."""
-    drift, _, _ = drift_on(shape, boundary, COMM)
+    drift, _, _ = drift_on(shape, "open", COMM)
     dimensions = 1 if shape[1] == 1 else 2
     grid = SpaceGrid(dimensions, 10.0, shape, boundary, (folded, folded and dimensions == 2))
     decomposition = Decomposition(grid, COMM, drift.decomposition.per_point)
@@ -66,7 +67,7 @@ def test_ghost_cells_of_densities(shape, boundary, folded):
             for side, begin in ((0, own.start), (1, own.stop + HALO)):
                 padding = [(0, 0)] * 3
                 padding[axis] = (HALO, HALO)
-                padded = np.pad(densities, padding, PADDING[grid.wall(axis, side)])
+                padded = np.pad(densities, padding, PADDING.get(grid.wall(axis, side), "symmetric"))
                 where = (slice(begin, begin + HALO), across) if axis == 0 else (across, slice(begin, begin + HALO))
                 assert np.array_equal(halo.ghosts[axis][side], padded[where])
     halo.free()

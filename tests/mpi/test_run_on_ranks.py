@@ -14,6 +14,8 @@ pytestmark = pytest.mark.mpi
 
 TWO = "{dimensions: 2, length: 5 um, cells: [17, 14], boundary: periodic}"
 FLAKE = "{dimensions: 2, length: 3 um, cells: [13, 15], boundary: reflecting}"
+WALLS = """{dimensions: 2, length: 2 um, cells: [13, 15], boundary: {x: {reflectivity: 0.5, diffuse: 0.5},
+ y: {low: open, high: {reflectivity: 1, diffuse: 1}}}}"""
 UNEVEN = "{dimensions: 1, length: 6 um, cells: 53, boundary: periodic}"
 
 
@@ -40,7 +42,7 @@ TIP = "sample={strain: {xx: {gaussian: {peak: 0.1 percent, fwhm: 1.2 um, center:
 
 CASES = [
     (UNEVEN, "etd2"), (UNEVEN, "etd2_dense"), (UNEVEN, "arkimex3", SPOT), (UNEVEN, "etd2", SPOT), (TWO, "etd3", FEWER),
-    (TWO, "etd2", PULSES), (FLAKE, "etd3_dense", TIP),
+    (TWO, "etd2", PULSES), (FLAKE, "etd3_dense", TIP), (WALLS, "etd3", TIP),
 ]  # fmt: skip
 
 
