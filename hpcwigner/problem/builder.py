@@ -273,6 +273,11 @@ def build(config: Config, comm: MPI.Intracomm) -> Problem:
     if whole.initial is not None:
         symmetric &= whole.initial.mirrors
     space = space_grid(whole.config, comm.size, symmetric)
+    if whole.initial is not None and whole.initial.folded not in (None, space.folded):
+        raise InputError(
+            f"initial: found '{whole.initial.file}', folded along other axes than this input, expected the same axes: "
+            f"start from a run with `space.symmetry: whole`, and use it here too"
+        )
     _check_size(kinetics, space, Angles(config.momentum.first_angles, half=space.dimensions == 1))
     offsets = whole.offsets and local_offsets(
         kinetics, list(zip(whole.offsets.stages, whole.offsets.formation, strict=True)), space
@@ -315,15 +320,20 @@ def _check_size(kinetics: Kinetics, space: SpaceGrid, angles: Angles) -> None:
 
 
 def space_grid(config: Config, ranks: int, mirrors: frozenset[int] = frozenset((0, 1))) -> SpaceGrid:
-    """The grid, folded where the input and the terms allow; `mirrors` are the axes that all terms respect. Raises InputError."""
+    """The grid, folded along every axis that allows it, or whole; `mirrors` are the axes that all terms respect.
+
+    Which axes are folded does not depend on the number of ranks: `folded` in a complete input means the same as in the run. With
+    `auto` the whole sample is taken where ranks would get too few cells. Raises InputError.
+    """
     whole = whole_grid(config)
-    wanted = config.space.symmetry
-    halved = whole.halved if mirrors.issuperset(range(whole.dimensions)) else None
-    if wanted == "folded" and halved is None:
-        cause = f"{config.space.cells} cells have no middle face" if whole.halved is None else "the state is not symmetric"
+    wanted, axes = config.space.symmetry, whole.axes_with_middle & mirrors
+    if wanted == "folded" and not axes:
+        even = any(whole.shape[axis] % 2 == 0 for axis in range(whole.dimensions))
+        cause = "the state is not symmetric" if whole.axes_with_middle else "the walls at the ends differ"
+        cause = cause if even else f"{config.space.cells} cells have no middle face"
         raise InputError(f"space.symmetry: found folded, expected whole: {cause}")
-    problem = ""
-    for space in filter(None, (halved if wanted != "whole" else None, whole if wanted != "folded" else None)):
+    problem, folded = "", whole.folded_along(axes) if axes and wanted != "whole" else None
+    for space in filter(None, (folded, whole if wanted != "folded" else None)):
         try:
             process_grid(space.shape, space.dimensions, ranks)
             return space

@@ -25,6 +25,7 @@ from hpcwigner.runtime.parallel import on_first_rank
 from hpcwigner.runtime.vectors import WIDTH
 from hpcwigner.space.grid import SpaceGrid
 from hpcwigner.space.landscape import STEEP, TOO_STEEP, Landscape
+from hpcwigner.space.walls import Surface
 from hpcwigner.terms.annihilation import Annihilation
 from hpcwigner.terms.drift import Drift
 from hpcwigner.terms.force import Force
@@ -124,6 +125,8 @@ def listed_terms(
         if not offsets.at_nodes:
             terms.append(OffsetScattering(angles, offsets))
         if strength := repulsion_of(config):
+            if any(isinstance(space.wall(axis, side), Surface) for axis in range(space.dimensions) for side in (0, 1)):
+                raise InputError("space.boundary: found a wall with a reflectivity, expected another one, since excitons repel")
             highest = strength * densest(sources, space, initial)
             expected = dataclasses.replace(offsets.landscape, energy=offsets.landscape.energy + highest)
             _check_steepness(expected)

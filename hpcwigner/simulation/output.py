@@ -197,7 +197,7 @@ class RunOutput:
                 values[1], values[3] = changes.entries[..., :-1].sum(axis=(0, 2)), changes.light
             shaped = np.array(values).reshape(4, *self.decomposition.local_shape[:2])
             density, its_rate, light, light_rate = profiles.along_x(self.decomposition, shaped)
-            x, symmetric = problem.space.whole.centers(0), problem.space.folded
+            x, symmetric = problem.space.whole.centers(0), problem.space.folded[0]
             more["profiles"] = Profiles(x, density, its_rate, light, light_rate, symmetric)
         return Snapshot(moments, problem.budget(now, moments, entries), generator, self._final, **more)
 

@@ -15,6 +15,8 @@ pytestmark = pytest.mark.mpi
 
 TWO = "{dimensions: 2, length: 5 um, cells: [17, 14], boundary: periodic}"
 FLAKE = "{dimensions: 2, length: 3 um, cells: [13, 15], boundary: reflecting}"
+WALLS = """{dimensions: 2, length: 2 um, cells: [13, 15], boundary: {x: {reflectivity: 0.5, diffuse: 0.5},
+ y: {low: open, high: {reflectivity: 1, diffuse: 1}}}}"""
 UNEVEN = "{dimensions: 1, length: 6 um, cells: 53, boundary: periodic}"
 
 
@@ -42,8 +44,8 @@ TIP = "sample={strain: {xx: {gaussian: {peak: 0.1 percent, fwhm: 1.2 um, center:
 SPECTRUM = "output.spectrum={from: -90 meV, to: 10 meV, step: 2 meV, every: 0.5 ps, place: resolved}"
 
 CASES = [
-    (UNEVEN, "etd2"), (UNEVEN, "etd2_dense"), (UNEVEN, "arkimex3", SPOT), (UNEVEN, "etd2", SPOT, SPECTRUM), (TWO, "etd3", FEWER, SPECTRUM),
-    (TWO, "etd2", PULSES), (FLAKE, "etd3_dense", TIP),
+    (UNEVEN, "etd2"), (UNEVEN, "etd2_dense"), (UNEVEN, "arkimex3", SPOT), (UNEVEN, "etd2", SPOT, SPECTRUM),
+    (TWO, "etd3", FEWER, SPECTRUM), (TWO, "etd2", PULSES), (FLAKE, "etd3_dense", TIP), (WALLS, "etd3", TIP),
 ]  # fmt: skip
 
 
