@@ -35,6 +35,7 @@ from hpcwigner.terms.drift import Drift
 from hpcwigner.terms.equation import WignerEquation
 from hpcwigner.terms.force import Force
 from hpcwigner.terms.generator import LocalGenerator
+from hpcwigner.terms.junction import Junction
 from hpcwigner.terms.offsets import LocalOffsets, OffsetScattering
 from hpcwigner.terms.radiation import Loss, Radiation, Recombination
 from hpcwigner.terms.scattering import Scattering, ScatteringStage
@@ -91,7 +92,7 @@ class Problem(Kinetics):
 
     @property
     def about_landscape(self) -> list[str]:
-        """A line on the landscape and on the nodes of local rates, where there are any."""
+        """Lines on the landscape, the nodes of local rates and sharp steps, where there are any."""
         if self.offsets is None or self.variation is None:
             return []
         lowest, highest = self.variation.spread
@@ -99,7 +100,8 @@ class Problem(Kinetics):
         nodes, distance = len(self.offsets.stages), self.variation.distance
         rates = f"rates at {nodes} sets of valley offsets" + (f", at most {distance:.2g} meV apart" if distance else "")
         beyond = self.equilibrium.discarded_weight
-        return [f"landscape: spans {spans} meV; {rates}; a part of {beyond:.0e} of an equilibrium lies above the top"]
+        line = f"landscape: spans {spans} meV; {rates}; a part of {beyond:.0e} of an equilibrium lies above the top"
+        return [line, *(step.line for step in self.variation.steps)]
 
     def final_scale(self, reference: list[Budget]) -> Array:
         """Populations (valley,) at the end, a small part of which makes w_v² and D_v undefined.
@@ -303,7 +305,10 @@ def _terms(kinetics: Kinetics, scattering: Scattering, space: SpaceGrid, offsets
     """The equation of an input. Raises InputError."""
     config, equilibrium, angles = kinetics.config, kinetics.equilibrium, scattering.angles
     landscape = None if offsets is None else offsets.landscape
-    terms: list[Term] = [Drift(equilibrium, angles, space, landscape), scattering]
+    terms: list[Term] = [Drift(equilibrium, angles, space, landscape)]
+    if landscape is not None and landscape.jumps:
+        terms.append(Junction(equilibrium, angles, landscape))
+    terms.append(scattering)
     if offsets is not None:
         terms.append(Force(equilibrium, angles, offsets.landscape))
         if not offsets.at_nodes:
