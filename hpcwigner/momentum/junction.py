@@ -97,7 +97,7 @@ def descent(towards: Directions, kinetic: Array, flux: Array, factor: float, hei
         left = np.asarray(exchange.sum(axis=0)).ravel()
         exchange = exchange @ sparse.diags(np.divide(flux, left, out=np.zeros_like(left), where=left > 0))
         arrived = np.asarray(exchange.sum(axis=1)).ravel()
-        exchange = sparse.diags(np.minimum(1.0, most / np.maximum(arrived, TINY))) @ exchange
+        exchange = sparse.diags(np.divide(most, arrived, out=np.ones_like(most), where=arrived > most)) @ exchange
     return sparse.coo_matrix(exchange)
 
 

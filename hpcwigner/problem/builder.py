@@ -152,7 +152,8 @@ class Problem(Kinetics):
         """Longest step that the explicit terms allow [ps]: all plane waves stay bounded while scattering damps them."""
         rates = np.broadcast_to(sum(np.asarray(term.courant_rate()) for term in self.terms), self.cells.size)
         amplification = SCHEMES[integrator].amplification if integrator in SCHEMES else runge_kutta(3)
-        decays = np.min([generator.out_rates[1:].min(axis=0) for generator in self.generators], axis=0)
+        everywhere = [generator for by_class in self.local_generators for generator in by_class]
+        decays = np.min([generator.out_rates[1:].min(axis=0) for generator in everywhere], axis=0)
         return SAFETY * stable_step(amplification, rates, decays)
 
     def peak_loss(self, reference: list[Budget]) -> Array:
