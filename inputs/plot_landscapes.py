@@ -58,7 +58,12 @@ def slab(run: Path) -> None:
         i = int(np.searchsorted(time, share * time[-1]))
         axes[1].plot(x, profiles[i], color=pyplot.cm.viridis(0.9 * (1 - share**0.4)), label=f"{time[i]:.4g} ps")
     axes[1].plot(x, profiles[-1].sum() * equilibrium.sum(axis=0), color="0.6", ls=":", zorder=0)
-    axes[1].set(xlabel="x (µm)", ylabel="all excitons (1/µm)", title="dotted: equilibrium", ylim=(0, 1.1 * profiles[1:].max()))
+    axes[1].set(
+        xlabel="x (µm)",
+        ylabel=style.label("all excitons", fields.units["density"]),
+        title="dotted: equilibrium",
+        ylim=(0, 1.1 * profiles[1:].max()),
+    )
     axes[1].legend(frameon=False)
     if abs(series.data["mean_position_total"][1, 0]) > 0.05:
         moved(axes[2], series)
@@ -104,7 +109,7 @@ def plane(run: Path) -> None:
     figure, axes = pyplot.subplots(1, 3, figsize=(11, 3.2), layout="constrained")
     shown = (
         (energy[0], f"$E$ of {fields.valleys[0]} (meV)"),
-        *((densities[i], f"all excitons (µm⁻²), {time[i]:.4g} ps") for i in (1, -1)),
+        *((densities[i], f"{style.label('all excitons', fields.units['density'])}, {time[i]:.4g} ps") for i in (1, -1)),
     )
     for axis, (values, title) in zip(axes, shown, strict=True):
         figure.colorbar(axis.pcolormesh(x, y, values.T, rasterized=True), ax=axis)

@@ -5,11 +5,12 @@ import dataclasses
 import pytest
 import yaml
 from helpers import ROOT
+from hpcwigner.problem.pump import Injection
 
 from hpcwigner.exciton import materials
 from hpcwigner.exciton.phonons import Couplings
 from hpcwigner.problem import describe, loading
-from hpcwigner.problem.config import Config, Injection, Momentum
+from hpcwigner.problem.config import Config, Momentum
 from hpcwigner.problem.kinetics import momentum_grid
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.runtime.schema import Quantity

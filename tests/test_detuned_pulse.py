@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import itertools
 import math
 
 import numpy as np
@@ -16,13 +15,11 @@ from hpcwigner.integrators.petsc import integrate
 from hpcwigner.integrators.schedule import Schedule
 from hpcwigner.integrators.steps import plan
 from hpcwigner.momentum.angles import Angles
-from hpcwigner.observables.budget import SpatialMoments
 from hpcwigner.observables.fields import Directions, SpatialMomentSums
 from hpcwigner.problem import builder, loading, pulses
 from hpcwigner.problem.sample import held
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.space.grid import Decomposition, SpaceGrid
-from hpcwigner.space.landscape import Landscape
 from hpcwigner.terms.detuned import DetunedSource, DetuningNodes
 from hpcwigner.terms.drift import Drift
 from hpcwigner.terms.equation import WignerEquation
@@ -213,27 +210,12 @@ def test_points_follow_their_own_equation(rates, case):
     assert np.abs(np.array(found) / factor - expected).max() < 1e-9 * np.max(expected)
 
 
-def landscape_of(equilibrium, grid):
-    """Another E_v(r) in each valley, that is no mirror image of itself."""
-    x, y = (grid.centers(axis) / grid.length for axis in (0, 1))
-    shapes = [np.cos(2 * np.pi * x + v)[:, None] + (1 + v) * np.sin(2 * np.pi * y) for v in range(len(equilibrium.cells.valleys))]
-    return Landscape(8.0 * np.array(shapes), equilibrium.thermal_energy, grid)
-
-
-def energy_of(landscape, equilibrium, u):
-    """Σ (E_v(r) + ε) u [meV] over the grid, for u (point, angle, cell)."""
-    by_cell = landscape.energy.reshape(len(landscape.energy), -1)[equilibrium.cells.valley_of_cell].T
-    return float(((by_cell + equilibrium.total_energy) * u.sum(axis=1)).sum()) * landscape.grid.cell_measure
-
-
 @pytest.mark.parametrize("folded", [False, True], ids=["whole", "folded"])
 def test_it_books_what_it_does(rates, case, folded):
     """Entries of all weights and the energy in a landscape against the right-hand side, point by point."""
     grid, angles, formation, classes = case
     grid, classes = (grid.halved, held(classes, grid.halved)) if folded else (grid, classes)
-    landscape = landscape_of(rates.equilibrium, grid)
-    source = make(rates.equilibrium, formation, grid, angles, classes, amplitude=0.7, landscape=landscape)
-    flat = make(rates.equilibrium, formation, grid, angles, classes, amplitude=0.7)
+    source = make(rates.equilibrium, formation, grid, angles, classes, amplitude=0.7)
     decomposition = Decomposition(grid, MPI.COMM_SELF, (angles.count, rates.cells.size))
     source.distribute(decomposition)
     shape = (math.prod(grid.shape), angles.count, rates.cells.size)
@@ -246,26 +228,7 @@ def test_it_books_what_it_does(rates, case, folded):
         expected = rates.cells.valley_sum(moments.values)
         scale = grid.length ** np.array([0, 2, *[1] * grid.dimensions, *[2] * grid.dimensions])[:, None] * expected[0].max()
         assert entry.rates / scale == pytest.approx(expected / scale, abs=1e-12)
-        assert entry.power == pytest.approx(energy_of(landscape, rates.equilibrium, out.u), rel=1e-11)
-        assert flat.entry(time, moments).power == pytest.approx(float(rates.equilibrium.total_energy @ moments.zeroth), rel=1e-11)
-
-
-def test_its_energy_is_the_integral_of_its_power(rates, case):
-    """energy(time) against Gauss-Legendre panels of entry.power; at the end that of everything formed."""
-    grid, angles, formation, classes = case
-    landscape = landscape_of(rates.equilibrium, grid)
-    source = make(rates.equilibrium, formation, grid, angles, classes, amplitude=0.7, landscape=landscape)
-    moments = SpatialMoments(np.zeros(rates.cells.size), np.zeros(rates.cells.size), np.zeros(rates.cells.size))
-    edges, integral = np.linspace(0, 1, 401), 0.0
-    for begin, end in itertools.pairwise(edges):
-        times = begin + 0.5 * (end - begin) * (1 + NODES)
-        integral += 0.5 * (end - begin) * sum(w * source.entry(t, moments).power for t, w in zip(times, WEIGHTS, strict=True))
-        if end in edges[[60, 120, 400]]:
-            assert source.energy(end) == pytest.approx(integral, rel=1e-10)
-    formed = source.formed()
-    spectra = np.array([by_stage[0] / by_stage[0].sum() for by_stage in source.spectra])[classes]
-    everything = (formed[..., None] * spectra).reshape(-1, 1, rates.cells.size)
-    assert source.energy(math.inf) == pytest.approx(energy_of(landscape, rates.equilibrium, everything), rel=1e-11)
+        assert entry.power == pytest.approx(float(rates.equilibrium.total_energy @ moments.zeroth), rel=1e-11)
 
 
 def final(name, terms, grid, angles, generators, source, classes=None, comm=MPI.COMM_SELF):
@@ -359,7 +322,6 @@ def test_a_landscape_makes_the_source_local(tmp_path):
     assert source.detuning == pytest.approx(energy - origin, abs=2e-3)  # the origin lies between two cells
     assert source.formed().max() == pytest.approx(homogeneous.profile().max() * homogeneous.amplitude, rel=1e-10)
     assert source.amplitude < homogeneous.amplitude
-    assert source.landscape is tilted.offsets.landscape
     assert "a pulse's detuning varies in space" in tilted.not_closed
     assert tilted.choose_steps(tilted.moments.reference()).plan.end == 3.0
 

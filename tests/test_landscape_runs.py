@@ -6,7 +6,7 @@ from helpers import hpcwigner, same, small_input
 
 from hpcwigner.exciton.constants import BOLTZMANN, HBAR2_OVER_M0, HBAR_OVER_M0
 from hpcwigner.exciton.materials import load as material
-from hpcwigner.problem import builder
+from hpcwigner.problem import equation
 from hpcwigner.storage.reading import read
 
 QUIET = ("--set", "radiation=off", "--set", "output.wigner_at=[]")
@@ -163,7 +163,7 @@ def test_a_plane_is_a_slab_where_nothing_varies_along_y(tmp_path):
 
 
 def test_more_nodes_than_memory_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(builder, "physical_memory", lambda: 1e6)
+    monkeypatch.setattr(equation, "physical_memory", lambda: 1e6)
     process = hpcwigner("check", small_input(tmp_path), "--set", SPOT)
     assert process.returncode == 2
     assert "sets of valley offsets, whose rates take" in process.stderr

@@ -1,6 +1,8 @@
 """Pulses with other profiles than the spot, and sums of shapes."""
 
+import h5py
 import numpy as np
+import PIL.Image
 import pytest
 import scipy.integrate
 import scipy.linalg
@@ -114,3 +116,76 @@ def test_a_run_says_why_moments_do_not_count(tmp_path):
     problem = builder.build(loading.load(small_input(tmp_path), [lit]), MPI.COMM_SELF)
     assert problem.not_closed == "a pulse's density reaches the edges of the sample"
     problem.free()
+
+
+# ---- images
+
+AXIS = np.linspace(-3.2, 3.2, 129)  # [µm]: points every 0.05 µm
+IMAGED = np.exp(-((AXIS[:, None] - 0.6) ** 2) - (AXIS[None, :] + 0.3) ** 2 / 2)  # (x, y)
+SQUARE = "space={dimensions: 2, length: 6 um, cells: 40, boundary: open}"
+
+
+def write_image(path, kind):
+    """The same density as a netCDF-4 map or as a picture, whose rows run downwards; returns the entry of an input."""
+    if kind == "map":
+        coords = {name: (name, AXIS, {"units": "um"}) for name in "xy"}
+        xarray.DataArray(IMAGED, coords, ("x", "y")).to_dataset(name="light").to_netcdf(path / "image.h5", engine="h5netcdf")
+        return "{file: image.h5, dataset: light}"
+    name, values = {
+        "8 bits": ("image.png", np.uint8(np.round(255 * IMAGED))),
+        "16 bits": ("image.png", np.uint16(np.round(65535 * IMAGED))),
+        "float": ("image.tif", np.float32(IMAGED)),
+    }[kind]
+    PIL.Image.fromarray(np.ascontiguousarray(values.T[::-1])).save(path / name)
+    return f"{{file: {name}, pixel: 0.05 um}}"
+
+
+@pytest.mark.parametrize(("kind", "error"), [("map", 7e-4), ("8 bits", 3e-3), ("16 bits", 7e-4), ("float", 7e-4)])
+@pytest.mark.parametrize("space", [SQUARE, "space={dimensions: 1, length: 6 um, cells: 40, boundary: open}"])
+def test_images(tmp_path, kind, error, space):
+    """Of the density: x points right, y up, linear between points; a slab takes the line y = 0."""
+    given = write_image(tmp_path, kind)
+    settings = [space, f"pump.profile=[0.1, {given}]", "pump.density=1e11 cm^-2"]
+    config = loading.load(small_input(tmp_path), settings)
+    assert config.pump.profile[1].file.startswith(str(tmp_path))
+    problem = builder.build(config, MPI.COMM_SELF)
+    assert not problem.space.folded
+    source = problem.sources[0]
+    x, y = problem.space.centers(0)[:, None] / 1000, problem.space.centers(1) / 1000
+    expected = 0.1 + np.exp(-((x - 0.6) ** 2) - (y + 0.3) ** 2 / 2)
+    assert source.amplitude * source.profile() == pytest.approx(1e-3 * expected / expected.max(), abs=1e-3 * error)
+    problem.free()
+
+
+def with_image(tmp_path, text, *settings):
+    return builder.build(loading.load(small_input(tmp_path), [SQUARE, f"pump.profile={text}", *settings]), MPI.COMM_SELF)
+
+
+def test_bad_images_are_one_clear_error(tmp_path):
+    picture = write_image(tmp_path, "8 bits")
+    with pytest.raises(
+        InputError, match=r"^pump\.profile: found .*image\.png with x from -2\.56 to 2\.56 um, expected it to cov"
+    ):
+        with_image(tmp_path, picture.replace("0.05", "0.04"))
+    with pytest.raises(InputError, match=r"^pump\.profile\.file: found .*none\.png', expected a picture.*\(no such file\)"):
+        with_image(tmp_path, "{file: none.png, pixel: 0.1 um}")
+    (tmp_path / "text.png").write_text("text", encoding="utf-8")
+    with pytest.raises(InputError, match=r"^pump\.profile\.1\.file: found .*text\.png', expected a picture, such as PNG or TIFF"):
+        with_image(tmp_path, "[1, {file: text.png, pixel: 0.1 um}]")
+    PIL.Image.new("RGB", (80, 80)).save(tmp_path / "colour.png")
+    with pytest.raises(
+        InputError, match=r"^pump\.profile\.file: found .*colour\.png' in colour \(RGB\), expected a picture in g"
+    ):
+        with_image(tmp_path, "{file: colour.png, pixel: 0.1 um}")
+    PIL.Image.fromarray(np.float32(IMAGED - 0.01)).save(tmp_path / "noise.tif")
+    with pytest.raises(
+        InputError, match=r"^pump\.profile: found values from -0.0101\d* to 0.\d+, expected none below 0 .*background"
+    ):
+        with_image(tmp_path, "{file: noise.tif, pixel: 0.05 um}")
+    write_image(tmp_path, "map")
+    with pytest.raises(InputError, match=r"^pump\.profile\.dataset: found 'dark', expected a dataset of .*image\.h5"):
+        with_image(tmp_path, "{file: image.h5, dataset: dark}")
+    with h5py.File(tmp_path / "image.h5", "a") as file:
+        file["light"].attrs["units"] = "meV"
+    with pytest.raises(InputError, match=r"^pump\.profile: found 'light' .* with units 'meV', expected no attribute units, or 1"):
+        with_image(tmp_path, "{file: image.h5, dataset: light}")

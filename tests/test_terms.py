@@ -17,10 +17,10 @@ from hpcwigner.observables.budget import Entry
 from hpcwigner.observables.fields import Directions, SpatialMomentSums
 from hpcwigner.problem import builder, loading
 from hpcwigner.runtime.errors import InputError
+from hpcwigner.simulation.balance import Balance
 from hpcwigner.space.grid import Decomposition
 from hpcwigner.terms.equation import WignerEquation
 from hpcwigner.terms.generator import LocalGenerator
-from hpcwigner.terms.offsets import LocalScattering
 from hpcwigner.terms.scattering import Scattering
 from hpcwigner.terms.term import State, Term
 
@@ -115,12 +115,13 @@ HILLS = "{all: {gaussian: {peak: -8 meV, fwhm: 1 um}}, KΛ: {gaussian: {peak: 5 
 
 
 def right_hand_sides(problem, time, equation, u):
-    """By term; scattering takes at each point the rates of its node."""
+    """By name; scattering takes at each point the rates of its node, and the rest of them."""
     changes = {term.name: right_hand_side(term, time, equation, u) for term in problem.terms}
-    classes = problem.offsets.class_of_point.ravel()
+    classes, rest = problem.offsets.class_of_point.ravel(), changes["scattering"]  # the later one: OffsetScattering
+    changes["scattering"] = rest.copy()
     for number, stage in enumerate(problem.offsets.stages):
         at_node = right_hand_side(Scattering(problem.angles, [stage]), time, equation, u)
-        changes["scattering"][classes == number] = at_node[classes == number]
+        changes["scattering"][classes == number] += at_node[classes == number]
     return changes
 
 
@@ -133,37 +134,36 @@ def outward(problem, equation):
     return np.ascontiguousarray(u.reshape(equation.shape))
 
 
-def energy_of(problem, u):
-    """Σ (E_v(r) + ε) u [meV] of a whole sample."""
-    landscape, cells = problem.offsets.landscape, problem.cells
-    height = landscape.energy.reshape(len(cells.valleys), -1)[cells.valley_of_cell].T
-    return float(((height + problem.equilibrium.total_energy) * u.sum(axis=1)).sum()) * problem.space.cell_measure
-
-
 def test_every_term_books_what_it_does_in_a_landscape(hilly):
-    """All weights and the energy. Scattering books what it does with the rates of the nodes and the rest together."""
+    """Change of each valley and of the kinetic energy at each point, and of the light, against the right-hand sides."""
     problem, equation = hilly, hilly.equation(MPI.COMM_SELF)
     u, time = outward(problem, equation), 0.25
-    sums, directions = SpatialMomentSums(equation.decomposition), Directions(problem.angles)
-    local = LocalScattering(problem.equilibrium, problem.offsets, equation.decomposition)
-    moments = SpatialMomentSums(equation.decomposition, local)(directions(u))
-    changes = right_hand_sides(problem, time, equation, u)
-    assert set(changes) == {"drift", "force", "scattering", "offsets", "source", "radiation", "recombination"}
+    expected = right_hand_sides(problem, time, equation, u)
+    light = problem.generators[0].light
+    state = State(u, np.zeros((len(u), equation.field_count)))
+    changes = equation.changes(time, state, problem.local_generators[0], light)
+    names = [name for name, _ in equation.books.entries]
+    assert set(names) == {"drift", "force", "scattering", "source", "radiation", "recombination"}
     assert len(problem.offsets.stages) > 1
-    changes["scattering"] += changes["offsets"]
-    changes["offsets"] = np.zeros_like(u)
-    axes = problem.space.dimensions
-    units = 6e4 ** np.array([0, 1, *[0.5] * axes, *[1] * axes])[:, None]  # the weights' sizes in the cloud
-    for term in problem.terms:
-        entry, change = term.entry(time, moments), changes[term.name]
-        expected = problem.cells.valley_sum(sums(directions(change)).values)
-        rates, power = np.abs(change).sum() * problem.space.cell_measure + 1e-300, energy_of(problem, np.abs(change)) + 1e-300
-        tolerance = {"drift": 5e-4}.get(term.name, 1e-12)  # its stencil on a coarse grid
-        assert entry.rates.shape == expected.shape, term.name
-        assert entry.rates / units / rates == pytest.approx(expected / units / rates, abs=tolerance), term.name
-        assert entry.number / rates == pytest.approx(expected[0] / rates, abs=1e-12), term.name
-        assert entry.power / power == pytest.approx(energy_of(problem, change) / power, abs=0.1 * tolerance), term.name
-        assert abs(entry.power / power) > (5e-3 if term.name != "offsets" else -1), term.name  # it is there at all
+    assert names.count("scattering") == 2
+    energy, number = problem.equilibrium.kinetic_energy, problem.cells.valley_sum
+    for name, change in expected.items():
+        booked = sum(changes.entries[i] for i, other in enumerate(names) if other == name)
+        isotropic, size = change.sum(axis=1), np.abs(change).sum(axis=(1, 2)).max() + 1e-300
+        assert np.abs(booked[:, :-1] - number(isotropic)).max() < 1e-13 * size, name
+        assert np.abs(booked[:, -1] - isotropic @ energy).max() < 1e-12 * size * energy.max(), name
+        assert np.abs(booked).max() > 1e-6 * size, name  # it is there at all
+    total = sum(expected.values()).sum(axis=1)
+    assert np.abs(changes.light - total @ light).max() < 1e-12 * np.abs(total @ light).max()
+    balance = Balance(problem, equation.books, equation.decomposition, SpatialMomentSums(equation.decomposition).weights, {})
+    entries = balance.entries(changes, problem.cells.valley_sum(u.sum(axis=1)))
+    sums, directions = SpatialMomentSums(equation.decomposition), Directions(problem.angles)
+    everything = number(sums(directions(np.ascontiguousarray(sum(expected.values())))).values)
+    by_entries = sum(entry.rates for entry in entries.values())
+    assert by_entries == pytest.approx(everything, abs=1e-10 * np.abs(everything).max())
+    height = problem.offsets.landscape.energy.reshape(len(problem.cells.valleys), -1)[problem.cells.valley_of_cell].T
+    power = float(((height + problem.equilibrium.total_energy) * total).sum()) * problem.space.cell_measure
+    assert sum(entry.power for entry in entries.values()) == pytest.approx(power, rel=1e-10)
     equation.free()
 
 

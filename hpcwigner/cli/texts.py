@@ -18,13 +18,15 @@ def description_of_run(directory: Path) -> str:
     series = read(directory / "series.h5")
     times = series.data["time"]
     lines = [f"{key:<14}{series.attributes.get(key, '?')}" for key in KEPT]
+    lines += [f"{'slab':<14}{series.attributes['slab']}"] if "slab" in series.attributes else []
     lines += [f"{'start':<14}{line}" for line in describe_history(json.loads(series.attributes.get("history", "[]")))]
     if not len(times):
         return "\n".join([*lines, "nothing written yet"])
     lines.append(f"{'time':<14}0 … {times[-1]:g} ps in {len(times)} outputs")
     for i, valley in enumerate(series.valleys):
         n, w, d = (series.need(name)[-1, i] for name in ("population", "width_squared", "diffusion"))
-        lines.append(f"{valley:<14}n = {n:.6g}, w² = {w:.6g} µm², D = {d:.6g} cm²/s")
+        unit = " /µm" * (series.units["population"] == "um-1")
+        lines.append(f"{valley:<14}n = {n:.6g}{unit}, w² = {w:.6g} µm², D = {d:.6g} cm²/s")
         windows = ", ".join(f"{a:.4g}…{b:.4g} ps" for a, b in negative_windows(times, series.data["diffusion"][:, i]))
         lines.append(f"{'':<14}D < 0: {windows or 'never'} (from 1 ps on)")
     rise_end, alike_from = map(time_or_not, phases(times, series.data["diffusion"]))
@@ -40,10 +42,16 @@ def table_of_moments(problem: Problem) -> str:
     reference, times = problem.moments.reference(), problem.moments.times
     shown = np.searchsorted(times, np.array(multiples(problem.config.output.fields_every, times[-1])) * (1 - 1e-12))
     names = [valley.name for valley in problem.cells.valleys]
-    header = ["t [ps]", *(f"n {n}" for n in names), *(f"w² {n} [µm²]" for n in names), *(f"D {n} [cm²/s]" for n in names)]
+    unit, scale = problem.config.number_unit
+    header = [
+        "t [ps]",
+        *(f"n {n}{' [1/µm]' * (unit == 'um-1')}" for n in names),
+        *(f"w² {n} [µm²]" for n in names),
+        *(f"D {n} [cm²/s]" for n in names),
+    ]
     lines = ["  ".join(f"{title:>14}" for title in header)]
     for i in np.unique(shown):
         b = reference[i]
-        numbers = [times[i], *b.population, *(b.width_squared * UM**2), *(b.diffusion * CM2_PER_S)]
+        numbers = [times[i], *(b.population * scale), *(b.width_squared * UM**2), *(b.diffusion * CM2_PER_S)]
         lines.append("  ".join(f"{x:14.6g}" for x in numbers))
     return "\n".join(lines)

@@ -60,11 +60,13 @@ class ImplicitLocalTerms:
         self._formed, self._every = np.zeros((rows, points, cells)), np.arange(points)
 
     def function(self, _ts: Any, _t: float, u: Any, u_dot: Any, f: Any) -> None:
-        """F = u̇ − L u; auxiliary fields have no part in L."""
-        self.operator.apply(self._blocks(None), self.system.read(u).u, self._work)
+        """F = u̇ − L u, with what L drives the auxiliary fields by."""
+        given = self.system.read(u).u
+        self.operator.apply(self._blocks(None), given, self._work)
         u_dot.copy(f)
-        view = self.system.view(f).u
-        view -= self._work
+        view = self.system.view(f)
+        view.u[...] -= self._work
+        view.fields[...] -= self._driven(given)
         f.stateIncrease()
 
     def jacobian(self, _ts: Any, _t: float, _u: Any, _u_dot: Any, shift: float, matrix: Any, preconditioner: Any) -> bool:
@@ -82,13 +84,13 @@ class ImplicitLocalTerms:
         polynomials = self.schedule.sources(self.number)
         if any(polynomial is not None for polynomial in polynomials):
             self._formed[...] = 0.0
-            self._form(t, polynomials)
+            self._form(t, polynomials, right.fields)
             self.system.from_harmonics(self._formed, self._work)
             right.u[...] += self._work
         g.stateIncrease()
 
-    def _form(self, t: float, polynomials: Sequence[Array | None]) -> None:
-        """Adds what the sources form at time `t` to the harmonics `_formed`."""
+    def _form(self, t: float, polynomials: Sequence[Array | None], fields: Array) -> None:
+        """Adds what the sources form at time `t` to the harmonics `_formed`, and to the auxiliary `fields`."""
         step, classes = self.schedule.steps[self.number], self.system.classes
         powers = ((t - step.start) / step.size) ** np.arange(SOURCE_DEGREE + 1)
         local = self.system.local_polynomials(polynomials, step.start, step.size)
@@ -97,6 +99,12 @@ class ImplicitLocalTerms:
                 continue
             spectra = spectra_of(source, step.stage, len(classes))
             strength = (polynomial * powers).sum(axis=1, keepdims=True) if polynomial.ndim == 2 else polynomial @ powers
+            for generator, points in zip(self.generators[step.stage], classes, strict=True):
+                if generator.drive is not None:
+                    part = np.zeros((1, len(points), self.system.field_count))
+                    here = strength[points] if polynomial.ndim == 2 else strength
+                    self.system.add_source(part, k, here * generator.drive.sources[k], points)
+                    fields[points] += part[0]
             if len(classes) == 1:
                 self.system.add_source(self._formed, k, strength * spectra[0], self._every)
                 continue
@@ -110,8 +118,16 @@ class ImplicitLocalTerms:
         """Preconditioner: y = (σ − L)⁻¹ x."""
         given, result = self.system.read(x), self.system.view(y)
         self.operator.apply(self._blocks(self.shift), given.u, result.u)
-        np.divide(given.fields, self.shift, out=result.fields)
+        np.divide(given.fields + self._driven(result.u), self.shift, out=result.fields)
         y.stateIncrease()
+
+    def _driven(self, u: Array) -> Array:
+        """∂t of the auxiliary fields by the populations u (point, angle, cell), shape (point, field)."""
+        change, stage = np.zeros((len(u), self.system.field_count)), self.schedule.steps[self.number].stage
+        for generator, points in zip(self.generators[stage], self.system.classes, strict=True):
+            if generator.drive is not None:
+                change[points] = u[points].sum(axis=1) @ generator.drive.linear.T
+        return change
 
     def _blocks(self, shift: float | None) -> list[Array]:
         """Transposed blocks by class of points, once per node: of L without a shift, of (σ − L)⁻¹ with it."""

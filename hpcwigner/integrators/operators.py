@@ -17,7 +17,7 @@ from hpcwigner.runtime import tile_kernels
 from hpcwigner.runtime.arrays import Array, flat
 from hpcwigner.runtime.parallel import NodeShared
 from hpcwigner.runtime.vectors import WIDTH
-from hpcwigner.terms.generator import LocalGenerator, harmonics_by_order
+from hpcwigner.terms.generator import FieldDrive, LocalGenerator, harmonics_by_order
 from hpcwigner.terms.pulse import SOURCE_DEGREE
 from hpcwigner.terms.term import Source, State
 
@@ -100,9 +100,15 @@ class Stage:
         fields[...] = sum(weight * tile.fields[slot, : len(points)] for slot, weight in self.formula.weights.items())
         if onto is not None:
             fields += tile.fields[onto, : len(points)]
+        driven = operators.field_rows[self.number] if operators.driven else ()
+        for slot, rows in zip(self.formula.weights, driven, strict=False):
+            fields += tile.slots[0, : len(points), slot] @ rows
         for k, polynomial in enumerate(polynomials if reach else ()):
             if polynomial is not None:
                 system.add_source(result, k, combined(polynomial, operators.source_vectors[reach][k], points), points)
+                if operators.driven:
+                    to_fields = combined(polynomial, operators.field_sources[reach][k], points)
+                    system.add_source(fields[None], k, to_fields, points)
 
 
 class _InScattering:
@@ -133,11 +139,15 @@ class _ClassOperators:
         counts = [len(formula.weights) for formula in scheme.formulas(size, UNCOUPLED)]
         cells, harmonics = generator.equilibrium.cells.size, max(orders) + 1
         full = harmonics if scheme.dense else 1
-        matrices, vectors = sum(counts) * cells, 2 * len(spectra) * (SOURCE_DEGREE + 1)
-        # One window for both; the vectors stand behind the matrices, one harmonic after the other.
-        self.shared = NodeShared(comm, (full * matrices * cells + vectors * cells,))
-        whole = self.shared.array[: full * matrices * cells].reshape(full, matrices, cells)
-        sources = self.shared.array[full * matrices * cells :].reshape(2, len(spectra), SOURCE_DEGREE + 1, cells)
+        matrices, drive = sum(counts) * cells, generator.drive
+        self.driven, count = drive is not None, 0 if drive is None else len(drive.linear)
+        per_source = 2, len(spectra), SOURCE_DEGREE + 1
+        shapes = [(full, matrices, cells), (*per_source, cells), (sum(counts), cells, count), (*per_source, count)]
+        self.shared = NodeShared(comm, (sum(map(math.prod, shapes)),))  # one window for all
+        ends = np.cumsum([math.prod(shape) for shape in shapes])[:-1]
+        whole, sources, rows, to_fields = (
+            part.reshape(shape) for part, shape in zip(np.split(self.shared.array, ends), shapes, strict=True)
+        )
 
         def compute(m: int) -> None:
             phi = phi_functions(generator.block(m), size)  # keeps parts that do not couple apart, to the last bit
@@ -145,6 +155,8 @@ class _ClassOperators:
                 phi = conserve(phi, size, generator.equilibrium.population, generator.loss)
                 for k, spectrum in enumerate(spectra):
                     sources[:, k] = _source_vectors(phi, size, spectrum)
+                if drive is not None:
+                    _fill_fields(scheme, generator, drive, phi, spectra, size, rows, to_fields)
             row = 0
             for formula in scheme.formulas(size, phi):
                 for matrix in formula.weights.values():
@@ -152,10 +164,12 @@ class _ClassOperators:
                     row += cells
 
         self.shared.fill(full, compute)
-        ends = np.cumsum(counts) * cells
-        self.blocks = [whole[:, end - n * cells : end] for n, end in zip(counts, ends, strict=True)]
+        last = np.cumsum(counts) * cells
+        self.blocks = [whole[:, end - n * cells : end] for n, end in zip(counts, last, strict=True)]
         self.parts, self._orders = generator.parts, np.array(orders)
         self.source_vectors = {1.0: sources[0], 0.5: sources[1]}
+        self.field_rows = np.split(rows, np.cumsum(counts)[:-1])  # By stage, (slot, cell, field): harmonic 0's part in the fields
+        self.field_sources = {1.0: to_fields[0], 0.5: to_fields[1]}
         formulas = () if scheme.dense else scheme.formulas(size, diagonal_phi(-size * generator.out_rates))
         self.diagonals = [np.stack(list(formula.weights.values()), axis=1) for formula in formulas]
 
@@ -174,6 +188,29 @@ class _ClassOperators:
             tile.pending = slots.start, self._orders, self.diagonals[stage], -1 if onto is None else onto, later
         elif onto is not None:
             tile.result[:, :count] += tile.slot(onto)
+
+
+def _fill_fields(
+    scheme: type[ExponentialIntegrator], generator: LocalGenerator, drive: FieldDrive, phi: PhiFunctions,
+    spectra: Sequence[Array], size: float, rows: Array, to_fields: Array,
+) -> None:  # fmt: skip
+    """What driven fields take from each slot, `rows` (weight, cell, field), and from sources, `to_fields` (2, source, k, field).
+
+    With the fields f in the state, φ_k of h[[L, 0], [G, 0]] has the rows h G φ_{k+1}(hL) for f: the scheme then integrates
+    ∂t f = G u with the weights that it has for u.
+    """
+    highest = phi_functions(generator.block(0), size, highest=4)
+    full, half = (*phi.full[1:], highest.full[4]), (*phi.half[1:], highest.half[4])
+    rows_of_phi = PhiFunctions(
+        full=tuple(size * drive.linear @ f for f in full), half=tuple(0.5 * size * drive.linear @ f for f in half)
+    )
+    weights = [weight for formula in scheme.formulas(size, rows_of_phi) for weight in formula.weights.values()]
+    rows[...] = np.array(weights).transpose(0, 2, 1)
+    for k, (spectrum, own) in enumerate(zip(spectra, drive.sources, strict=True)):
+        to_fields[:, k] = _source_vectors(rows_of_phi, size, spectrum)
+        for place, c in enumerate((1.0, 0.5)):
+            lengths = np.array([size * c ** (j + 1) / (j + 1) for j in range(SOURCE_DEGREE + 1)])
+            to_fields[place, k] += np.outer(lengths, own)
 
 
 def _source_vectors(phi: PhiFunctions, size: float, spectrum: Array) -> Array:

@@ -24,17 +24,17 @@ HIGHEST_PHI = 3
 
 @dataclasses.dataclass(frozen=True)
 class PhiFunctions:
-    """φ_0 = exp, φ_1, φ_2, φ_3 of hL and of hL/2 for one harmonic, each of shape (cell, cell)."""
+    """φ_0 = exp, φ_1, φ_2, φ_3, … of hL and of hL/2 for one harmonic, each of shape (cell, cell)."""
 
     full: tuple[Array, ...]
     half: tuple[Array, ...]
 
 
-def phi_functions(generator: Array, step: float) -> PhiFunctions:
-    """φ functions of `step`·`generator` (one block L_m) by Taylor series and doubling of nonnegative matrices."""
+def phi_functions(generator: Array, step: float, highest: int = HIGHEST_PHI) -> PhiFunctions:
+    """φ functions up to `highest` of `step`·`generator` (one block L_m) by Taylor series and doubling of nonnegative matrices."""
     reach = step * float(-generator.diagonal().min())
     doublings = max(1, math.ceil(math.log2(max(reach, 1e-300) / TAYLOR_REACH)))
-    phi = _taylor(generator, step / 2**doublings)
+    phi = _taylor(generator, step / 2**doublings, highest)
     half = phi
     for _ in range(doublings):
         half, phi = phi, _double(phi)
@@ -58,12 +58,12 @@ def _phi_of_numbers(z: Array) -> tuple[Array, ...]:
     return tuple(phi)
 
 
-def _taylor(generator: Array, step: float) -> tuple[Array, ...]:
+def _taylor(generator: Array, step: float, highest: int) -> tuple[Array, ...]:
     shift = step * float(-generator.diagonal().min())
     matrix = step * generator
     diagonal = np.arange(len(matrix))
     matrix[diagonal, diagonal] += shift
-    weights = _taylor_weights(shift)
+    weights = _taylor_weights(shift, highest)
     power = np.eye(len(matrix))
     phi = [w[0] * power for w in weights]
     for j in range(1, TAYLOR_TERMS):
@@ -73,14 +73,14 @@ def _taylor(generator: Array, step: float) -> tuple[Array, ...]:
     return tuple(phi)
 
 
-def _taylor_weights(shift: float) -> Array:
-    """w_lj for l = 0…3, shape (l, j), by Gauss quadrature of the integrals above."""
+def _taylor_weights(shift: float, highest: int) -> Array:
+    """w_lj for l = 0…`highest`, shape (l, j), by Gauss quadrature of the integrals above."""
     nodes, gauss = np.polynomial.legendre.leggauss(24)
     s, gauss = 0.5 * (1 + nodes), 0.5 * gauss * np.exp(-shift * 0.5 * (1 + nodes))
     j = np.arange(TAYLOR_TERMS)
     inverse_factorial = np.array([1 / math.factorial(int(i)) for i in j])
     rows = [math.exp(-shift) * inverse_factorial]
-    for order in range(1, HIGHEST_PHI + 1):
+    for order in range(1, highest + 1):
         kernel = gauss * (1 - s) ** (order - 1) / math.factorial(order - 1)
         rows.append(inverse_factorial * (s[None, :] ** j[:, None] @ kernel))
     return np.array(rows)
@@ -88,7 +88,7 @@ def _taylor_weights(shift: float) -> Array:
 
 def _double(phi: tuple[Array, ...]) -> tuple[Array, ...]:
     out = [phi[0] @ phi[0]]
-    for order in range(1, HIGHEST_PHI + 1):
+    for order in range(1, len(phi)):
         total = phi[0] @ phi[order]
         for j in range(1, order + 1):
             total += phi[j] / math.factorial(order - j)

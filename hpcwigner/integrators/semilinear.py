@@ -25,7 +25,7 @@ class SemilinearSystem(Protocol):
     orders: tuple[int, ...]  # Order m of each harmonic; as many harmonics as rows
     classes: Sequence[Points]  # Points that share one generator L, class by class
     sources: Sequence[Source]
-    field_count: int  # Auxiliary local fields per point; they have no part in L
+    field_count: int  # Auxiliary local fields per point; L acts on them by LocalGenerator.drive only
 
     def create_vector(self) -> Any:
         """A PETSc vector for the state."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Protocol
 
 import numpy as np
 
@@ -13,15 +14,17 @@ from hpcwigner.runtime.arrays import Array
 PARTS = ("drift", "interv", "source", "radiative")  # Causes of D_v in every problem
 
 
-@dataclasses.dataclass(frozen=True)
-class LandscapeMoments:
-    """What the energy balance of a sample with a landscape needs; arrays of shape (cell,)."""
+class PointRates(Protocol):
+    """What acts at a point, as far as observables need it: terms.generator.LocalGenerator."""
 
-    potential: Array  # ∫E_v(r) u [meV]
-    work: Array  # ∫(F_v·n) u [meV/nm], n the direction of motion
-    strength: Array  # ∫|F_v| u [meV/nm]
-    transfer: Array  # Intervalley scattering: ∂t of ∫w N_v for each weight w of SpatialMoments, shape (weight, valley)
-    power: float  # Energy that all excitons receive from phonons [meV/ps]
+    @property
+    def equilibrium(self) -> Equilibrium: ...
+    @property
+    def valley_transfer(self) -> Array: ...
+    @property
+    def light(self) -> Array: ...
+    @property
+    def adiabatic_response(self) -> Array: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +41,6 @@ class SpatialMoments:
     """∫r_a u [nm], then ∫r_a² u [nm²]: shape (2·axis, cell)."""
     flows: Array | None = None
     """∫n_a u, then 2∫r_a n_a u [nm] with the direction of motion n: what drift does to `axes`, divided by the speed."""
-    landscape: LandscapeMoments | None = None
 
     @property
     def values(self) -> Array:
@@ -111,16 +113,17 @@ class Budget:
 
 
 def budget(
-    moments: SpatialMoments, entries: Mapping[str, Entry], equilibrium: Equilibrium, light: Array, coherent: float
-) -> Budget:
+    moments: SpatialMoments, entries: Mapping[str, Entry], equilibrium: Equilibrium, light: Array, coherent: float,
+    about_mean: bool = False,
+) -> Budget:  # fmt: skip
     """Budget of some moments. `light` is the radiative loss of each cell [1/ps], `coherent` is |p0|² now.
 
-    Widths are about the origin in a homogeneous sample, about the mean position of each valley in a landscape.
+    Widths are about the origin, or `about_mean`: about the mean position of each valley.
     """
     population, second = map(equilibrium.cells.valley_sum, (moments.zeroth, moments.second))
     width = np.divide(second, population, out=np.full_like(second, np.nan), where=population > 0)
     center = np.zeros((0, len(population)))
-    if moments.landscape is not None and moments.axes is not None:
+    if about_mean and moments.axes is not None:
         first = equilibrium.cells.valley_sum(moments.axes[: len(moments.axes) // 2])
         center = np.divide(first, population, out=np.zeros_like(first), where=population > 0)
         width -= (2.0 if len(center) == 1 else 1.0) * (center**2).sum(axis=0)

@@ -1,7 +1,6 @@
 """Quantities of a state u[x, y, angle, cell] on a rank's block, its Wigner function on a line, its moments over all ranks."""
 
 import functools
-from typing import Protocol
 
 import numpy as np
 from mpi4py import MPI
@@ -11,8 +10,7 @@ from hpcwigner.exciton.constants import HBAR2_OVER_M0
 from hpcwigner.momentum.angles import Angles
 from hpcwigner.momentum.cells import EnergyCells
 from hpcwigner.momentum.harmonics import AngularSums
-from hpcwigner.observables.budget import LandscapeMoments, SpatialMoments
-from hpcwigner.observables.series import PointRates
+from hpcwigner.observables.budget import PointRates, SpatialMoments
 from hpcwigner.runtime.arrays import Array
 from hpcwigner.space.grid import Decomposition
 
@@ -41,24 +39,10 @@ class Directions:
         return self._sums(u, self._buffer)
 
 
-class LocalSums(Protocol):
-    """Sums over a rank's points that depend on what acts at each of them: terms.offsets.LocalScattering."""
-
-    def __call__(self, directions: Array, weights: Array) -> Array:
-        """This rank's part, for a state's `Directions` and the weights of SpatialMoments (weight, point)."""
-
-    def unpacked(self, total: Array) -> LandscapeMoments:
-        """The sums of all ranks by name."""
-
-    def transfer(self, isotropic: Array) -> tuple[Array, float]:
-        """∂t N_v by intervalley scattering at each point (point, valley), and a power, from Σ_θ u (point, cell)."""
-
-
 class SpatialMomentSums:
     """M0, M1, M2 of a distributed state, and the moments of single axes."""
 
-    def __init__(self, decomposition: Decomposition, local: LocalSums | None = None) -> None:
-        """`local` adds what the energy balance of a landscape needs."""
+    def __init__(self, decomposition: Decomposition) -> None:
         grid = decomposition.grid
         x, y = grid.centers(0)[decomposition.x], grid.centers(1)[decomposition.y]
         self._places = np.stack([a.ravel() for a in np.meshgrid(x, y, indexing="ij")])[: grid.dimensions]
@@ -70,7 +54,7 @@ class SpatialMomentSums:
         self._along = whole * np.ones_like(square) * grid.cell_measure
         self._places *= grid.cell_measure
         self._factor = 2.0 if grid.dimensions == 1 else 1.0
-        self._comm, self._local = decomposition.comm, local
+        self._comm = decomposition.comm
 
     @property
     def weights(self) -> Array:
@@ -82,15 +66,10 @@ class SpatialMomentSums:
         values = self._weights @ directions[0]
         pairs = list(zip(self._along, self._places, directions[1:], strict=True))
         flows, spreads = [along @ d for along, _, d in pairs], [place @ d for _, place, d in pairs]
-        parts = [np.stack((values[0], self._factor * sum(spreads), *values[1:], *flows, *(2 * s for s in spreads)))]
-        if self._local is not None:
-            parts.append(self._local(directions, self._weights))
-        total = np.concatenate([part.ravel() for part in parts])
+        total = np.stack((values[0], self._factor * sum(spreads), *values[1:], *flows, *(2 * s for s in spreads)))
         self._comm.Allreduce(MPI.IN_PLACE, total)
-        zeroth, first, second, *rest = total[: parts[0].size].reshape(parts[0].shape)
-        axes, along = np.split(np.array(rest), 2)
-        landscape = None if self._local is None else self._local.unpacked(total[parts[0].size :])
-        return SpatialMoments(zeroth, first, second, axes, along, landscape)
+        zeroth, first, second, *rest = total
+        return SpatialMoments(zeroth, first, second, *np.split(np.array(rest), 2))
 
 
 class LocalState:
@@ -98,10 +77,13 @@ class LocalState:
 
     def __init__(
         self, directions: Array, decomposition: Decomposition, rates: PointRates, moments: SpatialMoments,
-        local: LocalSums | None = None,
+        transfer: Array | None = None,
     ) -> None:  # fmt: skip
-        """`directions` are the state's `Directions`; `moments` are those of the same state (for c_v), made with `local`."""
-        self.decomposition, self.rates, self._moments, self._local = decomposition, rates, moments, local
+        """`directions` are the state's `Directions`; `moments` are those of the same state (for c_v).
+
+        `transfer` is ∂t N_v by intervalley scattering (point, valley) where that differs from `rates`.
+        """
+        self.decomposition, self.rates, self._moments, self._transfer = decomposition, rates, moments, transfer
         self.isotropic, self.directed = directions[0], directions[1:]
 
     def _shaped(self, values: Array) -> Array:
@@ -120,13 +102,12 @@ class LocalState:
 
     @functools.cached_property
     def shape_variation(self) -> Array:
-        """η_v = ∂tN_v|scat − c_v N_v [as pl], shape (valley, x, y)."""
-        zeroth, landscape = self._moments.zeroth, self._moments.landscape
-        if self._local is None or landscape is None:
-            transfer = self.rates.valley_transfer
-            here, whole = self.isotropic @ transfer.T, transfer @ zeroth
-        else:
-            here, whole = self._local.transfer(self.isotropic)[0], landscape.transfer[0]
+        """η_v = ∂tN_v|scat − c_v N_v [as pl], shape (valley, x, y). Collective when first asked for."""
+        zeroth, here = self._moments.zeroth, self._transfer
+        if here is None:
+            here = self.isotropic @ self.rates.valley_transfer.T
+        whole = here.sum(axis=0) * self.decomposition.grid.cell_measure
+        self.decomposition.comm.Allreduce(MPI.IN_PLACE, whole)
         population = self.rates.equilibrium.cells.valley_sum(zeroth)
         growth = np.divide(whole, population, out=np.zeros_like(population), where=population > 0)
         return self._shaped(here) - growth[:, None, None] * self.density

@@ -9,6 +9,19 @@ from hpcwigner.observables.fields import LocalState, WignerCut
 from hpcwigner.observables.series import Snapshot
 from hpcwigner.runtime.schema import did_you_mean
 
+Slab = Literal["integrated", "relative", "absolute"]
+"""What the numbers of a slab are; in a plane they are those of the plane.
+
+integrated: of a plane with a round spot, integrated over y. The others are of a sample uniform along y: relative to the number of
+excitons generated, or absolute, where densities are per area and numbers of excitons per length of y.
+"""
+SLABS: dict[Slab, str] = {
+    "integrated": "integrated over y",
+    "relative": "uniform along y: relative to the number of excitons generated",
+    "absolute": "uniform along y: densities per area, numbers of excitons per length of y",
+}
+"""The attribute `slab` of output files."""
+
 PAPER = "Rosati et al., Nanoscale 12, 356 (2020)"
 
 
@@ -26,8 +39,11 @@ class Observable:
     scale: float = 1.0  # Factor from the program's units to `unit`
     source: str = ""
     default: bool = True  # Whether it is written unless the input chooses otherwise
-    only_in: Literal["", "slab", "plane", "landscape", "homogeneous"] = ""
+    only_in: Literal["", "slab", "plane", "landscape", "homogeneous", "run", "annihilation"] = ""
+    """What it needs; `run`: a run in space, which the moment equations are not."""
+    needs_rates: bool = False  # Whether it follows from the rates of change at each point
     odd: tuple[str, ...] = ()  # Axes along which it changes sign under reflection
+    extensive: bool = False  # Of series: in proportion to the number of excitons
 
 
 AXIS, VALLEY_AXIS = ("time", "axis"), ("time", "valley", "axis")
@@ -43,7 +59,8 @@ def _part(part: str, cause: str, formula: str, source: str = "") -> Observable:
 
 # fmt: off
 SERIES = (
-    Observable("population", VALLEY, "1", "number of excitons n_v in the valley", "n_v = ∫N_v dr", lambda s: s.budget.population),
+    Observable("population", VALLEY, "1", "number of excitons n_v in the valley", "n_v = ∫N_v dr", lambda s: s.budget.population,
+               extensive=True),
     Observable("width_squared", VALLEY, "um2", "squared width w_v^2 = <r^2> of the valley",
                "w_v² = ∫(r − c)² N_v dr / n_v, c = 0, in a landscape c = ⟨r⟩_v; in a slab 2(x − c)²",
                lambda s: s.where_defined(s.budget.width_squared), UM**2, PAPER),
@@ -54,10 +71,10 @@ SERIES = (
     _part("source", "formation from coherent excitons", "(1/4n_v) (w0² − w_v²) Γ_v |p0|²"),
     _part("radiative", "radiative loss", "−(1/4n_v) ∫(r² − w_v²) PL dr"),
     Observable("population_total", TOTAL, "1", "number of incoherent excitons in all valleys", "Σ_v n_v",
-               lambda s: s.budget.population.sum()),
+               lambda s: s.budget.population.sum(), extensive=True),
     Observable("pl_total", TOTAL, "ps-1", "photoluminescence: gamma times the light-cone population", "γ ∫N_{Q≈0} dr",
-               lambda s: s.budget.pl, source=PAPER),
-    Observable("coherent", TOTAL, "1", "coherent excitons |p0|^2", "|p0(t)|²", lambda s: s.budget.coherent),
+               lambda s: s.budget.pl, source=PAPER, extensive=True),
+    Observable("coherent", TOTAL, "1", "coherent excitons |p0|^2", "|p0(t)|²", lambda s: s.budget.coherent, extensive=True),
     Observable("growth", VALLEY, "ps-1", "relative change c_v of the population n_v by intervalley scattering",
                "c_v = (1/n_v) Σ_v' ∫∂tN_v|_v' dr", Snapshot.growth, source=PAPER + ", as corrected", default=False),
     Observable("pl_width_squared", TOTAL, "um2", "squared width of the photoluminescence", "∫r² PL dr / ∫PL dr",
@@ -91,6 +108,29 @@ SERIES = (
                "∫E_v(r) N_v dr / n_v, from the bright valley without strain", Snapshot.potential_energy, only_in="landscape"),
     Observable("heat", TOTAL, "meV", "energy given to phonons since the start, per generated exciton", "−∫(dE/dt)|scat dt",
                lambda s: s.heat, only_in="landscape"),
+    Observable("width_squared_total", TOTAL, "um2", "squared width of all excitons about their mean position, by second moments",
+               "⟨(r − ⟨r⟩)²⟩, in a slab 2⟨(x − ⟨x⟩)²⟩", Snapshot.total_width_squared, UM**2, default=False, only_in="run"),
+    Observable("diffusion_total", TOTAL, "cm2 s-1", "effective diffusion coefficient of all excitons, by second moments",
+               "¼ ∂t of width_squared_total", Snapshot.total_diffusion, CM2_PER_S, default=False, only_in="run"),
+    Observable("pl_diffusion", TOTAL, "cm2 s-1", "effective diffusion coefficient of the photoluminescence, by second moments",
+               "¼ ∂t ⟨(r − ⟨r⟩)²⟩ of the PL", Snapshot.pl_diffusion, CM2_PER_S, default=False, only_in="run", needs_rates=True),
+    Observable("fit_width_squared", TOTAL, "um2", "squared width of a Gaussian fitted to the density of all excitons along x",
+               "w² of A exp[−(x − c)²/w²], in a plane at y = 0", lambda s: s.profiles.fitted_width_squared("density"), UM**2,
+               default=False, only_in="run"),
+    Observable("fit_diffusion", TOTAL, "cm2 s-1", "effective diffusion coefficient from the fit to the density of all excitons",
+               "¼ ∂t of fit_width_squared", lambda s: s.profiles.fitted_diffusion("density"), CM2_PER_S, default=False,
+               only_in="run", needs_rates=True),
+    Observable("pl_fit_width_squared", TOTAL, "um2", "squared width of a Gaussian fitted to the photoluminescence along x",
+               "as fit_width_squared", lambda s: s.profiles.fitted_width_squared("light"), UM**2, default=False, only_in="run"),
+    Observable("pl_fit_diffusion", TOTAL, "cm2 s-1", "effective diffusion coefficient from the fit to the photoluminescence",
+               "¼ ∂t of pl_fit_width_squared", lambda s: s.profiles.fitted_diffusion("light"), CM2_PER_S, default=False,
+               only_in="run", needs_rates=True),
+    Observable("ring_contrast", TOTAL, "1", "by how much the density of all excitons along x exceeds that at the origin",
+               "max_x n(x)/n(0) − 1, 0 without a ring", lambda s: s.profiles.ring[0], default=False, only_in="run"),
+    Observable("ring_radius", TOTAL, "um", "distance of the largest density of all excitons along x from the origin",
+               "|x| of the maximum, 0 without a ring", lambda s: s.profiles.ring[1], UM, default=False, only_in="run"),
+    Observable("annihilated", TOTAL, "1", "excitons annihilated since the start", "−∫∂t n|_annihilation dt",
+               lambda s: s.annihilated, only_in="annihilation", extensive=True),
 )
 
 FIELDS = (
@@ -127,14 +167,18 @@ FILES = {"series.h5": SERIES, "fields.h5": FIELDS, "wigner.h5": WIGNER}
 ALL = (*SERIES, *FIELDS, *WIGNER)
 
 
-def select(names: Iterable[str], dimensions: int, landscape: bool = False) -> dict[str, tuple[Observable, ...]]:
+def select(
+    names: Iterable[str], dimensions: int, landscape: bool = False, slab: Slab = "integrated", annihilation: bool = False,
+    run: bool = True,
+) -> dict[str, tuple[Observable, ...]]:  # fmt: skip
     """By file, the observables in `names` or groups (`default`, `all`) for a slab (`dimensions` = 1) or a plane (2).
 
-    Some exist only where there is a `landscape`.
+    Some exist only with a `landscape` or `annihilation`, or in a `run`; units and names are those of the kind of `slab`.
 
     Raises ValueError with what is expected instead of a name that is unknown or does not apply to these dimensions.
     """
-    kinds = ("", "slab" if dimensions == 1 else "plane", "landscape" if landscape else "homogeneous")
+    kinds = ["", "slab" if dimensions == 1 else "plane", "landscape" if landscape else "homogeneous"]
+    kinds += ["run"] * run + ["annihilation"] * annihilation
     wanted: set[str] = set()
     for name in names:
         named = [o for o in ALL if name in (o.name, "all") or (name == "default" and o.default)]
@@ -143,25 +187,47 @@ def select(names: Iterable[str], dimensions: int, landscape: bool = False) -> di
             raise ValueError(f"a name that `python -m hpcwigner observables` lists{'; ' * bool(hint)}{hint}")
         applicable = {o.name for o in named if o.only_in in kinds}
         if not applicable:
-            missing = {"landscape": "without a landscape", "homogeneous": "with a landscape"}
-            raise ValueError(f"what a sample {missing.get(named[0].only_in, f'of {dimensions} dimensions')} has")
+            missing = {
+                "landscape": "a sample without a landscape", "homogeneous": "a sample with a landscape",
+                "annihilation": "a problem without annihilation", "run": "the moment equations",
+            }  # fmt: skip
+            raise ValueError(f"what {missing.get(named[0].only_in, f'a sample of {dimensions} dimensions')} has")
         wanted |= applicable
 
     chosen = {file: tuple(o for o in group if o.name in wanted) for file, group in FILES.items()}
     if dimensions == 2:
         return chosen
-    return {file: tuple(o if o in SERIES else _in_slab(o) for o in group) for file, group in chosen.items()}
+    return {
+        file: tuple(_in_series(o, slab) if o in SERIES else _in_slab(o, slab) for o in group) for file, group in chosen.items()
+    }
 
 
-def _in_slab(observable: Observable) -> Observable:
-    """The observable as a slab has it, from densities integrated over y."""
+def _in_slab(observable: Observable, slab: Slab) -> Observable:
+    """The observable of fields and Wigner functions as a slab has it."""
+    place = "integrated over y" if slab == "integrated" else "sample uniform along y"
     dimensions, text = tuple(d for d in observable.dimensions if d != "y"), observable.long_name.replace(" along y = 0", "")
-    changed = dataclasses.replace(observable, dimensions=dimensions, long_name=f"{text}, integrated over y")
+    formula = observable.formula
+    if slab != "integrated":
+        formula = formula.replace("N_Q^v(x, 0)", "N_Q^v(x)").replace("∫N_Q^v(x, y) dy", "N_Q^v(x)")
+    changed = dataclasses.replace(observable, dimensions=dimensions, long_name=f"{text}, {place}", formula=formula)
+    if slab == "absolute":
+        return changed
     if observable in WIGNER:
         return dataclasses.replace(changed, unit="um", scale=UM)
     if "um-2" in observable.unit:
         return dataclasses.replace(changed, unit=observable.unit.replace("um-2", "um-1"), scale=1 / UM)
     return changed
+
+
+def _in_series(observable: Observable, slab: Slab) -> Observable:
+    """The observable of series as a slab has it."""
+    if slab == "integrated":
+        return observable
+    text = observable.long_name.replace("= <r^2>", "= 2<x^2>")
+    if slab == "relative" or not observable.extensive:
+        return dataclasses.replace(observable, long_name=text)
+    unit = f"um-1 {observable.unit}".removesuffix(" 1")
+    return dataclasses.replace(observable, long_name=f"{text}, per length of y", unit=unit, scale=1 / UM)
 
 
 def describe() -> str:

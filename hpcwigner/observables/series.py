@@ -1,28 +1,15 @@
 """The state of the whole sample at one time, from which a row of series.h5 is computed."""
 
 import dataclasses
-from typing import Protocol
 
 import numpy as np
 
-from hpcwigner.momentum.equilibrium import Equilibrium
-from hpcwigner.observables.budget import Budget, SpatialMoments
+from hpcwigner.observables import profiles
+from hpcwigner.observables.budget import Budget, PointRates, SpatialMoments
+from hpcwigner.observables.profiles import Profiles
 from hpcwigner.runtime.arrays import Array
 
 UNDEFINED_BELOW = 1e-6  # w_v² and D_v are 0/0 before the pump: NaN while n_v is below this part of its final value
-
-
-class PointRates(Protocol):
-    """What acts at a point, as far as observables need it: terms.generator.LocalGenerator."""
-
-    @property
-    def equilibrium(self) -> Equilibrium: ...
-    @property
-    def valley_transfer(self) -> Array: ...
-    @property
-    def light(self) -> Array: ...
-    @property
-    def adiabatic_response(self) -> Array: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +21,10 @@ class Snapshot:
     rates: PointRates  # What acts now
     final: Array  # Populations at the end of the run, shape (valley,)
     heat: float = np.nan  # Energy given to phonons since the start [meV per generated exciton]
+    potential: Array | None = None  # ∫E_v N_v dr [meV], shape (valley,)
+    annihilated: float = np.nan  # Excitons annihilated since the start
+    profiles: Profiles | None = None  # Density and light along x
+    light_rates: Array | None = None  # ∂t ∫w PL dr for the weights of SpatialMoments, shape (weight,)
 
     def where_defined(self, values: Array) -> Array:
         """`values` (valley,), NaN where n_v is too small to divide by."""
@@ -45,8 +36,7 @@ class Snapshot:
 
     def growth(self) -> Array:
         """c_v = (1/n_v) ∂t n_v by intervalley scattering [1/ps]."""
-        local = self.moments.landscape
-        return self._per_exciton(self.rates.valley_transfer @ self.moments.zeroth if local is None else local.transfer[0])
+        return self._per_exciton(self.budget.entries["interv"].number)
 
     def _axes(self) -> tuple[Array, Array]:
         """∫r_a u [nm] and ∫r_a² u [nm²], each of shape (axis, cell)."""
@@ -89,9 +79,21 @@ class Snapshot:
 
     def potential_energy(self) -> Array:
         """Mean of E_v(r) [meV] from the bright valley's bottom without strain."""
-        cells, landscape = self.rates.equilibrium.cells, self.moments.landscape
-        bottoms = np.array([valley.energy for valley in cells.valleys])
-        return bottoms + (0.0 if landscape is None else self._per_exciton(cells.valley_sum(landscape.potential)))
+        assert self.potential is not None
+        return self._per_exciton(self.potential)
+
+    def total_width_squared(self) -> float:
+        """Squared width of all excitons about their mean position [nm²]."""
+        return profiles.width_squared(self.moments.values.sum(axis=1))
+
+    def total_diffusion(self) -> float:
+        """¼ ∂t of `total_width_squared` [nm²/ps]."""
+        return profiles.diffusion(self.moments.values.sum(axis=1), self._rates().sum(axis=1))
+
+    def pl_diffusion(self) -> float:
+        """¼ ∂t of the PL's squared width about its mean position [nm²/ps]."""
+        assert self.light_rates is not None
+        return profiles.diffusion(self.moments.values @ self.rates.light, self.light_rates)
 
     def pl_width_squared(self) -> float:
         """∫r² PL dr / ∫PL dr [nm²]; NaN without PL."""

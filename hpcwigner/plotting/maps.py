@@ -61,7 +61,7 @@ def _slab_figure(file: Variables, panels: list[tuple[str, Array, str, str]]) -> 
     for axis in axes[0, :-1]:
         axis.set_xlabel("")
     axes[0, -1].tick_params(labelbottom=True)
-    _colour_bars(figure, images, axes[0], axes[1], "integrated over y,\n/ largest magnitude at that time")
+    _colour_bars(figure, images, axes[0], axes[1], f"{file.place},\n/ largest magnitude at that time")
     return figure
 
 
@@ -148,8 +148,7 @@ def wigner(directory: Path) -> Any:
         line[0].set_ylabel(style.label("k", file.units["k"]))
     for axis in axes[-1]:
         axis.set_xlabel("x (µm)")
-    place = "integrated over y" if "integrated over y" in file.long_names["wigner"] else "along y = 0"
-    figure.colorbar(image, ax=axes, label=f"occupation per state {place} / largest of the map")
+    figure.colorbar(image, ax=axes, label=f"occupation per state {file.place} / largest of the map")
     figure.suptitle(style.title(directory, file))
     return figure
 
@@ -233,7 +232,7 @@ def _profiles(file: Variables, panels: list[Array], titles: dict[str, str]) -> t
     for i, (panel, title) in enumerate(zip(panels, titles, strict=True)):
         (line,) = axes.plot(x, panel[0], label=title, **style.curve(i))
         updates.append(line.set_ydata)
-    axes.set(xlim=(-reach, reach), ylim=(-0.05, 1.05), xlabel="x (µm)", ylabel="integrated over y, / largest value at that time")
+    axes.set(xlim=(-reach, reach), ylim=(-0.05, 1.05), xlabel="x (µm)", ylabel=f"{file.place}, / largest value at that time")
     axes.legend(frameon=False, loc="upper right")
     options = {where: {"color": style.curve(i)["color"]} for i, where in enumerate(titles.values())}
     if (twin := landscape.second_axis(axes, file, options, landscape.heights(file))) is not None:

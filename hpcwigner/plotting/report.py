@@ -43,7 +43,7 @@ def _page(directory: Path) -> str:
         version=hpcwigner.__version__,
         temperature=asked["temperature"],
         material=asked["material"],
-        geometry="plane" if "y" in fields.data else "slab (profiles are integrated over y)",
+        geometry="plane" if "y" in fields.data else f"slab, {fields.attributes['slab']}",
         reached=reached,
         end=end,
         finished=reached > end - 1e-9,
@@ -79,7 +79,7 @@ def _last_numbers(series: Variables) -> dict[str, list[str]]:
 
 
 def _sections(series: Variables, fields: Variables, wigner: Variables | None) -> list[dict[str, Any]]:
-    cut = "along y = 0" if "y" in fields.data else "integrated over y"
+    cut = fields.place
     landscape: tuple[tuple[Any, ...], ...] = (
         ("positions", "Mean positions", "⟨r⟩ of each valley", report_landscape.positions, (series,)),
         ("energies", "Energies", "of an exciton in each valley, and what phonons have received",

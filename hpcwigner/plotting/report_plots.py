@@ -131,7 +131,9 @@ def moving(fields: Variables) -> Plot:
     chosen, time_step = thinned(np.flatnonzero(time > 0), MOST_FRAMES)
     rows = np.unique(np.append(chosen, len(time) - 1))
     if "y" not in fields.data:
-        return _moving_profiles(x, time[rows], {t: normalised(v[rows]) for t, v in panels.items()}), note(time=time_step)
+        return _moving_profiles(fields.place, x, time[rows], {t: normalised(v[rows]) for t, v in panels.items()}), note(
+            time=time_step
+        )
     reach = visible_reach(x, np.concatenate([v[rows].max(axis=2) for v in panels.values()]))
     figure, step = _moving_maps(
         {title: (v[rows], x, fields.data["y"], reach, reach) for title, v in panels.items()},
@@ -142,7 +144,7 @@ def moving(fields: Variables) -> Plot:
     return figure, note(time=time_step, point=step)
 
 
-def _moving_profiles(x: Array, times: Array, panels: dict[str, Array]) -> Any:
+def _moving_profiles(place: str, x: Array, times: Array, panels: dict[str, Array]) -> Any:
     from plotly import graph_objects as go
 
     hover = "%{x:.3g} µm: %{y:.3g}"
@@ -153,7 +155,7 @@ def _moving_profiles(x: Array, times: Array, panels: dict[str, Array]) -> Any:
     reach = visible_reach(x, np.concatenate(list(panels.values())))
     figure = layout(
         go.Figure(frames[-1]), 460, xaxis={"title": "x (µm)", "range": [-reach, reach]},
-        yaxis={"title": "of the largest, integrated over y", "range": [-0.05, 1.05]},
+        yaxis={"title": f"of the largest, {place}", "range": [-0.05, 1.05]},
     )  # fmt: skip
     return _with_slider(figure, frames, times)
 

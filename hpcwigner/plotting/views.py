@@ -138,7 +138,7 @@ def overview(directory: Path) -> Any:
     image = maps.space_time_map(axes[2], fields, fields.need("pl"))
     landscape.over_map(axes[2], fields, "PL", landscape.on_line(landscape.heights(fields)), "positive")
     figure.colorbar(image, ax=axes[2], label="PL / largest PL at that time")
-    axes[2].set(ylabel="time (ps)", title="along y = 0" if "y" in fields.data else "integrated over y")
+    axes[2].set(ylabel="time (ps)", title=fields.place)
     figure.suptitle(style.title(directory, series))
     return figure
 

@@ -3,8 +3,7 @@
 import dataclasses
 import functools
 import math
-import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -13,37 +12,32 @@ from mpi4py import MPI
 from hpcwigner.integrators.exponential import SCHEMES
 from hpcwigner.integrators.steps import multiples, plan
 from hpcwigner.momentum.angles import Angles
-from hpcwigner.momentum.rates import Rates
 from hpcwigner.observables.budget import Budget, Entry, SpatialMoments, budget
-from hpcwigner.problem import pulses
 from hpcwigner.problem.config import Config, FewerAngles, Reduction, StepPhase
+from hpcwigner.problem.equation import Node, densest, further_nodes, listed_terms, local_offsets
 from hpcwigner.problem.initial import InitialState
 from hpcwigner.problem.kinetics import Kinetics, load, whole_grid
-from hpcwigner.problem.sample import held
 from hpcwigner.reference import anisotropy
 from hpcwigner.reference.moment_problem import MomentProblem
 from hpcwigner.reference.step_choice import Choice, NoStepsError, choose
 from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.runtime.parallel import on_first_rank
-from hpcwigner.runtime.vectors import WIDTH
 from hpcwigner.space import resolution
 from hpcwigner.space.grid import Decomposition, DecompositionError, SpaceGrid, process_grid
-from hpcwigner.space.landscape import STEEP, TOO_STEEP
 from hpcwigner.space.stencil import runge_kutta, stable_step
-from hpcwigner.terms.drift import Drift
+from hpcwigner.terms.books import Books
 from hpcwigner.terms.equation import WignerEquation
-from hpcwigner.terms.force import Force
 from hpcwigner.terms.generator import LocalGenerator
-from hpcwigner.terms.junction import Junction
-from hpcwigner.terms.offsets import LocalOffsets, OffsetScattering
-from hpcwigner.terms.radiation import Loss, Radiation, Recombination
+from hpcwigner.terms.offsets import LocalOffsets
+from hpcwigner.terms.radiation import Loss, Radiation
 from hpcwigner.terms.scattering import Scattering, ScatteringStage
 from hpcwigner.terms.term import Source, Term
 
 AUTO_INTEGRATORS = ("etd2", "etd3", "etd2_dense", "etd3_dense")
 """`auto` takes the cheaper one for the tolerance asked for; the IMEX schemes never are (integrators/README.md)."""
-FEW_STEP_SIZES = 4  # That a plan has, about
+DENSE = 1e-2  # Density [1/nm²], 1e12 per cm², above which excitons in a monolayer are no dilute gas
+RESOLVED = 2.0  # Largest step times the rate of explicit relaxation, over tolerance^(1/order) (integrators/README.md)
 SAFETY = 0.9  # Part of the stability limit of the explicit terms that steps may use
 
 
@@ -81,14 +75,38 @@ class Problem(Kinetics):
         light = sum((term.rate for term in losses if isinstance(term, Radiation)), zero)
         return tuple(LocalGenerator(stage, loss, light) for stage in self.scattering.stages)
 
-    @property
+    @functools.cached_property
     def local_generators(self) -> tuple[tuple[LocalGenerator, ...], ...]:
         """All local linear terms, by stage of the scattering and by class of points."""
         if self.offsets is None:
-            return tuple((generator,) for generator in self.generators)
-        others, losses = self.offsets.stages[1:], (self.generators[0].loss, self.generators[0].light)
-        at_nodes = [LocalGenerator(stage, *losses) for stage in others]
-        return tuple((generator, *at_nodes) for generator in self.generators)
+            return tuple(self._booked(number, (generator,)) for number, generator in enumerate(self.generators))
+        losses = self.generators[0].loss, self.generators[0].light
+        at_nodes = [LocalGenerator(stage, *losses) for stage in self.offsets.stages[1:]]
+        return tuple(self._booked(number, (generator, *at_nodes)) for number, generator in enumerate(self.generators))
+
+    def _booked(self, stage: int, by_class: Sequence[LocalGenerator]) -> tuple[LocalGenerator, ...]:
+        """Generators that drive the books' fields, where there are books."""
+        if (books := self.books) is None:
+            return tuple(by_class)
+        booked = []
+        for number, generator in enumerate(by_class):
+            spectra = [source.spectrum(stage, number if len(by_class) > 1 else None) for source in self.sources]
+            booked.append(dataclasses.replace(generator, drive=books.drive(generator.scattering, spectra)))
+        return tuple(booked)
+
+    @functools.cached_property
+    def books(self) -> Books | None:
+        """Books of number and energy, where the moment equations do not tell them or an output needs rates at each point."""
+        needed = self.not_closed or any(o.needs_rates for group in self.config.observables.values() for o in group)
+        return Books.for_terms(self.terms, self.equilibrium) if needed else None
+
+    def potential(self, decomposition: Decomposition) -> Array:
+        """E_v(r) at a rank's points [meV], shape (point, valley)."""
+        bottoms, (nx, ny) = np.array([valley.energy for valley in self.cells.valleys]), decomposition.local_shape[:2]
+        if self.offsets is None:
+            return np.tile(bottoms, (nx * ny, 1))
+        local = self.offsets.landscape.energy[:, decomposition.x, decomposition.y]
+        return np.asarray(local.reshape(len(bottoms), -1).T + bottoms)
 
     @property
     def about_landscape(self) -> list[str]:
@@ -102,6 +120,17 @@ class Problem(Kinetics):
         beyond = self.equilibrium.discarded_weight
         line = f"landscape: spans {spans} meV; {rates}; a part of {beyond:.0e} of an equilibrium lies above the top"
         return [line, *(step.line for step in self.variation.steps)]
+
+    @property
+    def doubts(self) -> list[str]:
+        """What makes a run of this problem inaccurate, for warnings."""
+        doubts = [] if self.offsets is None else self.offsets.landscape.doubts()
+        if self.config.interaction is not None and (peak := self.peak_density) > DENSE:
+            doubts.append(
+                f"up to {1e14 * peak:.2g} excitons per cm²: above {1e14 * DENSE:.0e} they overlap, so that neither Boltzmann "
+                f"statistics nor rates without screening hold"
+            )
+        return doubts
 
     def final_scale(self, reference: list[Budget]) -> Array:
         """Populations (valley,) at the end, a small part of which makes w_v² and D_v undefined.
@@ -139,14 +168,21 @@ class Problem(Kinetics):
         given = {*self.config.cuts, *(reduction.at for reduction in self.config.momentum.reductions)}
         return tuple(sorted({*multiples(self.config.output.fields_every, self.config.time.end)[1:], *given}))
 
-    def budget(self, time: float, moments: SpatialMoments) -> Budget:
-        """Budget of some moments at a time [ps], term by term."""
+    def budget(self, time: float, moments: SpatialMoments, entries: Mapping[str, Entry] | None = None) -> Budget:
+        """Budget of some moments at a time [ps]; without `entries` by the terms of which moments alone tell what they do."""
+        if entries is None:
+            entries = self._entries(time, moments)
+        coherent = sum(source.strength(time) for source in self.sources if source.coherent)
+        about_mean = self.config.landscape and moments.axes is not None
+        return budget(moments, entries, self.equilibrium, self.generators[0].light, coherent, about_mean)
+
+    def _entries(self, time: float, moments: SpatialMoments) -> dict[str, Entry]:
+        """Rates of change by part of D_v."""
         entries: dict[str, Entry] = {}
         for term in self.terms:
-            entry = term.entry(time, moments)
-            entries[term.part] = entries[term.part] + entry if term.part in entries else entry
-        coherent = sum(source.strength(time) for source in self.sources if source.coherent)
-        return budget(moments, entries, self.equilibrium, self.generators[0].light, coherent)
+            if (entry := term.entry(time, moments)) is not None:
+                entries[term.part] = entries[term.part] + entry if term.part in entries else entry
+        return entries
 
     def largest_step(self, integrator: str) -> float:
         """Longest step that the explicit terms allow [ps]: all plane waves stay bounded while scattering damps them."""
@@ -154,7 +190,16 @@ class Problem(Kinetics):
         amplification = SCHEMES[integrator].amplification if integrator in SCHEMES else runge_kutta(3)
         everywhere = [generator for by_class in self.local_generators for generator in by_class]
         decays = np.min([generator.out_rates[1:].min(axis=0) for generator in everywhere], axis=0)
-        return SAFETY * stable_step(amplification, rates, decays)
+        longest = SAFETY * stable_step(amplification, rates, decays)
+        relaxation = sum(term.relaxation_rate(self.peak_density) for term in self.terms)
+        order = SCHEMES[integrator].order if integrator in SCHEMES else 3
+        resolved = RESOLVED * self.config.time.tolerance ** (1 / order)
+        return min(longest, resolved / relaxation) if relaxation > 0 else longest
+
+    @functools.cached_property
+    def peak_density(self) -> float:
+        """Largest density of all excitons if none was lost or moved [1/nm²; slab 1/nm]."""
+        return float(densest(self.sources, self.space, self.initial).max())
 
     def peak_loss(self, reference: list[Budget]) -> Array:
         """Relative peak loss of each valley's profile at the end by numerical dissipation, from the exact budgets."""
@@ -197,13 +242,14 @@ class Problem(Kinetics):
     def with_angles(self, number: int) -> "Problem":
         """The same problem with another number of angle cells, at most as many as its rates have orders for."""
         scattering = Scattering(dataclasses.replace(self.angles, number=number), self.scattering.stages, self.switches)
-        return dataclasses.replace(self, scattering=scattering, terms=_terms(self, scattering, self.space, self.offsets))
+        terms = listed_terms(self, scattering, self.space, self.offsets, self.initial)
+        return dataclasses.replace(self, scattering=scattering, terms=terms)
 
     def equation(self, comm: MPI.Intracomm) -> WignerEquation:
         """The Wigner equation on the spatial grid, decomposed over `comm`. Collective."""
         decomposition = Decomposition(self.space, comm, (self.angles.count, self.cells.size))
         classes = None if self.offsets is None or len(self.offsets.stages) == 1 else self.offsets.class_of_point
-        return WignerEquation(decomposition, self.angles, self.terms, classes)
+        return WignerEquation(decomposition, self.angles, self.terms, classes, self.books)
 
     def free(self) -> None:
         """Releases the memory that ranks share. Collective; the problem must not be used afterwards."""
@@ -223,41 +269,12 @@ def build(config: Config, comm: MPI.Intracomm) -> Problem:
         symmetric &= whole.initial.mirrors
     space = space_grid(whole.config, comm.size, symmetric)
     _check_size(kinetics, space, Angles(config.momentum.first_angles, half=space.dimensions == 1))
-    offsets = whole.offsets and _offsets(kinetics, list(zip(whole.offsets.stages, whole.offsets.formation, strict=True)), space)
-    return dataclasses.replace(whole, space=space, offsets=offsets, terms=_terms(kinetics, whole.scattering, space, offsets))
-
-
-def physical_memory() -> float:
-    """Of this machine [bytes]."""
-    return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-
-
-Node = tuple[ScatteringStage, Array]
-"""Scattering for one set of valley offsets, and formation rates from coherent excitons (cell,)."""
-
-
-def further_nodes(kinetics: Kinetics, comm: MPI.Intracomm) -> list[Node]:
-    """The nodes after the first of a sample with several. Raises InputError. Collective."""
-    variation, nodes = kinetics.variation, list[Node]()
-    if variation is None or len(variation.nodes) == 1:
-        return nodes
-    processes, orders = kinetics.config.scattering, kinetics.config.momentum.first_angles // 2
-    matrices = orders + 1 + 3 * FEW_STEP_SIZES  # rates, and three propagators of m = 0 for each step size
-    needed = 8.0 * len(variation.nodes) * matrices * kinetics.cells.size**2
-    if needed > on_first_rank(comm, physical_memory):
-        raise InputError(
-            f"sample: found {len(variation.nodes)} sets of valley offsets, whose rates take {needed / 2**30:.3g} GiB, expected "
-            f"fewer than fit into this machine: use a larger time.tolerance or energy_step, or fields that vary together"
-        )
-    for number in range(1, len(variation.nodes)):
-        couplings = variation.couplings_at(number, kinetics.material, kinetics.couplings.valleys)
-        equilibrium = variation.equilibrium_at(number, couplings, kinetics.equilibrium)
-        rates = Rates.build(couplings, equilibrium, orders, kinetics.light_cone.bright_valley, kinetics.rates, comm=comm)
-        on = {key: getattr(processes, key) > 0 for key in ("intravalley", "intervalley")}
-        formation = on["intravalley"] * rates.formation[0] + on["intervalley"] * rates.formation[1]
-        nodes.append((ScatteringStage.build(rates, **on), formation))
-        rates.free()
-    return nodes
+    offsets = whole.offsets and local_offsets(
+        kinetics, list(zip(whole.offsets.stages, whole.offsets.formation, strict=True)), space
+    )
+    return dataclasses.replace(
+        whole, space=space, offsets=offsets, terms=listed_terms(kinetics, whole.scattering, space, offsets, whole.initial)
+    )
 
 
 def assemble(kinetics: Kinetics, space: SpaceGrid, further: Sequence[Node] = ()) -> Problem:
@@ -270,59 +287,14 @@ def assemble(kinetics: Kinetics, space: SpaceGrid, further: Sequence[Node] = ())
         for start in (0.0, *switches)
     ]  # by all ranks together: their blocks are shared within a node
     scattering = Scattering(angles, stages, switches)
-    offsets = _offsets(kinetics, [(stages[0], kinetics.formation[0]), *further], space)
-    terms = _terms(kinetics, scattering, space, offsets)
+    offsets = local_offsets(kinetics, [(stages[0], kinetics.formation[0]), *further], space)
     whole = None if kinetics.variation is None else kinetics.variation.landscape(kinetics.equilibrium, whole_grid(config))
     sought = config.initial, kinetics.equilibrium, angles, whole_grid(config), whole
     initial = on_first_rank(rates.comm, lambda: InitialState.from_input(*sought))
+    terms = listed_terms(kinetics, scattering, space, offsets, initial)
     problem = Problem(**vars(kinetics), space=space, scattering=scattering, terms=terms, initial=initial, offsets=offsets)
     _check_switches(problem)
     return problem
-
-
-def _offsets(kinetics: Kinetics, nodes: Sequence[Node], space: SpaceGrid) -> LocalOffsets | None:
-    """What varies in space, on the cells that a grid holds; nothing where all of it is uniform."""
-    if (variation := kinetics.variation) is None or variation.uniform:
-        return None
-    if kinetics.switches:
-        raise InputError("scattering: found off_at, expected on or off: the sample varies in space")
-    if (fewest := min(kinetics.cells.counts)) < WIDTH:  # kernels take a valley's cells in vectors
-        raise InputError(
-            f"momentum.energy_step: found {kinetics.config.momentum.energy_step:g} meV, which makes {fewest} energy cells in a "
-            f"valley, expected at least {WIDTH} in a landscape"
-        )
-    landscape = variation.landscape(kinetics.equilibrium, space)
-    steepest, cells = float(landscape.steepness().max()), max(space.whole.shape)
-    if steepest > TOO_STEEP:
-        raise InputError(
-            f"space.cells: found {cells}, expected at least {math.ceil(cells * steepest / STEEP)}: the landscape changes by "
-            f"{steepest:.3g} kT from cell to cell (limit {TOO_STEEP:g})"
-        )
-    stages, formation = zip(*nodes, strict=True)
-    return LocalOffsets(landscape, stages, held(variation.class_of_point, space), formation)
-
-
-def _terms(kinetics: Kinetics, scattering: Scattering, space: SpaceGrid, offsets: LocalOffsets | None) -> tuple[Term, ...]:
-    """The equation of an input. Raises InputError."""
-    config, equilibrium, angles = kinetics.config, kinetics.equilibrium, scattering.angles
-    landscape = None if offsets is None else offsets.landscape
-    terms: list[Term] = [Drift(equilibrium, angles, space, landscape)]
-    if landscape is not None and landscape.jumps:
-        terms.append(Junction(equilibrium, angles, landscape))
-    terms.append(scattering)
-    if offsets is not None:
-        terms.append(Force(equilibrium, angles, offsets.landscape))
-        if not offsets.at_nodes:
-            terms.append(OffsetScattering(angles, offsets))
-    terms += [pulses.source(kinetics, key, pulse, scattering, space, offsets) for key, pulse in config.pulses.items()]
-    if config.radiation:
-        terms.append(Radiation(equilibrium, kinetics.light_cone))
-    if config.recombination is not None:
-        lifetime = config.recombination.lifetime
-        for name in sorted(lifetime) if isinstance(lifetime, dict) else ():
-            pulses.valley_number("recombination.lifetime", name, equilibrium.cells)
-        terms.append(Recombination(equilibrium, lifetime))
-    return tuple(terms)
 
 
 def _check_size(kinetics: Kinetics, space: SpaceGrid, angles: Angles) -> None:

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 from hpcwigner.observables import registry
-from hpcwigner.problem.shapes import Energies, Shape, Strains, Width
+from hpcwigner.problem.blocks import Interaction, Pump, Recombination, Sample
+from hpcwigner.problem.shapes import Width
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.runtime.schema import Document, OnOff, Quantity, did_you_mean, require
 
@@ -36,44 +37,7 @@ class OnUntil(OnOff):
 
 
 Duration = Annotated[float, Quantity("ps", positive=True)]
-Lifetime = Annotated[float, Quantity("ps", shown="ns", positive=True)]
 Auto = Literal["auto"]
-
-
-@dataclasses.dataclass(frozen=True)
-class Injection:
-    """Incoherent formation of excitons in one valley, isotropic in momentum and Gaussian in energy."""
-
-    valley: str
-    """Name of the valley in the material file."""
-    above: Annotated[float, Quantity("meV", minimum=0)]
-    """Centre of the Gaussian above the valley's bottom."""
-    spread: Annotated[float, Quantity("meV", positive=True)] = 5.0
-    """Rms width of the Gaussian."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Pump:
-    """Laser pulse with a field A(r, t) that is Gaussian in space and time; `pump: off` for none, the default with `initial`."""
-
-    center: Annotated[float, Quantity("ps", minimum=0)] = 0.2
-    """Time of the pulse's maximum."""
-    duration_fwhm: Annotated[float, Quantity("ps", shown="fs", positive=True)] = 0.1
-    """FWHM of the field in time."""
-    spot_fwhm: Width = 500.0
-    """FWHM of the field in space; that of the density is smaller by √2."""
-    profile: float | Shape | tuple[float | Shape, ...] | None = None
-    """Of the density, not the spot: shapes or numbers, summed up. A slab is uniform along y then, populations per length."""
-    density: Annotated[float | None, Quantity("nm^-2", shown="cm^-2", positive=True)] = None
-    """Peak density of all excitons that the pulse generates; without it the generated population is 1."""
-    energy: Literal["resonant"] | Injection = "resonant"
-    """`resonant`: the pulse drives coherent excitons at Q = 0, which phonons scatter into the valleys."""
-    photon_energy: Annotated[float | None, Quantity("meV")] = None
-    """Of a resonant pulse, against the unstrained bright exciton; without it that of the bright exciton at the origin."""
-
-    def __post_init__(self) -> None:
-        resonant = self.photon_energy is None or self.energy == "resonant"
-        require(resonant, "photon_energy", f"{self.photon_energy} meV", "none, since energy is not resonant")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,48 +103,6 @@ class Scattering:
     """Within a valley; `off_at` is a multiple of `output.series_every`, after the formation of excitons."""
     intervalley: Annotated[float, OnUntil()] = math.inf
     """Between valleys; `off_at` as above."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Recombination:
-    """Non-radiative recombination, at the rate 1/lifetime for every momentum. Default: none."""
-
-    lifetime: Lifetime | dict[str, Lifetime]
-    """One lifetime, or lifetimes by valley; a valley that is not named does not recombine."""
-
-    def __post_init__(self) -> None:
-        require(self.lifetime != {}, "lifetime", self.lifetime, "a time, or a time for at least one valley")
-
-
-@dataclasses.dataclass(frozen=True)
-class StrainTensor:
-    """Strain along x and y; half its trace shifts the valleys."""
-
-    xx: Strains
-    """Strain along x."""
-    yy: Strains
-    """Strain along y."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Sample:
-    """What varies in space: each valley's energy E_v(r), by strain and by given energies, which add up."""
-
-    strain: Strains | StrainTensor | None = None
-    """Biaxial strain s(r), tension above 0, or {xx: …, yy: …} with s = ½(xx + yy): E_v changes by −gauge_factor · s."""
-    energy: dict[str, Energies] | None = None
-    """Added to E_v(r) of the valley of that name; `all` adds to every valley."""
-
-    def __post_init__(self) -> None:
-        require(self.strain is not None or bool(self.energy), "", "none", "a strain, or an energy of at least one valley")
-
-    @property
-    def uniform(self) -> bool:
-        """Whether all its values are numbers, so that nothing varies in space."""
-        strain = (self.strain.xx, self.strain.yy) if isinstance(self.strain, StrainTensor) else (self.strain,)
-        given = (*strain, *(self.energy or {}).values())
-        parts = itertools.chain.from_iterable(value if isinstance(value, tuple) else (value,) for value in given)
-        return all(part is None or isinstance(part, int | float) for part in parts)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -323,7 +245,7 @@ class Config(Document):
     """Temperature of the phonons."""
     rates: str = "auto"
     """`auto`: from the material; else the path of a file that the verb `rates` wrote, or one with the same layout."""
-    pump: Pump | tuple[Pump, ...] | Literal[False] = Pump()
+    pump: Pump | tuple[Pump, ...] | Literal[False] = dataclasses.field(default_factory=Pump)
     """One pulse or a list of pulses (pump and probe, trains), which have random phases: their populations add up."""
     initial: str = "none"
     """State at t = 0: `none` (no excitons), `equilibrium`, or a checkpoint (the path of its folder or of its state.h5)."""
@@ -333,6 +255,7 @@ class Config(Document):
     """Radiative recombination of the bright valley inside the light cone."""
     recombination: Recombination | None = None
     sample: Sample | None = None
+    interaction: Interaction | None = None
     space: Space = Space()
     time: Time = Time()
     output: Output = Output()
@@ -347,13 +270,16 @@ class Config(Document):
             whole = math.isinf(time) or abs(time / every - round(time / every)) < 1e-9 * max(1.0, time / every)
             require(whole, f"scattering.{key}.off_at", f"{time:g} ps", f"a multiple of output.series_every ({every:g} ps)")
         for key, pulse in self.pulses.items():
-            scaled = key == "pump" or pulse.density is not None
-            require(scaled, f"{key}.density", "none", "the density of every pulse of a list")
+            scaled = (key == "pump" and self.interaction is None) or pulse.density is not None
+            why = "the density of every pulse of a list" if self.interaction is None else "a density, since excitons interact"
+            require(scaled, f"{key}.density", "none", why)
+        known = self.interaction is None or self.initial != "equilibrium"
+        require(known, "initial", self.initial, "none or a checkpoint: the density of this state is not known")
         excited = bool(self.pulses) or self.initial != "none"
         require(excited, "pump", "off", "a pump, since initial is none: without either there are no excitons")
         for i, name in enumerate(self.output.observables):
             try:
-                registry.select([name], self.space.dimensions, self.landscape)
+                self._select([name])
             except ValueError as error:
                 require(False, f"output.observables.{i}", name, str(error))
 
@@ -365,9 +291,43 @@ class Config(Document):
         return {"pump": self.pump} if self.pump else {}
 
     @property
+    def uniform_slab(self) -> bool:
+        """Whether the sample is a slab that is uniform along y; other slabs are the y-integral of a plane's round spot."""
+        shaped = any(pulse.profile is not None for pulse in self.pulses.values())
+        return self.space.dimensions == 1 and (shaped or self.interaction is not None)
+
+    @property
+    def slab(self) -> registry.Slab:
+        """What the numbers of a slab are."""
+        if not self.uniform_slab:
+            return "integrated"
+        return "absolute" if all(pulse.density is not None for pulse in self.pulses.values()) else "relative"
+
+    @property
+    def number_unit(self) -> tuple[str, float]:
+        """Unit of numbers of excitons in output files, and the factor to it from the program's."""
+        (total,) = registry.select(["population_total"], self.space.dimensions, slab=self.slab)["series.h5"]
+        return total.unit, total.scale
+
+    @property
+    def slab_attribute(self) -> dict[str, str]:
+        """Attribute `slab` of output files; none of a plane."""
+        return {"slab": registry.SLABS[self.slab]} if self.space.dimensions == 1 else {}
+
+    @property
+    def observables(self) -> dict[str, tuple[registry.Observable, ...]]:
+        """What is written, by file."""
+        return self._select(self.output.observables)
+
+    def _select(self, names: Sequence[str]) -> dict[str, tuple[registry.Observable, ...]]:
+        annihilation = self.interaction is not None and self.interaction.annihilation is not None
+        return registry.select(names, self.space.dimensions, self.landscape, self.slab, annihilation)
+
+    @property
     def landscape(self) -> bool:
-        """Whether the sample varies in space."""
-        return self.sample is not None and not self.sample.uniform
+        """Whether E_v(r, t) varies in space."""
+        repulsive = self.interaction is not None and self.interaction.repulsion is not None
+        return repulsive or (self.sample is not None and not self.sample.uniform)
 
     @property
     def cuts(self) -> tuple[float, ...]:

@@ -35,7 +35,7 @@ _NAMES |= {
 
 def markdown() -> str:
     """Tables of the keys at the top and in each block, and of the fields that some of them take."""
-    blocks = {f"`{name}`": block for name, hint in schema.field_hints(Config).items() if (block := _block(hint))}
+    blocks = {f"`{name}`": blocks[0] for name, hint in schema.field_hints(Config).items() if (blocks := _blocks(hint))}
     tables = [f"## {name}\n\n{_text(block)}\n\n{_table(block)}" for name, block in blocks.items()]
     return "\n".join([_table(Config), *tables, f"## Fields\n\n{_text(Field)}\n\n{_table(Field, Map)}"])
 
@@ -56,11 +56,11 @@ def _rows(block: Any, prefix: str) -> Iterator[str]:
     hints, texts = schema.field_hints(block), _field_docstrings(cls)
     for field in dataclasses.fields(cls):
         hint = hints[field.name]
-        inner = _block(hint)
+        inner = _blocks(hint)
         if not (inner and block is Config):
             yield f"| `{prefix}{field.name}` | {_value(hint)} | {_default(field, hint)} | {texts[field.name]} |"
-            if inner:
-                yield from _rows(inner, f"{prefix}{field.name}.")
+            for part in inner:
+                yield from _rows(part, f"{prefix}{field.name}.")
 
 
 def _field_docstrings(cls: type) -> dict[str, str]:
@@ -75,12 +75,12 @@ def _field_docstrings(cls: type) -> dict[str, str]:
     return texts
 
 
-def _block(hint: Any) -> Any:
-    """The dataclass that a value of this type may be, without those of fields, which have a table of their own."""
+def _blocks(hint: Any) -> list[Any]:
+    """The dataclasses that a value of this type may be, without those of fields, which have a table of their own."""
     cls = typing.get_origin(hint) or hint
     if isinstance(cls, type) and dataclasses.is_dataclass(cls):
-        return None if cls in (Field, Map) else hint
-    return next(filter(None, map(_block, typing.get_args(hint))), None)
+        return [] if cls in (Field, Map) else [hint]
+    return list(dict.fromkeys(itertools.chain.from_iterable(map(_blocks, typing.get_args(hint)))))
 
 
 def _value(hint: Any) -> str:
@@ -91,15 +91,15 @@ def _value(hint: Any) -> str:
     if kind is typing.Literal:
         return ", ".join(f"`{value}`" for value in arguments)
     if _is_field(hint):
-        tensor = [_value(argument) for argument in arguments if _block(argument)]
+        tensor = [_value(argument) for argument in arguments if _blocks(argument)]
         return " or ".join([f"[field](#fields) in {_unit(arguments[0])}", *tensor])
     if kind in (typing.Union, types.UnionType):
-        return " or ".join(_value(argument) for argument in arguments if argument is not type(None))
+        return " or ".join(dict.fromkeys(_value(argument) for argument in arguments if argument is not type(None)))
     if kind is tuple:
         return f"[{_value(arguments[0])}, …]"
     if kind is dict:
         return f"{{NAME: {_value(arguments[1])}, …}}"
-    return "keys below" if _block(hint) else _NAMES[hint]
+    return "keys below" if _blocks(hint) else _NAMES[hint]
 
 
 def _is_field(hint: Any) -> bool:

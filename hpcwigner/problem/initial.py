@@ -30,6 +30,7 @@ class InitialState:
     density: Array
     """Density of each valley with one exciton in it [1/nm²; slab 1/nm], on the whole grid, shape (valley, x, y)."""
     valley_of_cell: NDArray[np.int64]  # Shape (cell,)
+    peak: float = 0.0  # Largest density of all excitons [1/nm²; slab 1/nm]
     file: Path | None = None  # A checkpoint's state; without it the sample is in equilibrium, with one exciton in all
 
     @property
@@ -56,7 +57,9 @@ class InitialState:
         if initial == "equilibrium":
             populations = equilibrium.population * by_valley[cells.valley_of_cell]
             mirrors = frozenset.intersection(*(whole.mirrors(part) for part in energy))
-            return cls(populations / math.fsum(populations), share, mirrors, density, cells.valley_of_cell)
+            shares = populations / math.fsum(populations)
+            peak = float(np.einsum("v,vxy->xy", cells.valley_sum(shares), density).max())
+            return cls(shares, share, mirrors, density, cells.valley_of_cell, peak)
         path = Path(initial, "state.h5") if Path(initial).is_dir() else Path(initial)
         try:
             with h5py.File(path, "r") as file:
@@ -68,11 +71,13 @@ class InitialState:
                     raise InputError(
                         f"initial: found '{path}' with {there} cells, angles and energies, expected {here} as in this input"
                     )
-                populations = np.sum([plane.sum(axis=(0, 1)) for plane in u], axis=0) * grid.cell_measure
+                lines = [plane.sum(axis=1) for plane in u]  # (y, cell)
+                populations = np.sum([line.sum(axis=0) for line in lines], axis=0) * grid.cell_measure
+                peak = max(float(line.sum(axis=1).max()) for line in lines)
         except (OSError, KeyError) as error:
             raise InputError(f"initial: found '{path}', expected a checkpoint or its state.h5 ({error})") from None
         mirrors = frozenset((0, 1)) if grid.folded else frozenset[int]()
-        return cls(populations, share, mirrors, density, cells.valley_of_cell, path)
+        return cls(populations, share, mirrors, density, cells.valley_of_cell, peak, path)
 
     def moments(self) -> SpatialMoments:
         """All its excitons at one point and without a direction."""

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from pathlib import Path
 
 from mpi4py import MPI
@@ -14,8 +15,10 @@ from hpcwigner.momentum import rates_file
 from hpcwigner.momentum.cells import EnergyCells
 from hpcwigner.momentum.equilibrium import MAX_DISCARDED_WEIGHT, Equilibrium, auto_energy_above, auto_energy_step
 from hpcwigner.momentum.rates import Rates
+from hpcwigner.problem import maps
 from hpcwigner.problem.config import Config
 from hpcwigner.problem.sample import Variation
+from hpcwigner.problem.shapes import Function, Image
 from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.runtime.parallel import on_first_rank
@@ -33,6 +36,7 @@ class Kinetics:
     light_cone: LightCone
     rates: Rates
     variation: Variation | None = None  # What varies in space, if anything does; the rates are those of its node 0
+    images: Mapping[Image, Function] = dataclasses.field(default_factory=dict)  # Of the pulses' profiles, as read
 
     @property
     def equilibrium(self) -> Equilibrium:
@@ -86,6 +90,7 @@ def for_material(config: Config, material: Material, couplings: Couplings, comm:
         sought = config, material, couplings.valleys, whole_grid(config)
         variation = on_first_rank(comm, lambda: Variation.from_input(*sought))
         couplings = variation.couplings_at(0, material, couplings.valleys)
+    images = on_first_rank(comm, lambda: read_images(config))
     equilibrium, config = momentum_grid(config, couplings, None if variation is None else variation.spread)
     light_cone = LightCone.from_material(material)
     orders = config.momentum.first_angles // 2
@@ -95,7 +100,18 @@ def for_material(config: Config, material: Material, couplings: Couplings, comm:
         rates = Rates.build(couplings, equilibrium, orders, light_cone.bright_valley, comm=comm)
     if variation is not None and len(variation.nodes) > 1 and config.rates != "auto":
         raise InputError("rates: found a file, expected auto: its rates are those of one set of valley offsets, which vary here")
-    return Kinetics(config, material, couplings, light_cone, rates, variation)
+    return Kinetics(config, material, couplings, light_cone, rates, variation, images)
+
+
+def read_images(config: Config) -> dict[Image, Function]:
+    """The images that the profiles of pulses name. Raises InputError."""
+    images: dict[Image, Function] = {}
+    for key, pulse in config.pulses.items():
+        several = isinstance(pulse.profile, tuple)
+        for i, part in enumerate(pulse.profile if isinstance(pulse.profile, tuple) else (pulse.profile,)):
+            if isinstance(part, Image) and part not in images:
+                images[part] = maps.read_image(f"{key}.profile{f'.{i}' * several}", part, whole_grid(config))
+    return images
 
 
 def whole_grid(config: Config) -> SpaceGrid:

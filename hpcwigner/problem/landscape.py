@@ -9,7 +9,8 @@ import numpy as np
 
 from hpcwigner.exciton.materials import Material
 from hpcwigner.problem import maps
-from hpcwigner.problem.config import Sample, StrainTensor, valley_index
+from hpcwigner.problem.blocks import Sample, StrainTensor
+from hpcwigner.problem.config import valley_index
 from hpcwigner.problem.shapes import Field, Function, Map
 from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.errors import InputError

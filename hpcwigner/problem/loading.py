@@ -106,8 +106,8 @@ _PATHS = {"material": (), "rates": ("auto",), "initial": ("none", "equilibrium")
 
 
 def _located(key: str, value: Any, folder: Path) -> Any:
-    """The value of a dotted key, made absolute if it is the path of a file to read; so are the files of a sample's maps."""
-    if str(key).split(".")[0] == "sample":
+    """The value of a dotted key, made absolute if it is the path of a file to read; so are the files of maps and images."""
+    if str(key).split(".")[0] in ("sample", "pump"):
         if isinstance(value, dict):
             return {name: _located(f"{key}.{name}", part, folder) for name, part in value.items()}
         if isinstance(value, list):

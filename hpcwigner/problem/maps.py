@@ -1,24 +1,27 @@
-"""Maps of a field over the sample, from HDF5 and netCDF-4 files: coordinates with units, interpolated by cubic splines."""
+"""Functions of the position from files: maps in HDF5 and netCDF-4 files, coordinates with units, and pictures of a camera."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
-from hpcwigner.problem.shapes import Function, Map
+from hpcwigner.problem.shapes import Function, Image, Map
 from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.runtime.schema import Quantity
 from hpcwigner.space.grid import SpaceGrid
 
 FEWEST = 4  # Points along an axis, which a cubic spline needs
+GREY = ("L", "I", "F", "I;16", "I;16B", "I;16L")  # Modes of pictures whose pixels are numbers: 8, 32, 16 bits and floats
 
 
-def read(key: str, given: Map, unit: str, grid: SpaceGrid) -> Function:
+def read(key: str, given: Map, unit: str, grid: SpaceGrid, degree: int = 3) -> Function:
     """The map that the input names at `key`, in `unit`: a function of x and y [nm]. Raises InputError.
 
-    A map over x only is uniform along y; of a map over x and y a slab takes the line y = 0.
+    A map over x only is uniform along y; of a map over x and y a slab takes the line y = 0. `degree` is that of its splines;
+    the unit "1" is that of values without one.
     """
     where = f"{key}: found '{given.dataset}' of {given.file}"
     try:
@@ -37,16 +40,30 @@ def read(key: str, given: Map, unit: str, grid: SpaceGrid) -> Function:
         raise InputError(f"{key}.file: found '{given.file}', expected an HDF5 or netCDF-4 file ({problem})") from None
     if list(coordinates) == ["y", "x"]:
         values, coordinates = values.T, dict(reversed(coordinates.items()))
-    for name, coordinate in coordinates.items():
-        half = 0.5 * grid.length if name == "x" or grid.dimensions == 2 else 0.0
-        _check_coordinate(name, coordinate, half, where)
-    shape = tuple(coordinate.size for coordinate in coordinates.values())
-    if values.shape != shape:
-        raise InputError(f"{where} with the shape {values.shape}, expected {shape} as its coordinates")
-    if (bad := np.argwhere(~np.isfinite(values))).size:
-        place = ", ".join(f"{n} = {c[i] / 1000:.6g} um" for (n, c), i in zip(coordinates.items(), bad[0], strict=True))
-        raise InputError(f"{where} with {len(bad)} values that are not finite, the first at {place}, expected finite ones")
-    return _interpolated([*coordinates.values()], values)
+    return _interpolated(coordinates, values, grid, where, degree)
+
+
+def read_image(key: str, given: Image, grid: SpaceGrid) -> Function:
+    """The image that the input names at `key`, without a unit, as `read`. Raises InputError.
+
+    Linear between its points: a cubic spline would fall below 0 beside bright pixels.
+    """
+    if given.dataset is not None:
+        return read(key, Map(given.file, given.dataset), "1", grid, degree=1)
+    assert given.pixel is not None
+    from PIL import Image as Picture
+
+    try:
+        with Picture.open(given.file) as picture:
+            if picture.mode not in GREY:
+                raise InputError(f"{key}.file: found '{given.file}' in colour ({picture.mode}), expected a picture in grey")
+            values = np.asarray(picture, dtype=np.float64)[::-1].T  # rows run from the top downwards
+    except (OSError, Picture.DecompressionBombError) as error:
+        problem = str(error) if Path(given.file).exists() else "no such file"
+        raise InputError(f"{key}.file: found '{given.file}', expected a picture, such as PNG or TIFF ({problem})") from None
+    values /= max(values.max(), np.finfo(float).tiny)  # a black one is refused as a profile
+    coordinates = {name: given.pixel * (np.arange(n) - 0.5 * (n - 1)) for name, n in zip("xy", values.shape, strict=True)}
+    return _interpolated(coordinates, values, grid, f"{key}: found {given.file}", 1)
 
 
 def _datasets(file: Any) -> list[str]:
@@ -76,9 +93,10 @@ def _numbers(data: Any, unit: str, where: str) -> Array:
     given = np.asarray(data.attrs.get("units", "")).ravel()[0]
     text = given.decode() if isinstance(given, bytes) else str(given)
     try:
-        factor = Quantity(unit).parse(f"1 {text}")
+        factor = 1.0 if unit == "1" and text in ("", "1") else Quantity(unit).parse(f"1 {text}")
     except ValueError:
-        raise InputError(f"{where} with units '{text}', expected an attribute units that converts to {unit}") from None
+        expected = "no attribute units, or 1" if unit == "1" else f"an attribute units that converts to {unit}"
+        raise InputError(f"{where} with units '{text}', expected {expected}") from None
     values = np.asarray(data[...], dtype=np.float64)
     if "_FillValue" in data.attrs:
         values = np.where(values == np.asarray(data.attrs["_FillValue"]).ravel()[0], np.nan, values)
@@ -98,12 +116,39 @@ def _check_coordinate(name: str, coordinate: Array, half: float, where: str) -> 
         raise InputError(f"{where} with {name} from {low:.6g} to {high:.6g} um, expected it to cover {needed}: {at} are missing")
 
 
-def _interpolated(coordinates: list[Array], values: Array) -> Function:
-    """Cubic spline through the values of a map."""
+def _interpolated(coordinates: dict[str, Array], values: Array, grid: SpaceGrid, where: str, degree: int) -> Function:
+    """Spline through values, over x or over x and y, that must be finite and cover a sample. Raises InputError."""
     from scipy.interpolate import RectBivariateSpline, make_interp_spline
 
-    if len(coordinates) == 1:
-        line = make_interp_spline(coordinates[0], values)
-        return lambda x, y: np.repeat(line(x.reshape(-1, 1)), y.size, axis=1)
-    plane = RectBivariateSpline(*coordinates, values)
-    return lambda x, y: np.asarray(plane(x.ravel(), y))
+    for name, coordinate in coordinates.items():
+        half = 0.5 * grid.length if name == "x" or grid.dimensions == 2 else 0.0
+        _check_coordinate(name, coordinate, half, where)
+    shape = tuple(coordinate.size for coordinate in coordinates.values())
+    if values.shape != shape:
+        raise InputError(f"{where} with the shape {values.shape}, expected {shape} as its coordinates")
+    if (bad := np.argwhere(~np.isfinite(values))).size:
+        place = ", ".join(f"{n} = {c[i] / 1000:.6g} um" for (n, c), i in zip(coordinates.items(), bad[0], strict=True))
+        raise InputError(f"{where} with {len(bad)} values that are not finite, the first at {place}, expected finite ones")
+    if len(shape) == 1:
+        return Line(make_interp_spline(*coordinates.values(), values, k=degree))
+    return Surface(RectBivariateSpline(*coordinates.values(), values, kx=degree, ky=degree))
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """A spline over x, uniform along y."""
+
+    spline: Any
+
+    def __call__(self, x: Array, y: Array) -> Array:
+        return np.repeat(self.spline(x.reshape(-1, 1)), y.size, axis=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Surface:
+    """A spline over x and y."""
+
+    spline: Any
+
+    def __call__(self, x: Array, y: Array) -> Array:
+        return np.asarray(self.spline(x.ravel(), y))

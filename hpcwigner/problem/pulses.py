@@ -1,15 +1,18 @@
 """From the pulses of an input to source terms."""
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from hpcwigner.momentum.cells import EnergyCells
 from hpcwigner.observables.fields import central_weights
-from hpcwigner.problem.config import Pump, valley_index
+from hpcwigner.problem.blocks import Pump
+from hpcwigner.problem.config import valley_index
 from hpcwigner.problem.kinetics import Kinetics
 from hpcwigner.problem.sample import held
-from hpcwigner.problem.shapes import Shape
+from hpcwigner.problem.shapes import Function, Image, Shape
 from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.space.grid import SpaceGrid
@@ -24,12 +27,15 @@ from hpcwigner.terms.term import Source
 def source(
     kinetics: Kinetics, key: str, pump: Pump, scattering: Scattering, space: SpaceGrid, offsets: LocalOffsets | None = None
 ) -> Source:
-    """A pulse of the input, at `key`, as a source in a sample with these local `offsets`. Raises InputError."""
+    """A pulse of the input, at `key`, as a source in a sample with these local `offsets`. Raises InputError.
+
+    Its amplitude is the number of excitons; of a density in a slab that is uniform along y the number per length [1/nm].
+    """
     equilibrium, energy = kinetics.equilibrium, pump.energy
     width_squared, shape = pump.spot_fwhm**2 / (8 * math.log(2)), None
-    area = math.pi * width_squared
+    area = math.sqrt(math.pi * width_squared) if kinetics.config.uniform_slab else math.pi * width_squared
     if pump.profile is not None:
-        shape, width_squared, area = _profile(key, pump.profile, space)
+        shape, width_squared, area = _profile(key, pump.profile, kinetics.images, space)
     amplitude = 1.0 if pump.density is None else pump.density * area
     share = scattering.angles.from_harmonics[:, 0]
     kind: type[PulseSource]
@@ -51,8 +57,7 @@ def source(
             raise InputError(f"{key}.energy.above: found {energy.above:g} meV, expected {error}") from None
         pulse = Intensity(pump.center, pump.duration_fwhm)
         kind, spectra = Injection, [spectrum] * len(scattering.stages)
-    landscape = None if offsets is None else offsets.landscape
-    return kind(equilibrium, space, share, pulse, spectra, width_squared, amplitude, shape, kinetics.switches, landscape)
+    return kind(equilibrium, space, share, pulse, spectra, width_squared, amplitude, shape, kinetics.switches)
 
 
 def _detuning(kinetics: Kinetics, pump: Pump, space: SpaceGrid) -> Array:
@@ -73,7 +78,7 @@ def _detuned(
     formation = [[rates] for rates in offsets.formation] if several else [kinetics.formation]
     detuned = DetunedSource(
         kinetics.equilibrium, space, share, field, kinetics.radiative_rate, formation, _detuning(kinetics, pump, space), light,
-        offsets.class_of_point if several else None, switches=kinetics.switches, landscape=offsets.landscape,
+        offsets.class_of_point if several else None, switches=kinetics.switches,
     )  # fmt: skip
     if pump.density is not None:  # the peak of what is formed, which lies elsewhere and is sharper than that of the light
         amplitude *= float(detuned.profile().max() / detuned.formed().max())
@@ -81,14 +86,17 @@ def _detuned(
     return detuned
 
 
-def _profile(key: str, profile: float | Shape | tuple[float | Shape, ...], space: SpaceGrid) -> tuple[Array, float, float]:
+def _profile(key: str, profile: Any, images: Mapping[Image, Function], space: SpaceGrid) -> tuple[Array, float, float]:
     """Shape on the held grid, (x, y), its ⟨r²⟩ [nm²] and its integral over its peak [nm², slab: nm]. Raises InputError."""
     x, y = space.centers(0)[:, None], space.centers(1)
+    values = np.zeros(space.shape)
     parts = profile if isinstance(profile, tuple) else (profile,)
-    values = np.zeros(space.shape) + sum(part(x, y) if isinstance(part, Shape) else part for part in parts)
+    for part in parts:
+        values += images[part](x, y) if isinstance(part, Image) else part(x, y) if isinstance(part, Shape) else part
     if not values.max() > 0 or values.min() < -1e-12 * values.max():
+        hint = ": take the background off an image and set what is left below 0 to 0" * any(isinstance(p, Image) for p in parts)
         raise InputError(
-            f"{key}.profile: found values from {values.min():g} to {values.max():g}, expected none below 0 and some above"
+            f"{key}.profile: found values from {values.min():g} to {values.max():g}, expected none below 0 and some above{hint}"
         )
     values = np.maximum(values, 0.0)
     return (

@@ -207,6 +207,23 @@ class Map:
     """The map; it and its coordinates `x` and `y` have attributes `units`. Without dimension scales its axes are x, y."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Image:
+    """A function of the position without a unit in a file (problem/maps.py)."""
+
+    file: str
+    """An image, linear between its points: a picture in grey (PNG, TIFF), or a map as of [fields](#fields) without a unit."""
+    dataset: str | None = None
+    """The map in an HDF5 or netCDF-4 file."""
+    pixel: Width | None = None
+    """Of a picture, size of a pixel. Values are its grey values, no gamma, the brightest 1; origin in the middle, y upwards."""
+
+    def __post_init__(self) -> None:
+        given = [name for name in ("dataset", "pixel") if getattr(self, name) is not None]
+        expected = "either dataset (HDF5, netCDF-4) or pixel (a picture)"
+        require(len(given) == 1, "", " and ".join(given) or "neither dataset nor pixel", expected)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Spot(Gaussian[float]):
     """A spot of a pulse."""

@@ -218,11 +218,11 @@ def _report(problem: Problem, choice: Choice, memory: Memory, ranks: int, refere
         f"{problem.angles.count} angles{' (0 … π)' if problem.angles.half else ''}",
         f"offsets       {_offsets(problem)}",
         f"coherent      ħΓ_0 = {HBAR * problem.formation_rate:.4g} meV, light cone below {problem.light_cone.energy:.3g} meV",
-        f"terms         {', '.join(term.name for term in problem.terms)}",
+        f"terms         {', '.join(dict.fromkeys(term.name for term in problem.terms))}",
         f"unknowns      {_unknowns(problem):.4g} on {ranks} ranks ({px}×{py}){folded}",
         f"steps         {len(plan.steps())} of {choice.integrator}: " + plan.describe(),
         *(f"{line.replace(': ', '     ', 1)}" for line in problem.about_landscape),
-        *(f"warning       {doubt}" for doubt in (() if problem.offsets is None else problem.offsets.landscape.doubts())),
+        *(f"warning       {doubt}" for doubt in problem.doubts),
         f"resolution    {resolution.describe(problem.peak_loss(reference))}",
         f"memory        {memory.describe()}",
         f"output        {output_bytes(problem, plan) / MIB:.1f} MiB in {problem.config.output.directory}",
@@ -244,7 +244,7 @@ def _offsets(problem: Problem) -> str:
 def output_bytes(problem: Problem, plan: StepPlan) -> float:
     """Bytes of all output files at the end."""
     output = problem.config.output
-    chosen = registry.select(output.observables, problem.space.dimensions, problem.config.landscape)
+    chosen = problem.config.observables
     sizes = dict(zip("xy", problem.space.whole.shape, strict=True)) | {"k": WignerCut.POINTS, "q": WignerCut.POINTS // 2 + 1}
     sizes["axis"] = problem.space.dimensions
     sizes |= {"valley": len(problem.cells.valleys), "angle": problem.angles.count}

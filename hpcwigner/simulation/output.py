@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -9,8 +10,10 @@ from hpcwigner.exciton.constants import UM
 from hpcwigner.exciton.phonons import absorption_threshold
 from hpcwigner.integrators.steps import StepPlan, multiples
 from hpcwigner.momentum.angles import Angles
-from hpcwigner.observables import registry
+from hpcwigner.observables import profiles
+from hpcwigner.observables.budget import SpatialMoments
 from hpcwigner.observables.fields import Directions, LocalState, SpatialMomentSums, WignerCut, undershoot
+from hpcwigner.observables.profiles import Profiles
 from hpcwigner.observables.registry import Observable
 from hpcwigner.observables.series import Snapshot
 from hpcwigner.problem.builder import Problem
@@ -18,37 +21,38 @@ from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.errors import RunError
 from hpcwigner.simulation.balance import Balance
 from hpcwigner.simulation.restart import FIELDS, SERIES, WIGNER, Resumption
-from hpcwigner.space.grid import Decomposition
 from hpcwigner.storage.files import Constant, OutputFile
-from hpcwigner.terms.offsets import LocalScattering
+from hpcwigner.terms.annihilation import Annihilation
+from hpcwigner.terms.books import Changes
+from hpcwigner.terms.equation import WignerEquation
+from hpcwigner.terms.term import State
 
 
 class RunOutput:
     """Observes the state whenever an output is due and writes it."""
 
     def __init__(
-        self, problem: Problem, decomposition: Decomposition, plan: StepPlan, directory: Path,
+        self, problem: Problem, equation: WignerEquation, plan: StepPlan, directory: Path,
         attributes: Mapping[str, str | int], final: Array, resume: Resumption | None = None,
     ) -> None:  # fmt: skip
         """`final` are populations (valley,): below a small part of them w_v² and D_v are undefined.
 
         `attributes` are those of the files. With `resume` the files keep the rows that this checkpoint knows.
         """
-        self.problem, self.decomposition = problem, decomposition
-        self.comm = decomposition.comm
-        offsets, equilibrium = problem.offsets, problem.equilibrium
-        self._local = None if offsets is None else LocalScattering(equilibrium, offsets, decomposition)
-        self._sums = SpatialMomentSums(decomposition, self._local)
-        self.set_angles(problem.angles)
-        self._final = final
+        self.problem, self.decomposition = problem, equation.decomposition
+        self.comm = self.decomposition.comm
+        self._sums = SpatialMomentSums(self.decomposition)
+        self.set_angles(problem.angles, equation)
+        self._final, self._updated = final, -1
         self._observed = resume.header.step if resume else None  # What was due then is already written
         self.worst_undershoot = np.array(resume.header.accumulators["undershoot"]) if resume else np.zeros(len(final))
         accumulators = resume.header.accumulators if resume else {}
         self.top_share = float(accumulators.get("top_share", [0.0])[0])
         """Largest part of the excitons that was in the topmost energy cells at an output."""
-        self.balance = Balance(problem, decomposition, plan, accumulators, self._local)
-        output = problem.config.output
-        self._observables = chosen = registry.select(output.observables, problem.space.dimensions, problem.config.landscape)
+        books, output = equation.books, problem.config.output
+        self.balance = Balance(problem, books, self.decomposition, self._sums.weights, accumulators) if books else None
+        attributes = {**attributes, "bright_valley": problem.bright, **problem.config.slab_attribute}
+        self._observables = chosen = problem.config.observables
         self._due = {
             SERIES: _due(plan, plan.output_times),
             FIELDS: _due(plan, multiples(output.fields_every, plan.end)),
@@ -56,10 +60,10 @@ class RunOutput:
         }
         known = resume.header.outputs.rows if resume else {}
         wanted = {SERIES: True, FIELDS: bool(chosen[FIELDS]), WIGNER: bool(self._due[WIGNER]) or WIGNER in known}
-        self.cut = WignerCut(decomposition, problem.angles, problem.cells) if wanted[WIGNER] else None
+        self.cut = WignerCut(self.decomposition, problem.angles, problem.cells) if wanted[WIGNER] else None
         self.files: dict[str, OutputFile] = {}
         for name in (name for name in wanted if wanted[name]):
-            content = (*self._content(name), {**attributes, "bright_valley": problem.bright}, self._constants(name))
+            content = (*self._content(name), attributes, self._constants(name))
             if resume and name in known:
                 self.files[name] = OutputFile.restored(resume.sources.get(name), directory / name, self.comm, *content)
             else:
@@ -96,22 +100,27 @@ class RunOutput:
     def accumulators(self) -> dict[str, list[float]]:
         """Running accumulators, the same on every rank: what a checkpoint keeps of them. Collective."""
         own = {"undershoot": [float(x) for x in self.worst_undershoot], "top_share": [self.top_share]}
-        return own | self.balance.accumulators()
+        return own | (self.balance.accumulators() if self.balance else {})
 
-    def set_angles(self, angles: Angles) -> None:
-        """The angles of the states from now on; Wigner functions are written with those of the problem."""
+    def set_angles(self, angles: Angles, equation: WignerEquation) -> None:
+        """The angles and the equation of the states from now on; Wigner functions are written with the angles of the problem."""
+        self._equation = equation
         self._directions = Directions(angles)
         self._to_all_angles = None if angles == self.problem.angles else angles.resampled(self.problem.angles)
 
-    def observe(self, done: int, u: Array) -> None:
-        """Writes what is due after `done` steps; u is (point, angle, cell). Collective."""
-        self.balance.update(done, u)
+    def observe(self, done: int, state: State) -> None:
+        """Writes what is due after `done` steps. Collective."""
+        u, balance = state.u, self.balance
+        if balance and done != self._updated:
+            balance.update(done, state)
+            self._updated = done
         due = {name: times[done] for name, times in self._due.items() if done in times}
         if done == self._observed or not due:
             return
         self._observed = done
         now = next(iter(due.values()))
-        generator = self.problem.generators[self.problem.scattering.stage_at(now)]
+        stage = self.problem.scattering.stage_at(now)
+        generator = self.problem.generators[stage]
         directions = self._directions(u)
         moments = self._sums(directions)
         if not np.isfinite(moments.zeroth).all():
@@ -119,14 +128,16 @@ class RunOutput:
         top = [part.stop - 1 for part in self.problem.cells.slices]
         if (number := moments.zeroth.sum()) > 0:
             self.top_share = max(self.top_share, float(moments.zeroth[top].sum() / number))
+        changes = None
+        if balance and (SERIES in due or FIELDS in due):
+            changes = self._equation.changes(now, state, self.problem.local_generators[stage], generator.light)
         if SERIES in due:
-            row = self.files[SERIES].append(now)
-            heat = self.balance.heat(now) if self.balance.active else np.nan
+            row, snapshot = self.files[SERIES].append(now), self._snapshot(now, state, directions, moments, changes)
             if self.comm.rank == 0:
-                snapshot = Snapshot(moments, self.problem.budget(now, moments), generator, self._final, heat)
                 write_series(self.files[SERIES], row, self._observables[SERIES], snapshot)
         if FIELDS in due:
-            local = LocalState(directions, self.decomposition, generator, moments, self._local)
+            transfer = None if changes is None else self._equation.transfer(changes)
+            local = LocalState(directions, self.decomposition, generator, moments, transfer)
             if now >= self.problem.moments.judged_from:
                 self.worst_undershoot = np.minimum(self.worst_undershoot, undershoot(local.density, self.comm))
             held = (..., 0) if self.problem.space.dimensions == 1 else ...
@@ -135,6 +146,32 @@ class RunOutput:
         if WIGNER in due and (cut := self.cut) is not None:
             whole = u if self._to_all_angles is None else self._to_all_angles @ u
             self._write_places(WIGNER, now, lambda observable: observable.compute(cut, whole))
+
+    def _snapshot(
+        self, now: float, state: State, directions: Array, moments: SpatialMoments, changes: Changes | None
+    ) -> Snapshot:
+        """What a row of series.h5 is computed from, on every rank. Collective."""
+        problem, balance, entries, more = self.problem, self.balance, None, dict[str, Any]()
+        generator = problem.generators[problem.scattering.stage_at(now)]
+        densities = problem.cells.valley_sum(directions[0])
+        if balance and changes is not None:
+            entries = balance.entries(changes, densities) if problem.not_closed else None
+            more = {
+                "heat": balance.heat(state, now), "potential": balance.potential_energy(densities),
+                "light_rates": balance.light_rates(changes),
+            }  # fmt: skip
+            if any(isinstance(term, Annihilation) for term in problem.terms):
+                more["annihilated"] = balance.annihilated(state)
+        if any(o.only_in == "run" for o in self._observables[SERIES]):
+            light, nothing = directions[0] @ generator.light, np.zeros(len(densities))
+            values = [densities.sum(axis=1), nothing, light, nothing]
+            if changes is not None:
+                values[1], values[3] = changes.entries[..., :-1].sum(axis=(0, 2)), changes.light
+            shaped = np.array(values).reshape(4, *self.decomposition.local_shape[:2])
+            density, its_rate, light, light_rate = profiles.along_x(self.decomposition, shaped)
+            x, symmetric = problem.space.whole.centers(0), problem.space.folded
+            more["profiles"] = Profiles(x, density, its_rate, light, light_rate, symmetric)
+        return Snapshot(moments, problem.budget(now, moments, entries), generator, self._final, **more)
 
     def _write_places(self, name: str, now: float, compute: Callable[[Observable], Array]) -> None:
         """A row of a file, if the run has it: this rank's part, if it holds one. Collective."""

@@ -79,12 +79,12 @@ class _Stepper:
         if number != self.solution.angles.number:
             LOG.info("%d angles from %g ps on", number, self.schedule.time_after(self.progress.done - 1))
         self.solution.set_angles(number)
-        self.output.set_angles(self.solution.angles)
+        self.output.set_angles(self.solution.angles, self.solution.equation)
         self.store.partition = self.solution.equation.decomposition
 
     def monitor(self, done: int, vector: Any) -> None:
         """Before the first and after every step."""
-        self.output.observe(done, self.solution.equation.read(vector).u)
+        self.output.observe(done, self.solution.equation.read(vector))
         self.progress.update(done, self.schedule.time_after(done - 1))
 
     def after_step(self, done: int, vector: Any) -> bool:
@@ -121,7 +121,7 @@ class _Stepper:
             input=self.input_text,
             shape=(*decomposition.grid.shape, *decomposition.per_point),
             history=self.history,
-            auxiliary=tuple(f"{term.name}.{i}" for term in equation.terms for i in range(term.field_count)),
+            auxiliary=equation.field_names,
         )
         state, (nx, ny) = equation.read(vector), decomposition.local_shape[:2]
         path = self.store.write(state.u.reshape(decomposition.local_shape), header, files, state.fields.reshape(nx, ny, -1))
@@ -163,7 +163,8 @@ def run(
             at = stepper.schedule.time_after(stepper.progress.done - 1)
             LOG.warning("stopped by %s with a checkpoint at %g ps: go on with --restart", control.reason, at)
         largest = comm.allreduce(estimate.peak(), MPI.MAX)
-        accounts = stepper.output.balance.accounts() if problem.not_closed and not stepper.stopped else []
+        balance = stepper.output.balance
+        accounts = balance.accounts(solution.state) if balance and not stepper.stopped else []
         if comm.rank == 0:
             summary = {"performance": performance(unknowns, comm.size, started, stepper.progress, largest, needed.resident)}
             series = directory / SERIES
@@ -203,7 +204,8 @@ def _advance(
         attributes = on_first_rank(comm, lambda: restart.attributes(complete, comm.size, header))
         if comm.rank == 0:
             write_whole(directory / "input.yaml", str(attributes["input"]))
-        output = RunOutput(problem, decomposition, choice.plan, directory, attributes, problem.final_scale(reference), resumed)
+        final = problem.final_scale(reference)
+        output = RunOutput(problem, solution.equation, choice.plan, directory, attributes, final, resumed)
         stack.callback(output.close)
         first = header.step if header else 0
         progress = Progress(comm, len(schedule.steps), choice.plan.end, quiet, first)

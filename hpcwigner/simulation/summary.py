@@ -31,13 +31,15 @@ def announce(problem: Problem, equation: WignerEquation, choice: Choice, directo
     cells, decomposition = problem.cells, equation.decomposition
     grid = "×".join(str(n) for n in problem.space.whole.shape[: problem.space.dimensions])
     LOG.info("%s at %g K, output in %s", problem.material.name, problem.equilibrium.temperature, directory)
-    LOG.info("terms: %s", ", ".join(term.name for term in problem.terms))
+    LOG.info("terms: %s", ", ".join(dict.fromkeys(term.name for term in problem.terms)))
     LOG.info(
         "%s cells%s × %d angles × %d energies (%s) = %.4g unknowns on %d ranks (%d×%d)",
         grid, " (folded)" if problem.space.folded else "", problem.angles.count, cells.size,
         ", ".join(f"{v.name} {n}" for v, n in zip(cells.valleys, cells.counts, strict=True)),
         equation.unknowns, decomposition.comm.size, *decomposition.processes,
     )  # fmt: skip
+    if problem.config.uniform_slab:
+        LOG.info("sample: %s", registry.SLABS[problem.config.slab])
     if problem.config.left_out:
         LOG.warning("%s", problem.config.left_out)
     LOG.info("%s, %d steps: %s", choice.integrator, len(choice.plan.steps()), choice.plan.describe())
@@ -45,7 +47,7 @@ def announce(problem: Problem, equation: WignerEquation, choice: Choice, directo
         LOG.info("angles: not reduced, since %s", problem.why_all_angles)
     for line in problem.about_landscape:
         LOG.info("%s", line)
-    for doubt in () if problem.offsets is None else problem.offsets.landscape.doubts():
+    for doubt in problem.doubts:
         LOG.warning("%s", doubt)
     if problem.not_closed:
         LOG.info("moment equations: not closed, since %s; they chose the steps for a homogeneous sample", problem.not_closed)
@@ -96,7 +98,7 @@ def checks(
         LOG.warning("up to %.1e of the excitons were in the topmost energy cells: use a higher momentum.energy_max", top_share)
     written = read(series)
     if problem.not_closed:
-        return entries | _balances(accounts) | _not_compared(f"since {problem.not_closed}")
+        return entries | _balances(accounts, *problem.config.number_unit) | _not_compared(f"since {problem.not_closed}")
     return entries | _balance(problem, written, reference) | _compare(problem, written, reference)
 
 
@@ -105,32 +107,37 @@ def _not_compared(why: str) -> Entries:
     return {"not_compared": Entry(why, "", "not compared with the moment equations")}
 
 
-def _balances(accounts: Accounts) -> Entries:
-    """Number and energy by cause; energies count from the bright valley's bottom."""
-    entries = {}
+def _balances(accounts: Accounts, unit: str, scale: float) -> Entries:
+    """Number, in `unit`, and energy by cause; energies count from the bright valley's bottom."""
+    entries, per_length = {}, "" if unit == "1" else " per um of y"
+    energy_unit = f"meV {unit}".removesuffix(" 1")
     for cause, number, energy in accounts:
-        LOG.info("balance: %-18s %+.9g excitons, %+.6g meV", cause, number, energy)
+        LOG.info("balance: %-18s %+.9g excitons, %+.6g meV%s", cause, number * scale, energy * scale, per_length)
         name = cause.replace(" ", "_")
-        entries[f"number_{name}"] = Entry(number, "1", f"balance of excitons: {cause}")
-        entries[f"energy_{name}"] = Entry(energy, "meV", f"balance of energy: {cause}")
+        entries[f"number_{name}"] = Entry(number * scale, unit, f"balance of excitons: {cause}")
+        entries[f"energy_{name}"] = Entry(energy * scale, energy_unit, f"balance of energy: {cause}")
     return entries
 
 
 def _balance(problem: Problem, written: Variables, reference: list[Budget]) -> Entries:
-    generated = sum(source.generated(problem.config.time.end) for source in problem.sources)
-    entries = {"generated": Entry(generated, "1", "excitons generated")}
+    unit, scale = problem.config.number_unit
+    per_length = "" if unit == "1" else " (per um of y)"
+    generated = scale * sum(source.generated(problem.config.time.end) for source in problem.sources)
+    entries = {"generated": Entry(generated, unit, "excitons generated")}
     if "population_total" not in written.data:
-        LOG.info("excitons: %.12g generated; no balance, since output.observables leaves out population_total", generated)
+        LOG.info(
+            "excitons: %.12g generated%s; no balance, since output.observables leaves out population_total", generated, per_length
+        )
         return entries
-    expected, present = float(reference[-1].population.sum()), float(written.data["population_total"][-1])
+    expected, present = scale * float(reference[-1].population.sum()), float(written.data["population_total"][-1])
     lost, error = generated - expected, (present - expected) / generated
     LOG.info(
-        "excitons: %.12g generated, %.6g lost, %.12g present, balance off by %.1e of the generated",
-        generated, lost, present, error,
+        "excitons: %.12g generated, %.6g lost, %.12g present%s, balance off by %.1e of the generated",
+        generated, lost, present, per_length, error,
     )  # fmt: skip
     return entries | {
-        "lost": Entry(lost, "1", "excitons lost"),
-        "present": Entry(present, "1", "excitons present"),
+        "lost": Entry(lost, unit, "excitons lost"),
+        "present": Entry(present, unit, "excitons present"),
         "balance_error": Entry(error, "1", "error of the balance, relative to the generated"),
     }
 
@@ -142,7 +149,8 @@ def _compare(problem: Problem, written: Variables, reference: list[Budget]) -> E
     times, begin = problem.moments.times, problem.moments.judged_from
     if times[-1] < begin:
         return _not_compared(f"the run ends before {begin:g} ps")
-    leak = abs(written.data["population_total"][-1] / reference[-1].population.sum() - 1)
+    expected = problem.config.number_unit[1] * reference[-1].population.sum()
+    leak = abs(written.data["population_total"][-1] / expected - 1)
     if problem.space.boundary != "periodic" and leak > LEAK_WARNING:
         return _not_compared(f"{leak:.1e} of the excitons have left through the boundary")
     scales = {o.name: o.scale for o in registry.SERIES}

@@ -99,8 +99,7 @@ class Landscape:
     def forces(self) -> Array:
         """The discrete force F = −∇E [meV/nm] along each axis, shape (axis, valley, x, y)."""
         spacing = self.grid.spacing
-        slopes = [2 * (_amplitudes(self.windows(axis)) @ CENTRAL6) / spacing[axis] for axis in range(self.grid.dimensions)]
-        return np.asarray(self.thermal_energy * np.array(slopes))
+        return np.array([fitted(self.windows(a), spacing[a], self.thermal_energy)[1] for a in range(self.grid.dimensions)])
 
     def stencils(self, axis: int, *, through_jumps: bool = False) -> Array:
         """X + Y and −X + Y times Δx for motion towards larger and smaller coordinates, shape (2, valley, x, y, 7).
@@ -108,9 +107,7 @@ class Landscape:
         Weights stand in the order of the flow, from the farthest cell upstream on. Those of cells behind a valley's jump are 0,
         unless they are wanted `through_jumps`.
         """
-        windows = self.windows(axis)
-        central, dissipation = central_weights(windows), dissipation_weights(windows)
-        stencils = np.stack((central + dissipation, (dissipation - central)[..., ::-1]))
+        stencils = fitted(self.windows(axis), self.grid.spacing[axis], self.thermal_energy)[0]
         for jump in () if through_jumps else self.jumps:
             if jump.axis == axis:
                 stepped = np.flatnonzero(jump.heights)
@@ -132,6 +129,13 @@ def _pads(axis: int, side: int) -> list[tuple[int, int]]:
 def _amplitudes(windows: Array) -> Array:
     """r_k for windows of E/kT (…, 7)."""
     return np.asarray(np.exp(-0.5 * (windows - windows[..., HALO, None])))
+
+
+def fitted(windows: Array, spacing: float, thermal_energy: float) -> tuple[Array, Array]:
+    """Stencils of both directions, as `Landscape.stencils`, (2, …, 7), and the force [meV/nm] for windows of E/kT (…, 7)."""
+    central, dissipation = central_weights(windows), dissipation_weights(windows)
+    stencils = np.stack((central + dissipation, (dissipation - central)[..., ::-1]))
+    return stencils, 2 * thermal_energy / spacing * central[..., HALO]
 
 
 def stencil_excess(step: float) -> float:

@@ -30,7 +30,7 @@ PARTIAL, ABANDONED = ".partial", ".abandoned"
 SUM_CHUNK = 16 * 2**20  # Bytes of a file that one checksum covers
 SPARE_DISK = 64 * 2**20  # Bytes that must be left on the disk after a checkpoint
 LARGEST_WRITE = 2**26  # Bytes passed to MPI-IO at once: it buffers twice as much, and some implementations count in 32 bits
-_UNITS = "nm-1 (slab) or nm-2: excitons per length or area in the momentum cell"
+_UNITS = "nm-1 (slab; nm-2 if it is uniform along y and a density is given) or nm-2: excitons in the momentum cell"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -34,6 +34,11 @@ class Variables:
             )
         return self.data[name]
 
+    @property
+    def place(self) -> str:
+        """Where the values against x are: on y = 0 of a plane, or of a slab as its attribute says."""
+        return self.attributes.get("slab", "along y = 0").partition(":")[0]
+
     def last_time(self) -> float:
         """Time of the last row [ps]. Raises InputError when nothing has been written yet."""
         if not len(self.data["time"]):

@@ -76,7 +76,7 @@ def collect(directory: Path) -> str:
     assert config.sweep is not None
     summary = sweep_summary.SweepSummary.of(loading.points(config), config.sweep)
     bright = materials.load(config.material).radiation.bright_valley
-    sweep_summary.write(directory / "summary.h5", summary, provenance.attributes(to_yaml(config), 1))
+    sweep_summary.write(directory / "summary.h5", summary, {**provenance.attributes(to_yaml(config), 1), **config.slab_attribute})
     sweep_summary.plot(summary, bright, (directory / "summary.png", directory / "summary.pdf"), directory.resolve().name)
     return sweep_summary.table(summary)
 
@@ -183,9 +183,9 @@ def write_moments(problem: Problem, directory: Path) -> None:
     if path.exists():
         raise InputError(f"--output: '{path}' is there already, expected a new one")
     axes, attributes = {"valley": [v.name for v in problem.cells.valleys]}, provenance.attributes(to_yaml(problem.config), 1)
-    observables = registry.select(problem.config.output.observables, 1)[SERIES]
+    observables = registry.select(problem.config.output.observables, 1, slab=problem.config.slab, run=False)[SERIES]
     with whole(path) as part:
-        file = OutputFile(part, MPI.COMM_SELF, observables, axes, attributes)
+        file = OutputFile(part, MPI.COMM_SELF, observables, axes, attributes | problem.config.slab_attribute)
         for time, snapshot in zip(problem.moments.times, problem.moments.snapshots(), strict=True):
             write_series(file, file.append(float(time)), observables, snapshot)
         file.close()

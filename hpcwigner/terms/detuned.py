@@ -19,9 +19,8 @@ from hpcwigner.momentum.equilibrium import Equilibrium
 from hpcwigner.observables.budget import Entry, SpatialMoments
 from hpcwigner.runtime.arrays import Array
 from hpcwigner.space.grid import Decomposition, SpaceGrid
-from hpcwigner.space.landscape import Landscape
 from hpcwigner.terms.pulse import GaussianField, LocalPopulations
-from hpcwigner.terms.term import Source, State
+from hpcwigner.terms.term import Source
 
 DARK = 1e-30  # Points with less than this part of the profile's peak form nothing
 Numbers = NDArray[np.int64]
@@ -42,7 +41,6 @@ class DetunedSource(Source):
     class_of_point: Numbers | None = None  # On the held grid, shape (x, y); one class without it
     amplitude: float = 1.0  # Population that it generates in all
     switches: tuple[float, ...] = ()  # Times [ps] at which the next stage begins
-    landscape: Landscape | None = None
 
     name = "source"
     part = "source"
@@ -139,42 +137,27 @@ class DetunedSource(Source):
         self._local = _LocalPart(light, classes, lit, of_point.reshape(-1).astype(np.int64), populations)
         self._last = None
 
-    def add(self, time: float, state: State, out: State) -> None:
+    def formation(self, time: float) -> Array:
         assert self._local is not None
         here = self._local
         stage = self._stage(time)
         rates = np.array([by_stage[stage] for by_stage in self.spectra])
         strength = self.amplitude * self._scale * here.light * here.spread(here.populations.course(time)[:, None])[:, 0]
-        populations = out.u
-        populations += self.angular_share[:, None] * (strength[:, None] * rates[here.classes])[:, None, :]
+        return strength[:, None] * rates[here.classes]
 
     def entry(self, time: float, moments: SpatialMoments) -> Entry:
         stage, cells = self._stage(time), self.equilibrium.cells
         now = self.amplitude * self._scale * self._by_class(self._sample.course(time))
         rates = now @ np.array([by_stage[stage] for by_stage in self.spectra])  # (weight, cell)
-        return Entry(cells.valley_sum(rates)[: len(moments.values)], self._energy(rates))
-
-    def energy(self, time: float) -> float:
-        formed = self.amplitude * self._scale * self._by_class(self._sample.integral(time))
-        return self._energy(formed @ np.array([by_stage[0] for by_stage in self.spectra]))
-
-    def _energy(self, formed: Array) -> float:
-        """Energy [meV] of ∫w u of what is formed, (weight, cell)."""
-        energy = float(self.equilibrium.total_energy @ formed[0])
-        if self.landscape is not None:
-            cells = self.equilibrium.cells
-            by_valley = formed[-len(cells.valleys) :]
-            energy += float(by_valley[cells.valley_of_cell, np.arange(cells.size)].sum())
-        return energy
+        return Entry(cells.valley_sum(rates)[: len(moments.values)], float(self.equilibrium.total_energy @ rates[0]))
 
     def _weight_functions(self) -> list[Array]:
-        """The weights of SpatialMoments, then the landscape of each valley, on the held grid (x, y)."""
+        """The weights of SpatialMoments on the held grid (x, y)."""
         grid = self.grid
         x, y = np.meshgrid(grid.centers(0), grid.centers(1), indexing="ij")
         places = (x, y)[: grid.dimensions]
         whole = [0.0 * place if copies == 2 else place for place, copies in zip(places, grid.copies, strict=False)]
-        landscape = () if self.landscape is None else self.landscape.energy
-        return [np.ones(grid.shape), grid.squared_distance, *whole, *(place**2 for place in places), *landscape]
+        return [np.ones(grid.shape), grid.squared_distance, *whole, *[np.square(place) for place in places]]
 
     def _stage(self, time: float) -> int:
         return sum(time > t + 1e-9 for t in self.switches)

@@ -56,6 +56,11 @@ class Drift(Term):
             self._weights = np.ascontiguousarray(weights).reshape(-1, *weights.shape[2:])
             self._bounds = np.array([0, *np.cumsum(self.equilibrium.cells.counts)])
 
+    def set_stencils(self, axis: int, stencils: Array) -> None:
+        """Other stencils of a landscape along an axis, (2, valley or 1, x, y, 7) at this rank's points."""
+        weights = np.moveaxis(stencils, (2, 3), (0, 1)).reshape(-1, 2, *stencils.shape[1:2], stencils.shape[-1])
+        self._weights[:, axis] = weights
+
     def free(self) -> None:
         if self._halo is not None:
             self._halo.free()
@@ -73,12 +78,15 @@ class Drift(Term):
 
     def courant_rate(self) -> Array:
         """max over angles of |v_x|/Δx + |v_y|/Δy [1/ps], shape (cell,), times how much a landscape's stencil exceeds it."""
-        excess = 1.0 if self.landscape is None else stencil_excess(float(self.landscape.steepness().max()))
+        return self.courant_rate_in(self.landscape)
+
+    def courant_rate_in(self, landscape: Landscape | None) -> Array:
+        """The same in some landscape on the same grid."""
+        excess = 1.0 if landscape is None else stencil_excess(float(landscape.steepness().max()))
         return np.asarray(excess * np.abs(self.rates).sum(axis=0).max() * self.speed)
 
     def entry(self, time: float, moments: SpatialMoments) -> Entry:
-        power = 0.0 if moments.landscape is None else -float(self.speed @ moments.landscape.work)
-        return Entry(self.equilibrium.cells.valley_sum(self.speed * moments.gradients), power)
+        return Entry(self.equilibrium.cells.valley_sum(self.speed * moments.gradients), 0.0)
 
     def exchange(self, u: Array) -> Iterator[NDArray[np.int64]]:
         """Numbers of the points that need no other rank, while ghost cells of u travel, then of those that do. Collective."""

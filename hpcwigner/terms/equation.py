@@ -13,9 +13,12 @@ from hpcwigner.momentum.tile import N, Tile, U
 from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.parallel import huge_zeros, readable
 from hpcwigner.space.grid import Decomposition
+from hpcwigner.terms.books import Books, Changes
 from hpcwigner.terms.densities import GhostedDensities
 from hpcwigner.terms.drift import Drift
-from hpcwigner.terms.term import DensityTerm, HarmonicTerm, LocalLinearTerm, Source, State, Term
+from hpcwigner.terms.generator import LocalGenerator
+from hpcwigner.terms.scattering import Scattering
+from hpcwigner.terms.term import POINTS, DensityTerm, HarmonicTerm, LocalLinearTerm, Source, State, Term
 
 Points = NDArray[np.int64]
 
@@ -27,27 +30,31 @@ class WignerEquation:
     """
 
     def __init__(
-        self, decomposition: Decomposition, angles: Angles, terms: Sequence[Term], class_of_point: NDArray[np.int64] | None = None
-    ) -> None:
+        self, decomposition: Decomposition, angles: Angles, terms: Sequence[Term],
+        class_of_point: NDArray[np.int64] | None = None,
+        books: Books | None = None,
+    ) -> None:  # fmt: skip
         """`class_of_point` (x, y) on the whole grid tells which local generator acts where; one class without it."""
-        self.decomposition, self.terms = decomposition, tuple(terms)
+        self.decomposition, self.terms, self.books = decomposition, tuple(terms), books
         self.orders = angles.orders
         nx, ny, rows, cells = decomposition.local_shape
         self.shape = (nx * ny, rows, cells)
         self.sources: Sequence[Source] = [term for term in terms if isinstance(term, Source)]
         explicit = [term for term in terms if not isinstance(term, Source | LocalLinearTerm)]
         self.harmonic_terms = [term for term in explicit if isinstance(term, HarmonicTerm)]
-        self.other_terms = [term for term in explicit if not isinstance(term, HarmonicTerm)]
+        self.density_terms = [term for term in explicit if isinstance(term, DensityTerm)]
+        through_others = [term for term in self.density_terms if term.acts_through_others]
+        self.other_terms = [term for term in explicit if not isinstance(term, HarmonicTerm) and term not in through_others]
         self.field_count = 0
         for term in self.terms:
             term.first_field = self.field_count
             self.field_count += term.field_count
             term.distribute(decomposition)
+        self.field_count += books.count if books else 0
         self._transform = AngularTransform(angles, cells)
         self._profiles = [np.ascontiguousarray(decomposition.local(s.profile())).reshape(-1) for s in self.sources]
         self.classes: Sequence[Points] = _classes(decomposition, class_of_point)
-        cells_of_terms = [term.cells for term in terms if isinstance(term, DensityTerm)]
-        self._densities = GhostedDensities(decomposition, cells_of_terms[0]) if cells_of_terms else None
+        self._densities = GhostedDensities(decomposition, self.density_terms[0].cells) if self.density_terms else None
         # A drift alone goes straight into harmonics; several terms are summed in an array first.
         first, *others = self.other_terms or (None,)
         self._drift = first if isinstance(first, Drift) and not others else None
@@ -87,13 +94,26 @@ class WignerEquation:
         """out = right-hand side of all terms that are neither local and linear nor sources. Collective."""
         out.u[...] = 0.0
         out.fields[...] = 0.0
-        self._add([*self.other_terms, *self.harmonic_terms], time, state, out)
+        if self.books is None:
+            self._prepare(state.u)
+            self._add([*self.other_terms, *self.harmonic_terms], time, state, out)
+            return
+        for tile in self.tiles(self._own_tile(), time, state):
+            tile.result[...] = tile.slots[:, :, N]
+            self._transform.backward(tile.result, out.u, tile.points)
+            out.fields[tile.points] = tile.fields[N, : len(tile.points)]
+
+    def _own_tile(self) -> Tile:
+        """A tile with slots U and N."""
+        points, rows, cells = self.shape
+        return Tile(rows, max(1, min(points, POINTS)), 2, cells, self.field_count)
 
     def tiles(self, tile: Tile, time: float, state: State) -> Iterator[Tile]:
         """Fills `tile` with the harmonics of `explicit` and of u, some points at a time, until all had their turn.
 
         Points that need no other rank come first, while ghost cells travel. Collective.
         """
+        self._prepare(state.u)
         if self._drift is None:
             self._sum.u[...], self._sum.fields[...] = 0.0, 0.0
             self._add(self.other_terms, time, state, self._sum)
@@ -107,9 +127,12 @@ class WignerEquation:
                 else:
                     self._transform.forward(self._sum.u, tile.slots, N, tile.points)
                     self._transform.forward(state.u, tile.slots, U, tile.points)
-                for term in self.harmonic_terms:
-                    term.add_to(tile)
                 tile.fields[N, :count], tile.fields[U, :count] = self._sum.fields[tile.points], state.fields[tile.points]
+                booked = None if self.books is None else self.books.record(tile, 0, None)
+                for entry, term in enumerate(self.harmonic_terms, start=1):
+                    term.add_to(tile)
+                    if self.books is not None:
+                        booked = self.books.record(tile, entry, booked)
                 yield tile
 
     def _chunks(self, group: int, points: Points, room: int) -> list[tuple[int, Points]]:
@@ -133,11 +156,44 @@ class WignerEquation:
         self._transform.store(tile, state.u)
         state.fields[tile.points] = tile.result_fields[: len(tile.points)]
 
+    def changes(self, time: float, state: State, generators: Sequence[LocalGenerator], light: Array) -> Changes:
+        """What each entry of the books does to a state at `time` [ps], with the generators of its classes.
+
+        `light` is the radiative loss of each cell [1/ps]. Collective.
+        """
+        assert self.books is not None
+        points, fields = self.shape[0], self.field_count
+        rates, formed = np.zeros((points, fields)), [source.formation(time) for source in self.sources]
+        light_rate = sum((each @ light for each in formed), np.zeros(points))
+        for tile in self.tiles(self._own_tile(), time, state):
+            here, count = tile.points, len(tile.points)
+            rates[here] = tile.fields[N, :count]
+            light_rate[here] += tile.slots[0, :count, N] @ light
+        for generator, members in zip(generators, self.classes, strict=True):
+            assert generator.drive is not None
+            isotropic = state.u[members].sum(axis=1)
+            rates[members] += isotropic @ generator.drive.linear.T
+            light_rate[members] += isotropic @ (light @ generator.block(0))
+        by_entry = self.books.split(rates).copy()
+        for source, each in zip(self.sources, formed, strict=True):
+            by_entry[self.books.entry_of(source)] = each @ self.books.sums
+        return Changes(by_entry, light_rate)
+
+    def transfer(self, changes: Changes) -> Array:
+        """∂t N_v by intervalley scattering at each point, shape (point, valley)."""
+        assert self.books is not None
+        return self.books.of_part(changes.entries, Scattering.part)[:, :-1]
+
     def _add(self, terms: Sequence[Term], time: float, state: State, out: State) -> None:
-        if self._densities is not None:
-            state = State(state.u, state.fields, self._densities.exchange(state.u))
         for term in terms:
             term.add(time, state, out)
+
+    def _prepare(self, u: Array) -> None:
+        """Shows the densities of u to the terms that need them. Collective."""
+        if self._densities is not None:
+            densities = self._densities.exchange(u)
+            for term in self.density_terms:
+                term.prepare(densities)
 
     def add_source(self, harmonics: Array, number: int, per_cell: Array, points: Points) -> None:
         """Adds the profile of source `number` at some points times `per_cell`, (cell,) or (point, cell), to their harmonic 0."""
@@ -155,6 +211,12 @@ class WignerEquation:
     def unknowns(self) -> int:
         """Unknowns on all ranks."""
         return math.prod(self.decomposition.grid.shape) * (math.prod(self.decomposition.per_point) + self.field_count)
+
+    @property
+    def field_names(self) -> tuple[str, ...]:
+        """Names of the auxiliary fields."""
+        own = [f"{term.name}.{i}" for term in self.terms for i in range(term.field_count)]
+        return (*own, *(self.books.names if self.books else ()))
 
     def free(self) -> None:
         """Releases requests and buffers of the terms' distribution. Collective."""

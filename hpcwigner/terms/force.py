@@ -2,11 +2,10 @@
 
 import numpy as np
 
-from hpcwigner.momentum.acceleration import REACH, Acceleration
+from hpcwigner.momentum.acceleration import Acceleration
 from hpcwigner.momentum.angles import Angles
 from hpcwigner.momentum.equilibrium import Equilibrium
 from hpcwigner.momentum.tile import Tile
-from hpcwigner.observables.budget import Entry, SpatialMoments
 from hpcwigner.runtime import tile_kernels
 from hpcwigner.runtime.arrays import Array, flat
 from hpcwigner.runtime.vectors import WIDTH
@@ -31,9 +30,6 @@ class Force(HarmonicTerm):
         self._bounds = np.array([0, *np.cumsum(equilibrium.cells.counts)])
         self._orders = np.array(angles.orders)
         self._neighbors = _neighbors(angles)
-        energies = equilibrium.kinetic_energy
-        self._work = -_column_sums(energies, self.operators.lowering)
-        self._loss = _column_sums(energies, self.operators.dissipation)
         self._scratch = np.zeros((3, equilibrium.cells.size + 2 * WIDTH))
         if not landscape.grid.folded:
             every = [landscape.grid.mirrors(energy) for energy in landscape.energy]
@@ -45,6 +41,10 @@ class Force(HarmonicTerm):
         self._force = np.zeros((forces[0, 0].size, 2, valleys))
         self._force[:, :axes] = np.moveaxis(forces.reshape(axes, valleys, -1), -1, 0)
 
+    def set_force(self, axis: int, force: Array) -> None:
+        """Another force along an axis [meV/nm], (valley or 1, x, y) at this rank's points."""
+        self._force[:, axis] = force.reshape(len(force), -1).T
+
     def add_to(self, tile: Tile) -> None:
         kernel, operators = tile_kernels.add_force, self.operators
         matrices = operators.raising, operators.lowering, operators.dissipation, operators.turning
@@ -55,25 +55,15 @@ class Force(HarmonicTerm):
 
     def courant_rate(self) -> Array:
         """|F| v/w of the largest force, times the part that adds to the drift's Courant number [1/ps], shape (cell,)."""
+        return self.courant_rate_in(self.landscape)
+
+    def courant_rate_in(self, landscape: Landscape) -> Array:
+        """The same in some landscape on the same grid."""
         cells = self.equilibrium.cells
-        strongest = np.sqrt((self.landscape.forces() ** 2).sum(axis=0)).reshape(len(cells.valleys), -1).max(axis=1)
+        strongest = np.sqrt((landscape.forces() ** 2).sum(axis=0)).reshape(len(cells.valleys), -1).max(axis=1)
         width = cells.per_cell(cells.width(v) for v in range(len(cells.valleys)))
         excess = np.cosh(0.5 * width / self.equilibrium.thermal_energy) ** 2
         return np.asarray(excess * cells.per_cell(strongest) * self.equilibrium.velocity / (FORCE_LIMIT * width))
-
-    def entry(self, time: float, moments: SpatialMoments) -> Entry:
-        power = 0.0
-        if (sums := moments.landscape) is not None:
-            power = float(self._work @ sums.work - self._loss @ sums.strength)
-        return Entry(np.zeros((len(moments.values), len(self.equilibrium.cells.valleys))), power)
-
-
-def _column_sums(weights: Array, diagonals: Array) -> Array:
-    """Σ_i weights_i A_ij of a matrix A by diagonals, shape (cell,)."""
-    cells, total = len(weights), np.zeros(len(weights) + 2 * REACH)
-    for d, values in enumerate(diagonals):
-        total[d : d + cells] += weights * values
-    return total[REACH:-REACH]
 
 
 def _neighbors(angles: Angles) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:

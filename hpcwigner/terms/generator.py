@@ -93,6 +93,14 @@ def _in_scattering(block: Array, negligible: float) -> Array:
     return np.where(counts, block, 0.0)
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class FieldDrive:
+    """What drives the auxiliary fields f of a point: ∂t f = linear · Σ_θ u + Σ_s strength_s sources[s]."""
+
+    linear: Array  # [1/ps], shape (field, cell)
+    sources: Sequence[Array]  # By source, per unit of its strength [1/ps], each of shape (field,)
+
+
 @dataclasses.dataclass(frozen=True)
 class LocalGenerator:
     """Scattering and losses of one class of points that share rates, while the same processes act.
@@ -103,6 +111,7 @@ class LocalGenerator:
     scattering: ScatteringStage
     loss: Array  # ℓ, all losses together [1/ps], shape (cell,)
     light: Array  # The radiative part of `loss` [1/ps], shape (cell,)
+    drive: FieldDrive | None = None  # Of auxiliary fields that follow the populations
 
     @property
     def equilibrium(self) -> Equilibrium:

@@ -15,7 +15,6 @@ from scipy import sparse
 from hpcwigner.momentum.angles import Angles
 from hpcwigner.momentum.equilibrium import Equilibrium
 from hpcwigner.momentum.junction import passage
-from hpcwigner.observables.budget import Entry, SpatialMoments
 from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.kernels import HALO
 from hpcwigner.space import faces
@@ -27,7 +26,7 @@ from hpcwigner.terms.term import State, Term
 class Junction(Term):
     """What the drift in a landscape with jumps misses at them. It goes with a Drift in the same landscape."""
 
-    name, part = "junction", "junction"
+    name, part = "junction", "drift"
     why_not_closed = "the sample has a junction"
 
     def __init__(self, equilibrium: Equilibrium, angles: Angles, landscape: Landscape) -> None:
@@ -52,10 +51,6 @@ class Junction(Term):
         u, change = state.u.reshape(self._shape), out.u.reshape(self._shape)
         for face in self._faces:
             face.add(u, change)
-
-    def entry(self, time: float, moments: SpatialMoments) -> Entry:
-        # Number is kept, and energy in the mean of what passes.
-        return Entry(np.zeros((len(moments.values), len(self.equilibrium.cells.valleys))), 0.0)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

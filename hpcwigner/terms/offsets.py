@@ -8,15 +8,12 @@ then exact, and so is number. Downward rates, which follow the local offset slow
 from __future__ import annotations
 
 import dataclasses
-import functools
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hpcwigner.momentum.angles import Angles
-from hpcwigner.momentum.equilibrium import Equilibrium
 from hpcwigner.momentum.tile import Tile
-from hpcwigner.observables.budget import Entry, LandscapeMoments, SpatialMoments
 from hpcwigner.runtime import tile_kernels
 from hpcwigner.runtime.arrays import Array, flat
 from hpcwigner.runtime.vectors import WIDTH
@@ -65,7 +62,7 @@ class LocalOffsets:
 class OffsetScattering(HarmonicTerm):
     """(L_local − L_node) u: what intervalley scattering at the local offsets differs from that of the nodes by."""
 
-    name, part = "offsets", "interv"
+    name, part = "scattering", "interv"
     why_not_closed = "rates vary in space"
 
     def __init__(self, angles: Angles, local: LocalOffsets) -> None:
@@ -104,10 +101,6 @@ class OffsetScattering(HarmonicTerm):
             self._blocks[number] = [_arriving(stage, w, self._last) for w in range(len(self._cells.valleys))]
         return self._blocks[number]
 
-    def entry(self, time: float, moments: SpatialMoments) -> Entry:
-        # Contained in the local transfer that Scattering books.
-        return Entry(np.zeros((len(moments.values), len(self._cells.valleys))), 0.0)
-
 
 def _arriving(stage: ScatteringStage, valley: int, last: int) -> SparseBlocks:
     """Γ_m, m ≤ `last`, from the other valleys into one; behind an empty matrix."""
@@ -115,73 +108,3 @@ def _arriving(stage: ScatteringStage, valley: int, last: int) -> SparseBlocks:
     blocks[1:, own] = stage.blocks[: last + 1, own]
     blocks[1:, own, own] = 0.0
     return SparseBlocks.from_dense(blocks, negligible=0.0)
-
-
-class LocalScattering:
-    """Sums over a rank's points of what scattering does at each of them: transfer between valleys and power."""
-
-    def __init__(self, equilibrium: Equilibrium, local: LocalOffsets, decomposition: Decomposition) -> None:
-        self.equilibrium, self.local = equilibrium, local
-        shape = decomposition.local_shape[:2]
-        self._factors = decomposition.local(local.factors()).reshape(shape[0] * shape[1], -1)
-        energy = local.landscape.energy[:, decomposition.x, decomposition.y]
-        self._energy = np.moveaxis(energy, 0, -1).reshape(shape[0] * shape[1], -1)
-        forces = local.landscape.forces()[:, :, decomposition.x, decomposition.y]
-        self._forces = np.moveaxis(forces.reshape(*forces.shape[:2], -1), -1, 1)  # (axis, point, valley)
-        self._members = local.members(decomposition)
-
-    @functools.cached_property
-    def _matrices(self) -> list[tuple[Array, Array, Array]]:
-        """By class: rates into each valley and kinetic energy brought, (cell, final·initial valley); power within (cell,)."""
-        cells, kinetic = self.equilibrium.cells, self.equilibrium.kinetic_energy
-        valleys, matrices = len(cells.valleys), []
-        for stage in self.local.stages:
-            rates, energy = np.zeros((2, cells.size, valleys, valleys))
-            own = np.arange(cells.size), cells.valley_of_cell, cells.valley_of_cell
-            for w, into in enumerate(cells.slices):
-                at = np.arange(cells.size), w, cells.valley_of_cell
-                rates[at] = stage.valley_transfer[w]
-                energy[at] = kinetic[into] @ stage.blocks[0][into] - kinetic * stage.valley_transfer[w]
-            rates[own] = 0.0
-            within = np.array(energy[own])
-            energy[own] = 0.0
-            matrices.append((rates.reshape(cells.size, -1), energy.reshape(cells.size, -1), within))
-        return matrices
-
-    def transfer(self, isotropic: Array) -> tuple[Array, float]:
-        """∂t N_v by intervalley scattering at each point (point, valley), and the power of all scattering.
-
-        `isotropic` is Σ_θ u (point, cell).
-        """
-        valleys = len(self.equilibrium.cells.valleys)
-        gained, power = np.zeros((len(isotropic), valleys)), 0.0
-        for members, (rates, energy, within) in zip(self._members, self._matrices, strict=True):
-            u, factors = isotropic[members], self._factors[members]
-            flux = ((u @ rates) * factors).reshape(-1, valleys, valleys)  # (point, final, initial)
-            gained[members] = flux.sum(axis=2) - flux.sum(axis=1)
-            height = self._energy[members] + self.local.nodes[0]
-            power += float(((u @ energy) * factors).sum() + (u @ within).sum())
-            power += float((flux * (height[:, :, None] - height[:, None, :])).sum())
-        return gained, power
-
-    def potential(self, isotropic: Array) -> Array:
-        """Σ_points E_v u of each cell (cell,), from Σ_θ u (point, cell)."""
-        return np.asarray(np.einsum("pc,pc->c", self._energy[:, self.equilibrium.cells.valley_of_cell], isotropic))
-
-    def __call__(self, directions: Array, weights: Array) -> Array:
-        """This rank's sums, for a state's `Directions` and weights (weight, point)."""
-        isotropic, valley = directions[0], self.equilibrium.cells.valley_of_cell
-        gained, power = self.transfer(isotropic)
-        measure = weights[0, 0]
-        potential = measure * self.potential(isotropic)
-        work = measure * sum(
-            np.einsum("pc,pc->c", force[:, valley], along) for force, along in zip(self._forces, directions[1:], strict=True)
-        )
-        strength = measure * np.einsum("pc,pc->c", np.sqrt((self._forces**2).sum(axis=0))[:, valley], isotropic)
-        return np.concatenate((potential, work, strength, (weights @ gained).ravel(), [measure * power]))
-
-    def unpacked(self, total: Array) -> LandscapeMoments:
-        """The sums of all ranks by name."""
-        cells, valleys = self.equilibrium.cells.size, len(self.equilibrium.cells.valleys)
-        potential, work, strength = total[: 3 * cells].reshape(3, cells)
-        return LandscapeMoments(potential, work, strength, total[3 * cells : -1].reshape(-1, valleys), float(total[-1]))

@@ -24,8 +24,6 @@ class Loss(LocalLinearTerm):
 
     def entry(self, time: float, moments: SpatialMoments) -> Entry:
         power = float((self.equilibrium.total_energy * self.rate) @ moments.zeroth)
-        if moments.landscape is not None:
-            power += float(self.rate @ moments.landscape.potential)
         return Entry(-self.equilibrium.cells.valley_sum(self.rate * moments.values), -power)
 
 

@@ -88,8 +88,6 @@ class Scattering(LocalLinearTerm):
 
     def entry(self, time: float, moments: SpatialMoments) -> Entry:
         stage = self.stages[self.stage_at(time)]
-        if moments.landscape is not None:
-            return Entry(moments.landscape.transfer, moments.landscape.power)
         return Entry(moments.values @ stage.valley_transfer.T, float(stage.power @ moments.zeroth))
 
 

@@ -11,9 +11,8 @@ from hpcwigner.momentum.equilibrium import Equilibrium
 from hpcwigner.observables.budget import Entry, SpatialMoments
 from hpcwigner.runtime.arrays import Array
 from hpcwigner.space.grid import Decomposition, SpaceGrid
-from hpcwigner.space.landscape import Landscape
 from hpcwigner.terms.pulse import CoherentPopulation, Intensity, Pulse
-from hpcwigner.terms.term import Source, State
+from hpcwigner.terms.term import Source
 
 EDGE = 1e-6  # Density at the sample's edges relative to its peak from which spatial moments mean nothing
 
@@ -31,7 +30,6 @@ class PulseSource(Source):
     amplitude: float = 1.0
     shape: Array | None = None  # Of the density on the held grid, shape (x, y); a Gaussian without it
     switches: tuple[float, ...] = ()  # Times [ps] at which the next stage begins
-    landscape: Landscape | None = None
 
     name = "source"
     part = "source"
@@ -66,34 +64,14 @@ class PulseSource(Source):
     def distribute(self, decomposition: Decomposition) -> None:
         self._local_profile = np.ascontiguousarray(decomposition.local(self.profile())).reshape(-1)
 
-    def add(self, time: float, state: State, out: State) -> None:
+    def formation(self, time: float) -> Array:
         assert self._local_profile is not None
-        rate = self.strength(time) * self._spectrum_at(time)
-        populations = out.u
-        populations += self._local_profile[:, None, None] * (self.angular_share[:, None] * rate)
+        return np.outer(self._local_profile, self.strength(time) * self._spectrum_at(time))
 
     def entry(self, time: float, moments: SpatialMoments) -> Entry:
         rate = self.strength(time) * self._spectrum_at(time)
         number = self.equilibrium.cells.valley_sum(rate)
-        power = float(self.equilibrium.total_energy @ rate)
-        if self.landscape is not None:
-            power += float(number @ self._mean_energy)
-        return Entry(np.outer(self._means[: len(moments.values)], number), power)
-
-    def energy(self, time: float) -> float:
-        if (number := self.generated(time)) == 0:
-            return 0.0
-        share = self.spectra[0] / self.spectra[0].sum()
-        energy = float(self.equilibrium.total_energy @ share)
-        if self.landscape is not None:
-            energy += float(self.equilibrium.cells.valley_sum(share) @ self._mean_energy)
-        return number * energy
-
-    @functools.cached_property
-    def _mean_energy(self) -> Array:
-        """∫E_v(r) profile dr [meV], shape (valley,)."""
-        assert self.landscape is not None
-        return np.asarray((self.landscape.energy * self.profile()).sum(axis=(1, 2)) * self.grid.cell_measure)
+        return Entry(np.outer(self._means[: len(moments.values)], number), float(self.equilibrium.total_energy @ rate))
 
     @functools.cached_property
     def _means(self) -> Array:

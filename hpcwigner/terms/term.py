@@ -24,8 +24,6 @@ class State:
 
     u: Array  # Excitons per area (slab: per length) in each momentum cell, shape (point, angle, cell)
     fields: Array  # Auxiliary local fields of the terms that own some, shape (point, field)
-    densities: Array | None = None
-    """N_v with ghost cells, shape (x, y, valley), three more cells on each side of a distributed axis; only for a DensityTerm."""
 
 
 class Term(abc.ABC):
@@ -48,12 +46,19 @@ class Term(abc.ABC):
     def add(self, time: float, state: State, out: State) -> None:
         """Adds the term's right-hand side [1/ps] at `time` [ps] to `out.u`, and of its own fields to `out.fields`."""
 
-    @abc.abstractmethod
-    def entry(self, time: float, moments: SpatialMoments) -> Entry:
-        """Its contribution to the rates of change of n_v, ∫r²N_v dr and of the energy at `time` [ps]."""
+    def entry(self, time: float, moments: SpatialMoments) -> Entry | None:
+        """Its contribution to the rates of change of n_v, ∫r²N_v dr and of the energy at `time` [ps], from moments.
+
+        None for a term without which the moment equations are closed: what it does is booked at each point (terms/books.py).
+        """
+        return None
 
     def courant_rate(self) -> Array | float:
         """Rate [1/ps] that limits explicit steps in each cell, shape (cell,); 0 where it sets no limit."""
+        return 0.0
+
+    def relaxation_rate(self, density: float) -> float:
+        """Largest rate [1/ps] at which it relaxes a state explicitly where all excitons have this `density` [1/nm²]."""
         return 0.0
 
     def distribute(self, decomposition: Decomposition) -> None:
@@ -80,27 +85,40 @@ class HarmonicTerm(Term):
 
     @abc.abstractmethod
     def add_to(self, tile: Tile) -> None:
-        """Slot N of the tile grows by the term's right-hand side for slot U, at the tile's points."""
+        """Slot N of the tile, and of its fields, grows by the term's right-hand side for slot U, at the tile's points."""
 
     def add(self, time: float, state: State, out: State) -> None:
         points, rows, cells = state.u.shape
-        tile, change = Tile(rows, min(points, POINTS), 2, cells, 0), np.empty((min(points, POINTS), rows, cells))
+        room = min(points, POINTS)
+        tile, change = Tile(rows, room, 2, cells, state.fields.shape[1]), np.empty((room, rows, cells))
         for tile.class_number, members in enumerate(self.members or [np.arange(points)]):
             for first in range(0, len(members), POINTS):
                 tile.points = members[first : first + POINTS]
                 self._transform.forward(state.u, tile.slots, U, tile.points)
-                tile.slots[:, :, N] = 0.0
+                tile.slots[:, :, N], tile.fields[N] = 0.0, 0.0
+                tile.fields[U, : len(tile.points)] = state.fields[tile.points]
                 self.add_to(tile)
                 tile.result[...] = tile.slots[:, :, N]
                 self._transform.backward(tile.result, change)
-                populations = out.u
-                populations[tile.points] += change[: len(tile.points)]
+                out.u[tile.points] += change[: len(tile.points)]
+                out.fields[tile.points] += tile.fields[N, : len(tile.points)]
 
 
 class DensityTerm(Term):
-    """An explicit term that depends on the densities N_v around a point: `State.densities` is there when it is evaluated."""
+    """An explicit term that depends on the densities N_v around a point."""
 
     cells: EnergyCells  # Whose valleys the densities are of
+    acts_through_others = False  # Whether it only changes what other terms do; `add` is not called then
+
+    @abc.abstractmethod
+    def prepare(self, densities: Array) -> None:
+        """Takes note of a state's N_v, before any term is evaluated for it.
+
+        `densities` (x, y, valley) has three ghost cells on each side of a distributed axis and is valid until the next call.
+        """
+
+    def add(self, time: float, state: State, out: State) -> None:
+        raise NotImplementedError(f"{self.name} acts through other terms")
 
 
 class Source(Term):
@@ -110,6 +128,7 @@ class Source(Term):
     the spectrum from class to class of points; `strength`, `polynomial` and `generated` are integrals over the sample then.
     """
 
+    angular_share: Array  # Share of an isotropic population in each angle cell, shape (angle,)
     amplitude: float  # Population that it generates in all, if nothing switches it off
     width_squared: float  # ⟨r²⟩ of its profile [nm²]
     window: tuple[float, float]  # Times [ps] between which it varies fast; steps are short there
@@ -139,9 +158,16 @@ class Source(Term):
     def generated(self, time: float) -> float:
         """Population generated until `time` [ps]."""
 
+    def formed(self) -> Array:
+        """Density of all excitons that it forms [1/nm² or, in a slab, 1/nm], before they move; on the held grid, shape (x, y)."""
+        return self.amplitude * self.profile()
+
     @abc.abstractmethod
-    def energy(self, time: float) -> float:
-        """Energy [meV] of what was generated until `time` [ps], valley bottoms and landscape included."""
+    def formation(self, time: float) -> Array:
+        """What it forms at this rank's points at `time` [1/ps per area or length], shape (point, cell)."""
+
+    def add(self, time: float, state: State, out: State) -> None:
+        out.u[...] += self.angular_share[:, None] * self.formation(time)[:, None, :]
 
     @property
     def coherent(self) -> bool:

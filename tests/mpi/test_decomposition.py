@@ -9,6 +9,7 @@ from mpi4py import MPI
 from test_drift import drift_on
 
 from hpcwigner.momentum.angles import Angles
+from hpcwigner.observables.profiles import along_x
 from hpcwigner.observables.registry import Observable
 from hpcwigner.runtime.kernels import HALO
 from hpcwigner.runtime.parallel import NodeShared
@@ -19,6 +20,19 @@ from hpcwigner.terms.equation import WignerEquation
 
 COMM = MPI.COMM_WORLD
 pytestmark = pytest.mark.mpi
+
+
+@pytest.mark.parametrize("folded", [False, True])
+@pytest.mark.parametrize("shape", [(17, 1), (23, 14), (12, 30)])
+def test_profiles_do_not_depend_on_the_decomposition(shape, folded):
+    """All ranks have the whole profile, unfolded."""
+    grid = SpaceGrid(1 if shape[1] == 1 else 2, 6000.0, shape, "open", folded)
+    values = np.random.default_rng(5).random((2, *shape))
+    expected = along_x(Decomposition(grid, MPI.COMM_SELF, (4, 8)), values)
+    decomposition = Decomposition(grid, COMM, (4, 8))
+    mine = np.ascontiguousarray(values[:, decomposition.x, decomposition.y])
+    assert np.abs(along_x(decomposition, mine) - expected).max() < 1e-14
+    assert expected.shape == (2, grid.whole.shape[0])
 
 
 @pytest.mark.parametrize("boundary", ["periodic", "open", "reflecting"])

@@ -27,8 +27,11 @@ class Smoothing(DensityTerm):
     def __init__(self, cells, dimensions):
         self.cells, self.dimensions = cells, dimensions
 
+    def prepare(self, densities):
+        self.densities = densities
+
     def add(self, time, state, out):
-        total = state.densities @ WEIGHTS
+        total = self.densities @ WEIGHTS
         nx = total.shape[0] - 6
         y = slice(3, -3) if self.dimensions == 2 else slice(None)
         around = sum(total[3 + k : 3 + k + nx, y] for k in (-3, -2, -1, 1, 2, 3))
