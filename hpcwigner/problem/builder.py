@@ -190,7 +190,7 @@ class Problem(Kinetics):
         amplification = SCHEMES[integrator].amplification if integrator in SCHEMES else runge_kutta(3)
         everywhere = [generator for by_class in self.local_generators for generator in by_class]
         decays = np.min([generator.out_rates[1:].min(axis=0) for generator in everywhere], axis=0)
-        longest = SAFETY * stable_step(amplification, rates, decays)
+        longest = SAFETY * min(stable_step(amplification, rates, decays), *(term.longest_step() for term in self.terms))
         relaxation = sum(term.relaxation_rate(self.peak_density) for term in self.terms)
         order = SCHEMES[integrator].order if integrator in SCHEMES else 3
         resolved = RESOLVED * self.config.time.tolerance ** (1 / order)

@@ -23,6 +23,10 @@ from hpcwigner.space.landscape import Jump, Landscape
 from hpcwigner.terms.term import State, Term
 
 
+LARGEST_COURANT = 1.2
+"""Courant number |v_n|h/Δx up to which ghost cells beside a face are stable, however fast scattering is (tests/test_junction.py)."""
+
+
 class Junction(Term):
     """What the drift in a landscape with jumps misses at them. It goes with a Drift in the same landscape."""
 
@@ -35,6 +39,12 @@ class Junction(Term):
         self._passages = [passage(equilibrium, angles, jump.axis, jump.heights) for jump in landscape.jumps]
         self._angles = angles
         self._faces: list[_Face] = []
+
+    def longest_step(self) -> float:
+        angles, spacing = self._angles, self.landscape.grid.spacing
+        fastest = float(self.equilibrium.velocity.max())
+        normal = [np.abs((angles.cosine, angles.sine)[jump.axis]).max() / spacing[jump.axis] for jump in self.landscape.jumps]
+        return LARGEST_COURANT / (fastest * float(max(normal)))
 
     def distribute(self, decomposition: Decomposition) -> None:
         self.free()
