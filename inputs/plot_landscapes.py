@@ -1,6 +1,7 @@
 """Pictures of the shipped landscapes from their runs: python inputs/plot_landscapes.py RUN [RUN …]; each as RUN/landscape.png.
 
-A sweep over the strain gives D against strain, a slab E_v(x), profiles and their motion, a plane its strain and densities.
+A sweep over the strain gives D against strain, one over the temperature the share of excitons beyond x = 0; a slab E_v(x),
+profiles and their motion, a plane its strain and densities.
 """
 
 import sys
@@ -42,6 +43,25 @@ def sweep(run: Path) -> None:
         axes[1].plot(strain, shares[:, i], label=valley, **style.curve(i))
     axes[1].set(xlabel="biaxial strain (%)", title="shares of the valleys")
     axes[1].legend(frameon=False)
+    save(figure, run)
+
+
+def crossing(run: Path) -> None:
+    """E(x) of the bright valley, profiles at the end, and the share of all excitons at x > 0, by temperature."""
+    points = sorted(run.glob("point_*"))
+    temperatures = read(run / "summary.h5").data["temperature"]
+    figure, axes = pyplot.subplots(1, 3, figsize=(11, 3.2), layout="constrained")
+    for i, (point, temperature) in enumerate(zip(points, temperatures, strict=True)):
+        fields = read(point / "fields.h5").data
+        density, x = fields["density"].sum(axis=1).reshape(len(fields["time"]), -1), fields["x"]
+        look = {"color": pyplot.cm.plasma(0.8 * i / max(len(points) - 1, 1)), "label": f"{temperature:g} K"}
+        axes[1].semilogy(x, density[-1], **look)
+        axes[2].plot(fields["time"][1:], density[1:, x > 0].sum(axis=1) / density[1:].sum(axis=1), **look)
+    axes[0].step(x, fields["landscape"][0].ravel(), where="mid", color="k")
+    axes[0].set(xlabel="x (µm)", ylabel="$E_{KK}$ (meV)", title=run.name)
+    axes[1].set(xlabel="x (µm)", ylabel="all excitons (1/µm)", title=f"{fields['time'][-1]:.4g} ps", ylim=(1e-4, None))
+    axes[2].set(xlabel="time (ps)", title="share at x > 0", ylim=(0, None))
+    axes[2].legend(frameon=False)
     save(figure, run)
 
 
@@ -126,6 +146,6 @@ def save(figure: Any, run: Path) -> None:
 
 for name in map(Path, sys.argv[1:]):
     if (name / "sweep.yaml").is_file():
-        sweep(name)
+        crossing(name) if "temperature" in read(name / "summary.h5").data else sweep(name)
     else:
         plane(name) if "y" in read(name / "fields.h5").data else slab(name)

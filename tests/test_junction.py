@@ -365,13 +365,25 @@ def test_equilibrium_is_reached_from_one_side(tmp_path, temperature):
     assert density == pytest.approx(expected, rel=1e-6)
 
 
-@pytest.mark.parametrize("dimensions", [1, 2])
-@pytest.mark.parametrize("scattering", [True, False])
-def test_steps_at_the_limit_are_stable(tmp_path, dimensions, scattering):
-    """Power iteration of whole steps beside faces: no growth at the limit of the drift."""
-    space = {1: SPACE, 2: "{dimensions: 2, length: 600 nm, cells: [24, 12], boundary: reflecting}"}[dimensions]
-    settings = [STEPS, "momentum.energy_max=80 meV", "momentum.energy_step=6 meV", *JUNCTION, "initial=equilibrium"]
-    settings += [] if scattering else ["scattering={intravalley: off, intervalley: off}"]
+COARSE = "{dimensions: 1, length: 2 um, cells: 32, boundary: reflecting}"
+PLANE = "{dimensions: 2, length: 600 nm, cells: [24, 12], boundary: reflecting}"
+DEEP = "sample.energy.all={step: {height: -80 meV, width: 3 nm}}"
+
+
+@pytest.mark.parametrize(
+    ("space", "settings"),
+    [
+        (SPACE, (STEPS,)),
+        (PLANE, (STEPS,)),
+        (SPACE, (STEPS, "scattering={intravalley: off, intervalley: off}")),
+        (COARSE, (DEEP, "temperature=300 K", "momentum.energy_max=310 meV", "momentum.energy_step=14 meV")),
+        (COARSE, (DEEP.replace("-80", "5"), "temperature=300 K", "momentum.energy_max=310 meV", "momentum.energy_step=14 meV")),
+    ],
+    ids=["slab", "plane", "without scattering", "fast scattering", "fast scattering, low step"],
+)
+def test_steps_at_the_limit_are_stable(tmp_path, space, settings):
+    """Power iteration of whole steps beside faces: no growth at the limit, which scattering does not relieve."""
+    settings = ["momentum.energy_max=80 meV", "momentum.energy_step=6 meV", *JUNCTION, "initial=equilibrium", *settings]
     problem = builder.build(loading.load(small_input(tmp_path, space=space, integrator="etd2"), settings), MPI.COMM_SELF)
     equation, limit = problem.equation(MPI.COMM_SELF), problem.largest_step("etd2") / builder.SAFETY
     assert any(isinstance(term, Junction) for term in problem.terms)

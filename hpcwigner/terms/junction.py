@@ -22,9 +22,8 @@ from hpcwigner.space.grid import Decomposition
 from hpcwigner.space.landscape import Jump, Landscape
 from hpcwigner.terms.term import State, Term
 
-
-LARGEST_COURANT = 1.2
-"""Courant number |v_n|h/Δx up to which ghost cells beside a face are stable, however fast scattering is (tests/test_junction.py)."""
+LARGEST_COURANT = 1.1
+"""Courant number |v_n|h/Δx up to which ghost cells beside a face are stable, however fast scattering is."""
 
 
 class Junction(Term):
