@@ -460,3 +460,11 @@ SHARP = "{{step: {{height: 8 meV, width: 3 nm{}}}}}"
 def test_what_a_sharp_step_cannot_be_is_refused(tmp_path, field, boundary, message):
     with pytest.raises(InputError, match="^" + re.escape(message)):
         jumps_of(tmp_path, f"{{energy: {{all: {field}}}}}", boundary)
+
+
+def test_repulsion_is_refused_beside_a_sharp_step(tmp_path):
+    pump = "pump={density: 1e11 cm^-2, duration_fwhm: 100 fs, center: 0.2 ps, spot_fwhm: 0.2 um}"
+    settings = [STEPS, pump, "interaction={repulsion: 1e-12 meV cm^2}", "momentum.energy_step=6 meV"]
+    config = loading.load(small_input(tmp_path, space=SPACE), settings)
+    with pytest.raises(InputError, match=r"^interaction.repulsion: found one, expected none: the sample has a step"):
+        builder.build(config, MPI.COMM_SELF)
