@@ -1,6 +1,7 @@
 """Pictures of the shipped landscapes from their runs: python inputs/plot_landscapes.py RUN [RUN …]; each as RUN/landscape.png.
 
-A sweep over the strain gives D against strain, one over the reflectivity of edges profiles and losses, a slab E_v(x),
+A sweep over the strain gives D against strain, one over the reflectivity of edges profiles and losses, one over the temperature
+the share of excitons beyond x = 0; a slab E_v(x),
 profiles and their motion, a plane its strain and densities.
 """
 
@@ -89,6 +90,25 @@ def flake(run: Path) -> None:
     save(figure, run)
 
 
+def crossing(run: Path) -> None:
+    """E(x) of the bright valley, profiles at the end, and the share of all excitons at x > 0, by temperature."""
+    points = sorted(run.glob("point_*"))
+    temperatures = read(run / "summary.h5").data["temperature"]
+    figure, axes = pyplot.subplots(1, 3, figsize=(11, 3.2), layout="constrained")
+    for i, (point, temperature) in enumerate(zip(points, temperatures, strict=True)):
+        fields = read(point / "fields.h5").data
+        density, x = fields["density"].sum(axis=1).reshape(len(fields["time"]), -1), fields["x"]
+        look = {"color": pyplot.cm.plasma(0.8 * i / max(len(points) - 1, 1)), "label": f"{temperature:g} K"}
+        axes[1].semilogy(x, density[-1], **look)
+        axes[2].plot(fields["time"][1:], density[1:, x > 0].sum(axis=1) / density[1:].sum(axis=1), **look)
+    axes[0].step(x, fields["landscape"][0].ravel(), where="mid", color="k")
+    axes[0].set(xlabel="x (µm)", ylabel="$E_{KK}$ (meV)", title=run.name)
+    axes[1].set(xlabel="x (µm)", ylabel="all excitons (1/µm)", title=f"{fields['time'][-1]:.4g} ps", ylim=(1e-4, None))
+    axes[2].set(xlabel="time (ps)", title="share at x > 0", ylim=(0, None))
+    axes[2].legend(frameon=False)
+    save(figure, run)
+
+
 def slab(run: Path) -> None:
     """E_v(x), profiles at some times beside equilibrium, and how the excitons move, spread or change valley."""
     series, fields = read(run / "series.h5"), read(run / "fields.h5")
@@ -170,6 +190,8 @@ def save(figure: Any, run: Path) -> None:
 
 for name in map(Path, sys.argv[1:]):
     if (name / "sweep.yaml").is_file():
-        flake(name) if "space_boundary_reflectivity" in read(name / "summary.h5").data else sweep(name)
+        varied = read(name / "summary.h5").data
+        draw = flake if "space_boundary_reflectivity" in varied else crossing if "temperature" in varied else sweep
+        draw(name)
     else:
         plane(name) if "y" in read(name / "fields.h5").data else slab(name)

@@ -115,7 +115,7 @@ class Problem(Kinetics):
 
     @property
     def about_landscape(self) -> list[str]:
-        """A line on the landscape and on the nodes of local rates, where there are any."""
+        """Lines on the landscape, the nodes of local rates and sharp steps, where there are any."""
         if self.offsets is None or self.variation is None:
             return []
         lowest, highest = self.variation.spread
@@ -123,7 +123,8 @@ class Problem(Kinetics):
         nodes, distance = len(self.offsets.stages), self.variation.distance
         rates = f"rates at {nodes} sets of valley offsets" + (f", at most {distance:.2g} meV apart" if distance else "")
         beyond = self.equilibrium.discarded_weight
-        return [f"landscape: spans {spans} meV; {rates}; a part of {beyond:.0e} of an equilibrium lies above the top"]
+        line = f"landscape: spans {spans} meV; {rates}; a part of {beyond:.0e} of an equilibrium lies above the top"
+        return [line, *(step.line for step in self.variation.steps)]
 
     @property
     def doubts(self) -> list[str]:
@@ -194,8 +195,9 @@ class Problem(Kinetics):
         """Longest step that the explicit terms allow [ps]: all plane waves stay bounded while scattering damps them."""
         rates = np.broadcast_to(sum(np.asarray(term.courant_rate()) for term in self.terms), self.cells.size)
         amplification = SCHEMES[integrator].amplification if integrator in SCHEMES else runge_kutta(3)
-        decays = np.min([generator.out_rates[1:].min(axis=0) for generator in self.generators], axis=0)
-        longest = SAFETY * stable_step(amplification, rates, decays)
+        everywhere = [generator for by_class in self.local_generators for generator in by_class]
+        decays = np.min([generator.out_rates[1:].min(axis=0) for generator in everywhere], axis=0)
+        longest = SAFETY * min(stable_step(amplification, rates, decays), *(term.longest_step() for term in self.terms))
         relaxation = sum(term.relaxation_rate(self.peak_density) for term in self.terms)
         order = SCHEMES[integrator].order if integrator in SCHEMES else 3
         resolved = RESOLVED * self.config.time.tolerance ** (1 / order)

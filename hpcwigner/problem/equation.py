@@ -29,6 +29,7 @@ from hpcwigner.space.walls import Surface
 from hpcwigner.terms.annihilation import Annihilation
 from hpcwigner.terms.drift import Drift
 from hpcwigner.terms.force import Force
+from hpcwigner.terms.junction import Junction
 from hpcwigner.terms.offsets import LocalOffsets, OffsetScattering
 from hpcwigner.terms.radiation import PhononAssisted, Radiation, Recombination, ZDipoleRadiation
 from hpcwigner.terms.repulsion import Repulsion
@@ -117,7 +118,10 @@ def listed_terms(
     config, equilibrium, angles = kinetics.config, kinetics.equilibrium, scattering.angles
     landscape = None if offsets is None else offsets.landscape
     drift = Drift(equilibrium, angles, space, landscape)
-    terms: list[Term] = [drift, scattering]
+    terms: list[Term] = [drift]
+    if landscape is not None and landscape.jumps:
+        terms.append(Junction(equilibrium, angles, landscape))
+    terms.append(scattering)
     sources = [pulses.source(kinetics, key, pulse, scattering, space, offsets) for key, pulse in config.pulses.items()]
     if offsets is not None:
         force = Force(equilibrium, angles, offsets.landscape)
@@ -127,6 +131,11 @@ def listed_terms(
         if strength := repulsion_of(config):
             if any(isinstance(space.wall(axis, side), Surface) for axis in range(space.dimensions) for side in (0, 1)):
                 raise InputError("space.boundary: found a wall with a reflectivity, expected another one, since excitons repel")
+            if offsets.landscape.jumps:
+                raise InputError(
+                    "interaction.repulsion: found one, expected none: the sample has a step that is narrower than a cell, where "
+                    "densities jump and have no gradient; give the step a width of a cell or more"
+                )
             highest = strength * densest(sources, space, initial)
             expected = dataclasses.replace(offsets.landscape, energy=offsets.landscape.energy + highest)
             _check_steepness(expected)

@@ -1,5 +1,7 @@
 """From the `sample` of an input to its landscape: what is added to each valley's energy at each point."""
 
+import dataclasses
+import itertools
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -12,10 +14,35 @@ from hpcwigner.problem.config import valley_index
 from hpcwigner.problem.shapes import Field, Function, Map
 from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.errors import InputError
+from hpcwigner.runtime.kernels import HALO
 from hpcwigner.space.grid import SpaceGrid
+from hpcwigner.space.landscape import Jump
 
 LARGEST_JUMP = 1e-3  # Across a periodic edge, relative to the range of the values
 LARGEST_KINK = 0.02  # Change of the slope there, relative to the largest slope
+
+
+@dataclasses.dataclass(frozen=True)
+class SharpStep:
+    """A step that is narrower than a cell, at the nearest face between cells."""
+
+    key: str  # Of the field in the input
+    axis: int  # That the face is normal to
+    face: int  # Number of the first cell beyond it on the whole grid
+    position: float  # Of the face [nm]
+    given: float  # Where the input has it [nm]
+    height: float
+
+    def __call__(self, x: Array, y: Array) -> Array:
+        beyond = (x, y)[self.axis] > self.position
+        return np.where(np.broadcast_to(beyond, (x.size, y.size)), self.height, 0.0)
+
+    @property
+    def line(self) -> str:
+        """Where it is, for messages."""
+        name, shift = "xy"[self.axis], self.position - self.given
+        moved = f", shifted by {shift:.2g} nm to a face between cells" if abs(shift) > 1e-6 else ", a face between cells"
+        return f"junction: {self.key}.step is narrower than a cell: sharp, at {name} = {self.position / 1000:.6g} um{moved}"
 
 
 class Named(Protocol):
@@ -38,14 +65,75 @@ def energies(sample: Sample | None, material: Material, valleys: Sequence[Named]
         return result
     if (strain := sample.strain) is not None:
         key = "sample.strain"
-        given = {f"{key}.xx": strain.xx, f"{key}.yy": strain.yy} if isinstance(strain, StrainTensor) else {key: strain}
-        biaxial = _values(key, "percent", _mean([_function(part, value, "percent", grid) for part, value in given.items()]), grid)
+        parts = [_function(part, value, "percent", grid) for part, value in _strains(strain).items()]
+        biaxial = _values(key, "percent", _mean(parts), grid)
         result -= _gauge_factors(material, names)[:, None, None] * biaxial
     for name, value in (sample.energy or {}).items():
         key = f"sample.energy.{name}"
         valley = slice(None) if name == "all" else valley_index(key, name, names)
         result[valley] += _values(key, "meV", _function(key, value, "meV", grid), grid)
     return result
+
+
+def sharp_steps(
+    sample: Sample | None, material: Material, valleys: Sequence[Named], grid: SpaceGrid
+) -> tuple[tuple[SharpStep, ...], tuple[Jump, ...]]:
+    """Steps that are narrower than a cell, and by face what they add to each valley's energy. Raises InputError."""
+    names = [valley.name for valley in valleys]
+    parts: list[tuple[SharpStep, Array]] = []  # with the valleys' energy per unit of height
+    if sample is not None and (strain := sample.strain) is not None:
+        given = _strains(strain)
+        for key, value in given.items():
+            parts += [(step, -_gauge_factors(material, names) / len(given)) for step in _steps_in(key, value, grid)]
+    for name, value in ((sample and sample.energy) or {}).items():
+        key, acts = f"sample.energy.{name}", np.zeros(len(names))
+        acts[slice(None) if name == "all" else valley_index(key, name, names)] = 1.0
+        parts += [(step, acts) for step in _steps_in(key, value, grid)]
+    heights: dict[tuple[int, int], Array] = {}
+    for step, per_unit in parts:
+        place = step.axis, step.face
+        heights[place] = heights.get(place, np.zeros(len(names))) + step.height * per_unit
+    by_key = {(step.axis, step.face): step for step, _ in parts}
+    for (axis, face), (next_axis, next_face) in itertools.pairwise(sorted(heights)):
+        if axis == next_axis and next_face - face < HALO:
+            raise InputError(
+                f"{by_key[axis, next_face].key}.step.at: found a sharp step {next_face - face} cells beyond that of "
+                f"{by_key[axis, face].key}, expected at least {HALO} cells between them"
+            )
+    jumps = [Jump(*place, tuple(map(float, values))) for place, values in sorted(heights.items()) if values.any()]
+    return tuple(step for step, _ in parts), tuple(jumps)
+
+
+def _steps_in(key: str, value: Any, grid: SpaceGrid) -> list[SharpStep]:
+    """The sharp steps of what the input gives at `key`. Raises InputError."""
+    if isinstance(value, tuple):
+        return [step for i, part in enumerate(value) for step in _steps_in(f"{key}.{i}", part, grid)]
+    step = _sharp_step(key, value, grid) if isinstance(value, Field) else None
+    return [] if step is None else [step]
+
+
+def _sharp_step(key: str, field: Field[Any, Any, Any], grid: SpaceGrid) -> SharpStep | None:
+    """A field as a sharp step, if it is a step within the sample that is narrower than a cell. Raises InputError."""
+    edge, whole = field.step, grid.whole
+    if edge is None or edge.width >= max(whole.spacing[: whole.dimensions]):
+        return None
+    if edge.angle not in (0.0, 90.0):
+        raise InputError(
+            f"{key}.step.angle: found {edge.angle:g} degree, expected 0 or 90 degree where the step is narrower than a cell "
+            f"({max(whole.spacing[: whole.dimensions]):.4g} nm), or a larger width"
+        )
+    axis = int(edge.angle == 90.0)
+    if axis >= whole.dimensions or edge.width >= whole.spacing[axis] or abs(edge.at) >= 0.5 * whole.length:
+        return None
+    spacing, cells = whole.spacing[axis], whole.shape[axis]
+    face = round(edge.at / spacing + 0.5 * cells)
+    if not HALO <= face <= cells - HALO:
+        reach = (0.5 * cells - HALO) * spacing / 1000
+        raise InputError(
+            f"{key}.step.at: found {edge.at / 1000:g} um, expected -{reach:.6g} to {reach:.6g} um: a sharp step is {HALO} cells "
+            f"or more from the edges of the sample"
+        )
+    return SharpStep(key, axis, face, (face - 0.5 * cells) * spacing, edge.at, edge.height)
 
 
 def _gauge_factors(material: Material, names: Sequence[str]) -> Array:
@@ -56,6 +144,12 @@ def _gauge_factors(material: Material, names: Sequence[str]) -> Array:
             raise InputError(f"sample.strain: found no valleys.{name}.gauge_factor in the material, expected one of each valley")
         factors.append(factor.value)
     return np.array(factors)
+
+
+def _strains(strain: Any) -> dict[str, Any]:
+    """The fields whose mean is the biaxial strain, by key."""
+    key = "sample.strain"
+    return {f"{key}.xx": strain.xx, f"{key}.yy": strain.yy} if isinstance(strain, StrainTensor) else {key: strain}
 
 
 def _mean(functions: Sequence[Function]) -> Function:
@@ -71,6 +165,8 @@ def _function(key: str, value: Any, unit: str, grid: SpaceGrid) -> Function:
     if isinstance(value, Map):
         return maps.read(key, value, unit, grid)
     if isinstance(value, Field):
+        if (step := _sharp_step(key, value, grid)) is not None:
+            return step
         try:
             return value.on(grid)
         except ValueError as error:

@@ -17,9 +17,10 @@ from hpcwigner.momentum.cells import EnergyCells
 from hpcwigner.momentum.equilibrium import Equilibrium, auto_energy_step
 from hpcwigner.problem import landscape
 from hpcwigner.problem.config import Config
+from hpcwigner.problem.landscape import SharpStep
 from hpcwigner.runtime.arrays import Array
 from hpcwigner.space.grid import SpaceGrid
-from hpcwigner.space.landscape import Landscape
+from hpcwigner.space.landscape import Jump, Landscape
 
 Number = TypeVar("Number", np.float64, np.int64)
 
@@ -34,6 +35,8 @@ class Variation:
     nodes: Array  # E_v from the bright valley at the same place [meV], shape (class, valley); class 0 is that of the centre
     class_of_point: NDArray[np.int64]  # Shape (x, y)
     distance: float  # Largest distance of nodes [meV]; 0 where every point is at its node
+    steps: tuple[SharpStep, ...] = ()  # Of the input
+    jumps: tuple[Jump, ...] = ()  # The same by face, part of `energy`
 
     @classmethod
     def from_input(cls, config: Config, material: Material, valleys: Sequence[ValleyState], grid: SpaceGrid) -> Variation:
@@ -50,7 +53,8 @@ class Variation:
         members = members.reshape(grid.shape)
         first = members[grid.shape[0] // 2, grid.shape[1] // 2]
         order = np.array([first, *(number for number in range(len(nodes)) if number != first)])
-        return cls(energy, nodes[order], np.argsort(order)[members], distance)
+        sharp = landscape.sharp_steps(config.sample, material, valleys, grid)
+        return cls(energy, nodes[order], np.argsort(order)[members], distance, *sharp)
 
     def valleys_at(self, number: int, valleys: Sequence[ValleyState]) -> tuple[ValleyState, ...]:
         """Valleys with the offsets of a node."""
@@ -77,7 +81,8 @@ class Variation:
 
     def landscape(self, equilibrium: Equilibrium, grid: SpaceGrid) -> Landscape:
         """Landscape on the cells held of a grid, from the bottoms of `equilibrium` (those of node 0) [meV]."""
-        return Landscape(held(self.energy - self.nodes[0][:, None, None], grid), equilibrium.thermal_energy, grid)
+        energy = held(self.energy - self.nodes[0][:, None, None], grid)
+        return Landscape(energy, equilibrium.thermal_energy, grid, self.jumps)
 
 
 def held(values: NDArray[Number], grid: SpaceGrid) -> NDArray[Number]:

@@ -182,7 +182,7 @@ class Field(Generic[Height, Slope, Curvature]):
     cosine: Cosine[Height] | None = None
     """amplitude · cos(2πs/period − phase)."""
     step: Edge[Height] | None = None
-    """½ height [1 + tanh((s − at)/width)]."""
+    """½ height [1 + tanh((s − at)/width)]; where it is narrower than a cell, a sharp junction at the nearest face of cells."""
     ring: Ring[Height] | None = None
     """peak · exp[−4 ln 2 (r − radius)²/fwhm²] at the distance r from the origin."""
     random: Random[Height] | None = None

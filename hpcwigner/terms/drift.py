@@ -85,7 +85,7 @@ class Drift(Term):
         across = (decomposition.y, decomposition.x)[axis]
         layers = range(HALO) if side == 0 else range(-1, -HALO - 1, -1)
         stencils = np.moveaxis(landscape.stencils(axis), (1, 2 + axis), (-2, 1))  # (2, along, across, valley, 7)
-        energy = np.moveaxis(landscape.energy, (0, 1 + axis), (-1, 0))
+        energy = np.moveaxis(landscape.smooth, (0, 1 + axis), (-1, 0))
         stencils, energy = (a[:, :, across] for a in (stencils.take(layers, 1), energy.take(layers, 0)[None]))
         weight = np.exp((energy[0, :1] - energy[0]) / landscape.thermal_energy)
         per_cell = self.equilibrium.cells.valley_of_cell
