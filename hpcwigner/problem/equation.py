@@ -80,11 +80,12 @@ def local_offsets(kinetics: Kinetics, nodes: Sequence[Node], space: SpaceGrid) -
     if not varies and not repulsion:
         return None
     if kinetics.switches:
-        raise InputError("scattering: found off_at, expected on or off: the sample varies in space")
+        why = "the sample varies in space" if varies else "excitons repel each other"
+        raise InputError(f"scattering: found off_at, expected on or off: {why}")
     if (fewest := min(kinetics.cells.counts)) < WIDTH:  # kernels take a valley's cells in vectors
         raise InputError(
             f"momentum.energy_step: found {kinetics.config.momentum.energy_step:g} meV, which makes {fewest} energy cells in a "
-            f"valley, expected at least {WIDTH} in a landscape"
+            f"valley, expected at least {WIDTH} in a landscape{'' if varies else ', such as a repulsion makes'}"
         )
     stages, formation = zip(*nodes, strict=True)
     if variation is None or not varies:
