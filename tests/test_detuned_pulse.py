@@ -16,7 +16,8 @@ from hpcwigner.integrators.schedule import Schedule
 from hpcwigner.integrators.steps import plan
 from hpcwigner.momentum.angles import Angles
 from hpcwigner.observables.fields import Directions, SpatialMomentSums
-from hpcwigner.problem import builder, loading, pulses
+from hpcwigner.problem import builder, loading
+from hpcwigner.problem.equation import source as source_of
 from hpcwigner.problem.sample import held
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.space.grid import Decomposition, SpaceGrid
@@ -327,7 +328,7 @@ def test_a_landscape_makes_the_source_local(tmp_path):
     assert "a pulse's detuning varies in space" in tilted.not_closed
     assert tilted.choose_steps(tilted.moments.reference()).plan.end == 3.0
 
-    pump, build = tilted.config.pump, functools.partial(pulses.source, tilted, "pump")
+    pump, build = tilted.config.pump, functools.partial(source_of, tilted, "pump")
     fixed = build(dataclasses.replace(pump, photon_energy=-8.0), tilted.scattering, tilted.space, tilted.offsets)
     assert fixed.detuning == pytest.approx(energy + 8, abs=1e-10)
     offsets = tilted.offsets

@@ -11,7 +11,7 @@ import yaml
 
 from hpcwigner.exciton import materials
 from hpcwigner.problem import loading
-from hpcwigner.problem.landscape import energies
+from hpcwigner.problem.sample import energies
 from hpcwigner.problem.shapes import Random
 from hpcwigner.runtime import schema
 from hpcwigner.runtime.errors import InputError

@@ -12,8 +12,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 from hpcwigner.observables import registry
-from hpcwigner.problem.blocks import Interaction, Pump, Radiative, Recombination, Sample
-from hpcwigner.problem.outputs import Checkpoint, Duration, Output
+from hpcwigner.problem.blocks import Checkpoint, Duration, Interaction, Output, Pump, Radiative, Recombination, Sample
 from hpcwigner.problem.shapes import Width
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.runtime.schema import Document, OnOff, Quantity, did_you_mean, require
