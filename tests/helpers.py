@@ -21,9 +21,10 @@ from hpcwigner.cli.main import main
 from hpcwigner.exciton import materials
 from hpcwigner.exciton.phonons import Couplings
 from hpcwigner.problem import builder
-from hpcwigner.problem.config import Config, Momentum, Output, Time
+from hpcwigner.problem.config import Config, Momentum, Time
 from hpcwigner.problem.config import Scattering as ScatteringInput
 from hpcwigner.problem.kinetics import Kinetics
+from hpcwigner.problem.outputs import Output
 from hpcwigner.space.grid import SpaceGrid
 from hpcwigner.storage.reading import read
 

@@ -5,11 +5,11 @@ import dataclasses
 import pytest
 import yaml
 from helpers import ROOT
-from hpcwigner.problem.pump import Injection
 
 from hpcwigner.exciton import materials
 from hpcwigner.exciton.phonons import Couplings
 from hpcwigner.problem import describe, loading
+from hpcwigner.problem.blocks import Injection
 from hpcwigner.problem.config import Config, Momentum
 from hpcwigner.problem.kinetics import momentum_grid
 from hpcwigner.runtime.errors import InputError

@@ -126,7 +126,9 @@ def test_equal_detunings_need_one_node():
 def strain_spot(grid, depth=20.0, center=150.0):
     """E_KK(r) of a Gaussian spot that is `depth` [meV] deep beside the pump."""
     x, y = grid.centers(0)[:, None], grid.centers(1)
-    return -depth * np.exp(-((x - center * (not grid.folded and grid.dimensions == 1)) ** 2 + y**2 * (grid.dimensions - 1)) / 3e4)
+    return -depth * np.exp(
+        -((x - center * (not grid.folded[0] and grid.dimensions == 1)) ** 2 + y**2 * (grid.dimensions - 1)) / 3e4
+    )
 
 
 def make(equilibrium, formation, grid, angles, classes=None, **options):
@@ -214,7 +216,7 @@ def test_points_follow_their_own_equation(rates, case):
 def test_it_books_what_it_does(rates, case, folded):
     """Entries of all weights and the energy in a landscape against the right-hand side, point by point."""
     grid, angles, formation, classes = case
-    grid, classes = (grid.halved, held(classes, grid.halved)) if folded else (grid, classes)
+    grid, classes = (grid.folded_along(), held(classes, grid.folded_along())) if folded else (grid, classes)
     source = make(rates.equilibrium, formation, grid, angles, classes, amplitude=0.7)
     decomposition = Decomposition(grid, MPI.COMM_SELF, (angles.count, rates.cells.size))
     source.distribute(decomposition)
@@ -281,7 +283,7 @@ def test_classes_form_their_own_spectra(rates, case, generator, name):
 def test_folded_and_whole_grids_agree(rates, generator, name):
     grid = SpaceGrid(2, 1600.0, (20, 16), "periodic")
     angles, results = Angles(8, half=False), []
-    for space in (grid, grid.halved):
+    for space in (grid, grid.folded_along()):
         source = make(rates.equilibrium, sum(rates.formation), space, angles)
         assert source.mirrors == {0, 1}
         terms = [Drift(rates.equilibrium, angles, space), Scattering(angles, [generator.scattering]), source]

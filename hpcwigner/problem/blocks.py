@@ -53,6 +53,14 @@ class Pump:
 
 
 @dataclasses.dataclass(frozen=True)
+class Radiative:
+    """Radiative recombination of the bright valley inside the light cone, and more."""
+
+    phonon_assisted: Annotated[bool, OnOff()] = True
+    """Recombination of every valley with the emission or absorption of a phonon, as in spectra."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Recombination:
     """Non-radiative recombination, at the rate 1/lifetime for every momentum. Default: none."""
 

@@ -80,8 +80,11 @@ class Problem(Kinetics):
         """All local linear terms, by stage of the scattering and by class of points."""
         if self.offsets is None:
             return tuple(self._booked(number, (generator,)) for number, generator in enumerate(self.generators))
-        losses = self.generators[0].loss, self.generators[0].light
-        at_nodes = [LocalGenerator(stage, *losses) for stage in self.offsets.stages[1:]]
+        losses, light = [term for term in self.terms if isinstance(term, Loss)], self.generators[0].light
+        at_nodes = [
+            LocalGenerator(stage, np.sum([term.rate_in(number) for term in losses], axis=0) + 0 * light, light)
+            for number, stage in enumerate(self.offsets.stages[1:], start=1)
+        ]
         return tuple(self._booked(number, (generator, *at_nodes)) for number, generator in enumerate(self.generators))
 
     def _booked(self, stage: int, by_class: Sequence[LocalGenerator]) -> tuple[LocalGenerator, ...]:
@@ -91,20 +94,22 @@ class Problem(Kinetics):
         booked = []
         for number, generator in enumerate(by_class):
             spectra = [source.spectrum(stage, number if len(by_class) > 1 else None) for source in self.sources]
-            booked.append(dataclasses.replace(generator, drive=books.drive(generator.scattering, spectra)))
+            booked.append(dataclasses.replace(generator, drive=books.drive(generator.scattering, spectra, number)))
         return tuple(booked)
 
     @functools.cached_property
     def books(self) -> Books | None:
         """Books of number and energy, where the moment equations do not tell them or an output needs rates at each point."""
-        needed = self.not_closed or any(o.needs_rates for group in self.config.observables.values() for o in group)
+        asked = any(o.needs_rates for group in self.config.observables.values() for o in group)
+        needed = self.not_closed or asked or self.config.landscape
         return Books.for_terms(self.terms, self.equilibrium) if needed else None
 
     def potential(self, decomposition: Decomposition) -> Array:
         """E_v(r) at a rank's points [meV], shape (point, valley)."""
         bottoms, (nx, ny) = np.array([valley.energy for valley in self.cells.valleys]), decomposition.local_shape[:2]
         if self.offsets is None:
-            return np.tile(bottoms, (nx * ny, 1))
+            uniform = bottoms if self.variation is None else self.variation.energy[:, 0, 0]
+            return np.tile(uniform, (nx * ny, 1))
         local = self.offsets.landscape.energy[:, decomposition.x, decomposition.y]
         return np.asarray(local.reshape(len(bottoms), -1).T + bottoms)
 
@@ -166,6 +171,8 @@ class Problem(Kinetics):
     def stops(self) -> tuple[float, ...]:
         """Times at which a step ends, beside those of the series outputs [ps]."""
         given = {*self.config.cuts, *(reduction.at for reduction in self.config.momentum.reductions)}
+        if (spectrum := self.config.output.spectrum) is not None:
+            given |= {*multiples(spectrum.every, self.config.time.end)[1:]}
         return tuple(sorted({*multiples(self.config.output.fields_every, self.config.time.end)[1:], *given}))
 
     def budget(self, time: float, moments: SpatialMoments, entries: Mapping[str, Entry] | None = None) -> Budget:
@@ -268,6 +275,11 @@ def build(config: Config, comm: MPI.Intracomm) -> Problem:
     if whole.initial is not None:
         symmetric &= whole.initial.mirrors
     space = space_grid(whole.config, comm.size, symmetric)
+    if whole.initial is not None and whole.initial.folded not in (None, space.folded):
+        raise InputError(
+            f"initial: found '{whole.initial.file}', folded along other axes than this input, expected the same axes: "
+            f"start from a run with `space.symmetry: whole`, and use it here too"
+        )
     _check_size(kinetics, space, Angles(config.momentum.first_angles, half=space.dimensions == 1))
     offsets = whole.offsets and local_offsets(
         kinetics, list(zip(whole.offsets.stages, whole.offsets.formation, strict=True)), space
@@ -310,15 +322,20 @@ def _check_size(kinetics: Kinetics, space: SpaceGrid, angles: Angles) -> None:
 
 
 def space_grid(config: Config, ranks: int, mirrors: frozenset[int] = frozenset((0, 1))) -> SpaceGrid:
-    """The grid, folded where the input and the terms allow; `mirrors` are the axes that all terms respect. Raises InputError."""
+    """The grid, folded along every axis that allows it, or whole; `mirrors` are the axes that all terms respect.
+
+    Which axes are folded does not depend on the number of ranks: `folded` in a complete input means the same as in the run. With
+    `auto` the whole sample is taken where ranks would get too few cells. Raises InputError.
+    """
     whole = whole_grid(config)
-    wanted = config.space.symmetry
-    halved = whole.halved if mirrors.issuperset(range(whole.dimensions)) else None
-    if wanted == "folded" and halved is None:
-        cause = f"{config.space.cells} cells have no middle face" if whole.halved is None else "the state is not symmetric"
+    wanted, axes = config.space.symmetry, whole.axes_with_middle & mirrors
+    if wanted == "folded" and not axes:
+        even = any(whole.shape[axis] % 2 == 0 for axis in range(whole.dimensions))
+        cause = "the state is not symmetric" if whole.axes_with_middle else "the walls at the ends differ"
+        cause = cause if even else f"{config.space.cells} cells have no middle face"
         raise InputError(f"space.symmetry: found folded, expected whole: {cause}")
-    problem = ""
-    for space in filter(None, (halved if wanted != "whole" else None, whole if wanted != "folded" else None)):
+    problem, folded = "", whole.folded_along(axes) if axes and wanted != "whole" else None
+    for space in filter(None, (folded, whole if wanted != "folded" else None)):
         try:
             process_grid(space.shape, space.dimensions, ranks)
             return space

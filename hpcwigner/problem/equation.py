@@ -8,10 +8,13 @@ from collections.abc import Sequence
 import numpy as np
 from mpi4py import MPI
 
+from hpcwigner.exciton.radiation import LightCone
 from hpcwigner.momentum.angles import Angles
 from hpcwigner.momentum.equilibrium import Equilibrium
 from hpcwigner.momentum.rates import Rates
+from hpcwigner.observables.spectrum import sideband_rates
 from hpcwigner.problem import blocks, pulses
+from hpcwigner.problem.blocks import Radiative
 from hpcwigner.problem.config import Config
 from hpcwigner.problem.initial import InitialState
 from hpcwigner.problem.kinetics import Kinetics
@@ -22,12 +25,13 @@ from hpcwigner.runtime.parallel import on_first_rank
 from hpcwigner.runtime.vectors import WIDTH
 from hpcwigner.space.grid import SpaceGrid
 from hpcwigner.space.landscape import STEEP, TOO_STEEP, Landscape
+from hpcwigner.space.walls import Surface
 from hpcwigner.terms.annihilation import Annihilation
 from hpcwigner.terms.drift import Drift
 from hpcwigner.terms.force import Force
 from hpcwigner.terms.junction import Junction
 from hpcwigner.terms.offsets import LocalOffsets, OffsetScattering
-from hpcwigner.terms.radiation import Radiation, Recombination
+from hpcwigner.terms.radiation import PhononAssisted, Radiation, Recombination, ZDipoleRadiation
 from hpcwigner.terms.repulsion import Repulsion
 from hpcwigner.terms.scattering import Scattering, ScatteringStage
 from hpcwigner.terms.sources import injection_spectrum
@@ -61,7 +65,7 @@ def further_nodes(kinetics: Kinetics, comm: MPI.Intracomm) -> list[Node]:
     for number in range(1, len(variation.nodes)):
         couplings = variation.couplings_at(number, kinetics.material, kinetics.couplings.valleys)
         equilibrium = variation.equilibrium_at(number, couplings, kinetics.equilibrium)
-        rates = Rates.build(couplings, equilibrium, orders, kinetics.light_cone.bright_valley, kinetics.rates, comm=comm)
+        rates = Rates.build(couplings, equilibrium, orders, kinetics.light_cone.valley, kinetics.rates, comm=comm)
         on = {key: getattr(processes, key) > 0 for key in ("intravalley", "intervalley")}
         formation = on["intravalley"] * rates.formation[0] + on["intervalley"] * rates.formation[1]
         nodes.append((ScatteringStage.build(rates, **on), formation))
@@ -130,6 +134,8 @@ def listed_terms(
                     "interaction.repulsion: found one, expected none: the sample has a step that is narrower than a cell, where "
                     "densities jump and have no gradient; give the step a width of a cell or more"
                 )
+            if any(isinstance(space.wall(axis, side), Surface) for axis in range(space.dimensions) for side in (0, 1)):
+                raise InputError("space.boundary: found a wall with a reflectivity, expected another one, since excitons repel")
             highest = strength * densest(sources, space, initial)
             expected = dataclasses.replace(offsets.landscape, energy=offsets.landscape.energy + highest)
             _check_steepness(expected)
@@ -137,14 +143,33 @@ def listed_terms(
     if config.interaction is not None and config.interaction.annihilation is not None:
         terms.append(_annihilation(config.interaction.annihilation, equilibrium, angles))
     terms += sources
-    if config.radiation:
+    if config.radiative:
         terms.append(Radiation(equilibrium, kinetics.light_cone))
+        z_dipoles = LightCone.of_z_dipoles(kinetics.material, equilibrium.cells.valleys)
+        terms += [ZDipoleRadiation(equilibrium, light_cone) for light_cone in z_dipoles]
+    if isinstance(config.radiation, Radiative) and config.radiation.phonon_assisted:
+        terms.append(_phonon_assisted(kinetics, offsets))
     if config.recombination is not None:
         lifetime = config.recombination.lifetime
         for name in sorted(lifetime) if isinstance(lifetime, dict) else ():
             pulses.valley_number("recombination.lifetime", name, equilibrium.cells)
         terms.append(Recombination(equilibrium, lifetime))
     return tuple(terms)
+
+
+def _phonon_assisted(kinetics: Kinetics, offsets: LocalOffsets | None) -> PhononAssisted:
+    """Losses at each node."""
+    couplings, formation = [kinetics.couplings], [kinetics.formation_rate]
+    if (variation := kinetics.variation) is not None and offsets is not None:
+        numbers, valleys = range(len(offsets.stages)), kinetics.couplings.valleys
+        couplings = [variation.couplings_at(number, kinetics.material, valleys) for number in numbers]
+        formation = [math.fsum(rates) for rates in offsets.formation]
+    equilibria = [kinetics.equilibrium] if offsets is None else [stage.equilibrium for stage in offsets.stages]
+    rates = [
+        sideband_rates(equilibrium, at_node, kinetics.light_cone, formed)[1].sum(axis=0)
+        for equilibrium, at_node, formed in zip(equilibria, couplings, formation, strict=True)
+    ]
+    return PhononAssisted(kinetics.equilibrium, rates, None if len(rates) == 1 or offsets is None else offsets.class_of_point)
 
 
 def densest(sources: Sequence[Source], space: SpaceGrid, initial: InitialState | None) -> Array:

@@ -179,19 +179,20 @@ def _values(key: str, unit: str, function: Function, grid: SpaceGrid) -> Array:
     values = function(grid.centers(0)[:, None], grid.centers(1))
     if not np.isfinite(values).all():
         raise InputError(f"{key}: found values that are not finite, expected finite ones in the whole sample")
-    if grid.boundary == "periodic":
-        _check_edges(key, unit, function, grid.whole)
+    _check_edges(key, unit, function, grid.whole)
     return values
 
 
 def _check_edges(key: str, unit: str, function: Function, grid: SpaceGrid) -> None:
-    """Refuses a function that does not go on smoothly across the edges of a periodic sample. Raises InputError.
+    """Refuses a function that does not go on smoothly across the periodic edges of a sample. Raises InputError.
 
     Judged are values and slopes at both ends of each axis, on lines through the cells: the force is the slope.
     """
     x, y = grid.centers(0), grid.centers(1)
     inside = function(x[:, None], y)
     for axis, name in enumerate("xy"[: grid.dimensions]):
+        if not grid.periodic(axis):
+            continue
         spacing = grid.spacing[axis]
         depth = 1e-3 * spacing
         ends = 0.5 * grid.length * np.array([-1, -1, 1, 1]) + depth * np.array([0, 1, -1, 0])

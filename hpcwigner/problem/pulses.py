@@ -64,7 +64,7 @@ def _detuning(kinetics: Kinetics, pump: Pump, space: SpaceGrid) -> Array:
     """E_KK(r) − ħω [meV] on the held grid, (x, y); without a photon energy the laser is in resonance at the origin."""
     if kinetics.variation is None:
         return np.full((1, 1), -(pump.photon_energy or 0.0))
-    energy = kinetics.variation.energy[kinetics.light_cone.bright_valley]
+    energy = kinetics.variation.energy[kinetics.light_cone.valley]
     at_origin = float(central_weights(energy.shape[0]) @ energy @ central_weights(energy.shape[1]))
     return held(energy, space) - (at_origin if pump.photon_energy is None else pump.photon_energy)
 

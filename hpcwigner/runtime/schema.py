@@ -31,10 +31,15 @@ class KeyInputError(InputError):
         return f"{self.origin}: {self.key}: {self.problem}"
 
 
+def key_of(field: str) -> str:
+    """Key of a dataclass's field in files: a word that Python keeps for itself has an underscore behind it as a field."""
+    return field.removesuffix("_")
+
+
 class Document:
     """Base of a dataclass that is read as a whole; unknown keys are refused in it and in every dataclass below it."""
 
-    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "alias_generator": key_of}
 
 
 class Parsed(abc.ABC):
@@ -281,7 +286,7 @@ def field_hints(hint: Any) -> dict[str, Any]:
     cls = typing.get_origin(hint) or hint
     given = dict(zip(getattr(cls, "__parameters__", ()), typing.get_args(hint), strict=False))
     hints = typing.get_type_hints(cls, include_extras=True)
-    return {field.name: _filled(hints[field.name], given) for field in dataclasses.fields(cls)}
+    return {key_of(field.name): _filled(hints[field.name], given) for field in dataclasses.fields(cls)}
 
 
 def _filled(hint: Any, given: Mapping[Any, Any]) -> Any:
@@ -313,7 +318,7 @@ def dump(instance: Any, hint: Any = None) -> Any:
     """Plain data that `validate` turns back into an equal instance, with units written out; fields that are None are left out."""
     import pydantic
 
-    return pydantic.TypeAdapter(hint or type(instance)).dump_python(instance, mode="json", exclude_none=True)
+    return pydantic.TypeAdapter(hint or type(instance)).dump_python(instance, mode="json", exclude_none=True, by_alias=True)
 
 
 def parsed_in(hint: Any) -> Parsed | None:
@@ -338,13 +343,17 @@ def shown(instance: Any, key: str) -> tuple[float | str, str]:
             continue
         if dataclasses.is_dataclass(value):
             hint = field_hints(_alternative(hint, type(value)) or type(value))[name]
-        value, plain = value[name] if isinstance(value, Mapping) else getattr(value, name), plain.get(name)
+        value, plain = value[name] if isinstance(value, Mapping) else _attribute(value, name), plain.get(name)
     parsed = parsed_in(hint)
     if isinstance(parsed, Quantity) and isinstance(value, float):
         return parsed.as_shown(value), parsed.shown or parsed.unit
     if parsed is None and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value), ""
     return one_line(plain), ""
+
+
+def _attribute(instance: Any, key: str) -> Any:
+    return next(getattr(instance, field.name) for field in dataclasses.fields(instance) if key_of(field.name) == key)
 
 
 def one_line(data: Any) -> str:

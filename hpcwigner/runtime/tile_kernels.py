@@ -143,12 +143,16 @@ def _add_rest(m, rest, x, first, flat):
 @njit(cache=True)
 def subtract_loss(points, stride, slots, rates, rows):
     """Slot 1 of each harmonic −= rates[p] · slot 0, for the first `points` of a tile; `rates` (point, cell)."""
-    cells = rows.shape[1]
-    for row in range(0, rows.shape[0], slots):
-        p = row // slots % stride
-        if p < points:
-            for n in range(cells):
-                rows[row + 1, n] -= rates[p, n] * rows[row, n]
+    cells, harmonics, negative = rows.shape[1], rows.shape[0] // (stride * slots), splat(-1.0)
+    end = cells - WIDTH
+    for h in range(harmonics):
+        for p in range(points):
+            row = (h * stride + p) * slots
+            u, to, r = row * cells, (row + 1) * cells, p * cells
+            last = multiply_add(multiply(negative, load(rates, r + end)), load(rows, u + end), load(rows, to + end))
+            for n in range(0, end, WIDTH):
+                store(multiply_add(multiply(negative, load(rates, r + n)), load(rows, u + n), load(rows, to + n)), rows, to + n)
+            store(last, rows, to + end)  # it overlaps the one before
 
 
 @njit(cache=True)

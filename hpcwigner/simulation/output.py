@@ -20,7 +20,8 @@ from hpcwigner.problem.builder import Problem
 from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.errors import RunError
 from hpcwigner.simulation.balance import Balance
-from hpcwigner.simulation.restart import FIELDS, SERIES, WIGNER, Resumption
+from hpcwigner.simulation.restart import FIELDS, SERIES, SPECTRA, WIGNER, Resumption
+from hpcwigner.simulation.spectra import Spectra
 from hpcwigner.storage.files import Constant, OutputFile
 from hpcwigner.terms.annihilation import Annihilation
 from hpcwigner.terms.books import Changes
@@ -58,12 +59,19 @@ class RunOutput:
             FIELDS: _due(plan, multiples(output.fields_every, plan.end)),
             WIGNER: _due(plan, problem.config.cuts if chosen[WIGNER] else ()),
         }
+        self._spectra, wanted_spectra = None, output.spectrum
+        if wanted_spectra is not None:
+            self._spectra = Spectra(problem, self.decomposition)
+            self._observables = chosen = {**chosen, SPECTRA: problem.config.spectra}
+            self._due[SPECTRA] = _due(plan, multiples(wanted_spectra.every, plan.end))
         known = resume.header.outputs.rows if resume else {}
         wanted = {SERIES: True, FIELDS: bool(chosen[FIELDS]), WIGNER: bool(self._due[WIGNER]) or WIGNER in known}
+        wanted[SPECTRA] = wanted_spectra is not None
         self.cut = WignerCut(self.decomposition, problem.angles, problem.cells) if wanted[WIGNER] else None
         self.files: dict[str, OutputFile] = {}
         for name in (name for name in wanted if wanted[name]):
-            content = (*self._content(name), attributes, self._constants(name))
+            compress = name == SPECTRA and wanted_spectra is not None and wanted_spectra.compression == "gzip"
+            content = (*self._content(name), attributes, self._constants(name), compress)
             if resume and name in known:
                 self.files[name] = OutputFile.restored(resume.sources.get(name), directory / name, self.comm, *content)
             else:
@@ -77,6 +85,10 @@ class RunOutput:
         axes |= {"k": self.cut.k, "q": self.cut.q, "angle": problem.angles.theta} if self.cut else {}
         shown: dict[str, Array | Sequence[str]] = {axis: values for axis, values in axes.items() if axis in used}
         shown |= {"axis": ["x", "y"][: problem.space.dimensions]} if "axis" in used else {}
+        if name == SPECTRA and (wanted := problem.config.output.spectrum) is not None:
+            edges = np.array(wanted.edges)
+            windows = [f"{low:g} – {high:g}" for low, high in wanted.windows]
+            shown |= {"window": windows} if windows else {"energy": 0.5 * (edges[1:] + edges[:-1])}
         return observables, {"valley": [v.name for v in problem.cells.valleys], **shown}
 
     def _constants(self, name: str) -> tuple[Constant, ...]:
@@ -143,9 +155,25 @@ class RunOutput:
             held = (..., 0) if self.problem.space.dimensions == 1 else ...
             self._write_places(FIELDS, now, lambda observable: observable.compute(local)[held])
             self.flushed()
+        if SPECTRA in due:
+            self._write_spectra(now, directions[0])
         if WIGNER in due and (cut := self.cut) is not None:
             whole = u if self._to_all_angles is None else self._to_all_angles @ u
             self._write_places(WIGNER, now, lambda observable: observable.compute(cut, whole))
+
+    def _write_spectra(self, now: float, isotropic: Array) -> None:
+        """A row of spectra.h5, from Σ_θ u (point, cell). Collective."""
+        assert self._spectra is not None
+        file, local = self.files[SPECTRA], self._spectra(isotropic)
+        row, total = file.append(now), self._spectra.total(local)
+        for observable in self._observables[SPECTRA]:
+            resolved = "x" in observable.dimensions
+            shown = self._spectra.shown(local if resolved else total)
+            if resolved:
+                held = np.moveaxis(shown, 0, -1).reshape(-1, *self.decomposition.local_shape[: self.problem.space.dimensions])
+                self._write_images(file, row, observable, observable.compute(np.ascontiguousarray(held), total))
+            elif self.comm.rank == 0:
+                file.write(row, observable.name, observable.compute(shown, total))
 
     def _snapshot(
         self, now: float, state: State, directions: Array, moments: SpatialMoments, changes: Changes | None
@@ -169,7 +197,7 @@ class RunOutput:
                 values[1], values[3] = changes.entries[..., :-1].sum(axis=(0, 2)), changes.light
             shaped = np.array(values).reshape(4, *self.decomposition.local_shape[:2])
             density, its_rate, light, light_rate = profiles.along_x(self.decomposition, shaped)
-            x, symmetric = problem.space.whole.centers(0), problem.space.folded
+            x, symmetric = problem.space.whole.centers(0), problem.space.folded[0]
             more["profiles"] = Profiles(x, density, its_rate, light, light_rate, symmetric)
         return Snapshot(moments, problem.budget(now, moments, entries), generator, self._final, **more)
 

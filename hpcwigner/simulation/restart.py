@@ -25,7 +25,8 @@ MAY_CHANGE = ("time.end", "time.walltime", "output.fields_every", "output.wigner
 """Keys, or sections, that a restart may give another value."""
 AUTO = {"momentum": ("energy_step", "energy_max"), "time": ("steps", "integrator"), "space": ("symmetry",)}
 """Keys that `builder.completed` fills in, by section."""
-SERIES, FIELDS, WIGNER = OUTPUT_FILES = ("series.h5", "fields.h5", "wigner.h5")  # Files of a run that grow with time
+SERIES, FIELDS, WIGNER, SPECTRA = OUTPUT_FILES = ("series.h5", "fields.h5", "wigner.h5", "spectra.h5")
+"""Files of a run that grow with time."""
 CHECKPOINTS = "checkpoints"  # Their folder in the run directory
 
 

@@ -63,11 +63,13 @@ class Landscape:
     def windows(self, axis: int) -> Array:
         """E/kT without the jumps at each cell and the three on either side along an axis, shape (valley, x, y, 7).
 
-        Beyond a reflecting wall the landscape is mirrored, beyond an open edge its last value continues.
+        Beyond a wall the landscape is mirrored, beyond an open edge its last value continues.
         """
-        kinds = {"periodic": "wrap", "reflecting": "symmetric", "open": "edge"}
+        kinds = {"periodic": "wrap", "open": "edge"}
+        walls = [self.grid.wall(axis, side) for side in (0, 1)]
+        modes = [kinds.get(wall, "symmetric") if isinstance(wall, str) else "symmetric" for wall in walls]
         extended = self.smooth / self.thermal_energy
-        lower, upper = (np.pad(extended, _pads(axis, side), kinds[self.grid.wall(side)]) for side in (0, 1))  # type: ignore[call-overload]
+        lower, upper = (np.pad(extended, _pads(axis, side), modes[side]) for side in (0, 1))  # type: ignore[call-overload]
         below = lower.take(range(HALO), axis + 1)
         above = upper.take(range(-HALO, 0), axis + 1)
         extended = np.concatenate((below, extended, above), axis + 1)

@@ -32,6 +32,8 @@ _COORDINATES = {
     "k": ("nm-1", "centre-of-mass momentum along x; negative = motion towards negative x"),
     "q": ("nm-1", "modulus of the centre-of-mass momentum"),
     "angle": ("rad", "direction of motion, counted from the x axis"),
+    "energy": ("meV", "photon energy, counted from the bright exciton without strain"),
+    "window": ("", "range of photon energy [meV], counted from the bright exciton without strain"),
 }
 
 
@@ -131,7 +133,7 @@ class OutputFile:
 
     def __init__(
         self, path: Path, comm: MPI.Intracomm, variables: Sequence[Variable], coordinates: Mapping[str, Array | Sequence[str]],
-        attributes: Mapping[str, str | int], constants: Sequence[Constant] = (),
+        attributes: Mapping[str, str | int], constants: Sequence[Constant] = (), compress: bool = False,
     ) -> None:  # fmt: skip
         """Makes the file; `coordinates` are all but time, in the units of the file. Fails if it exists."""
         self._open(path, comm, variables, "w-")
@@ -145,7 +147,7 @@ class OutputFile:
                 "maxshape": (None, *sizes),
                 "chunks": (max(1, 512 // max(1, math.prod(sizes))), *sizes),
                 "fillvalue": np.nan,
-            }
+            } | ({"compression": "gzip", "compression_opts": 1, "shuffle": True} if compress else {})
             dataset = add_variable(self._file, v.name, np.empty((0, *sizes)), v.dimensions, v.unit, v.long_name, **layout)
             dataset.attrs.update({"formula": v.formula, "_FillValue": np.array([np.nan])})
             dataset.attrs.update({"references": v.source} if v.source else {})

@@ -93,15 +93,15 @@ class Books:
         tile.fields[N, :count, self.place(entry)] = now if before is None else now - before
         return now
 
-    def drive(self, scattering: ScatteringStage, spectra: Sequence[Array]) -> FieldDrive:
-        """What the fields take from the populations at points with this `scattering` and these spectra of sources, (cell,)."""
+    def drive(self, scattering: ScatteringStage, spectra: Sequence[Array], class_number: int) -> FieldDrive:
+        """What the fields take from the populations at the points of a class, with its scattering and spectra of sources."""
         total, sources = self.first + self.count, list[Array]()
         linear = np.zeros((total, len(self.sums)))
         for i, term in enumerate(self.terms, start=1):
             if isinstance(term, Scattering):
                 linear[self.place(i)] = self.sums.T @ scattering.blocks[0]
             elif isinstance(term, Loss):
-                linear[self.place(i)] = -self.sums.T * term.rate
+                linear[self.place(i)] = -self.sums.T * term.rate_in(class_number)
             elif isinstance(term, Source):
                 row = np.zeros(total)
                 row[self.place(i)] = spectra[len(sources)] @ self.sums

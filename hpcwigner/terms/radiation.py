@@ -1,13 +1,15 @@
-"""Local losses: light from the light cone, and non-radiative recombination."""
+"""Local losses: light from the light cones, and non-radiative recombination."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hpcwigner.exciton.radiation import LightCone
 from hpcwigner.momentum.equilibrium import Equilibrium
 from hpcwigner.observables.budget import Entry, SpatialMoments
 from hpcwigner.runtime.arrays import Array
+from hpcwigner.space.grid import Decomposition
 from hpcwigner.terms.term import LocalLinearTerm, State
 
 
@@ -18,29 +20,67 @@ class Loss(LocalLinearTerm):
         """`rate` [1/ps] has shape (cell,)."""
         self.equilibrium, self.rate = equilibrium, rate
 
+    def rate_in(self, class_number: int) -> Array:
+        """ℓ [1/ps] at the points of a class, shape (cell,)."""
+        return self.rate
+
     def add(self, time: float, state: State, out: State) -> None:
-        populations = out.u
-        populations -= self.rate * state.u
+        out.u[...] -= self.rate * state.u
 
     def entry(self, time: float, moments: SpatialMoments) -> Entry:
         power = float((self.equilibrium.total_energy * self.rate) @ moments.zeroth)
         return Entry(-self.equilibrium.cells.valley_sum(self.rate * moments.values), -power)
 
 
-class Radiation(Loss):
-    """−γ δ(Q in the light cone) N in the bright valley.
+class _LightConeLoss(Loss):
+    """The light cone is a small part of the first energy cell: its loss is γ times the Boltzmann share of the light cone."""
 
-    The light cone is a small part of the first energy cell: its loss is γ times the Boltzmann share of the light cone.
-    """
-
-    name, part = "radiation", "radiative"
+    part = "radiative"
 
     def __init__(self, equilibrium: Equilibrium, light_cone: LightCone) -> None:
-        cells, bright = equilibrium.cells, light_cone.bright_valley
+        cells, valley = equilibrium.cells, light_cone.valley
         rate = np.zeros(cells.size)
-        share = light_cone.fraction(cells.width(bright), equilibrium.temperature)
-        rate[cells.slices[bright].start] = light_cone.rate * share
+        share = light_cone.fraction(cells.width(valley), equilibrium.temperature)
+        rate[cells.slices[valley].start] = light_cone.rate * share
         super().__init__(equilibrium, rate)
+
+
+class Radiation(_LightConeLoss):
+    """−γ δ(Q in the light cone) N in the bright valley: the light of all observables that say PL."""
+
+    name = "radiation"
+
+
+class ZDipoleRadiation(_LightConeLoss):
+    """−γ_z δ(Q in the light cone) N in a spin-dark valley.
+
+    A dipole perpendicular to the layer shines along it. Instruments above the sample miss it: it is no part of the PL.
+    """
+
+    name = "z_dipole"
+
+
+class PhononAssisted(Loss):
+    """−ℓ_Q N: recombination with the help of a phonon, from every valley (exciton/sidebands.py)."""
+
+    name = part = "sidebands"
+
+    def __init__(self, equilibrium: Equilibrium, rates: Sequence[Array], class_of_point: NDArray[np.int64] | None = None) -> None:
+        """`rates` [1/ps] by class of points, each of shape (cell,); `class_of_point` (x, y), one class without it."""
+        super().__init__(equilibrium, rates[0])
+        self._rates, self._class_of_point = np.array(rates), class_of_point
+        self._local: NDArray[np.int64] | None = None
+
+    def rate_in(self, class_number: int) -> Array:
+        return np.asarray(self._rates[class_number if len(self._rates) > 1 else 0])
+
+    def distribute(self, decomposition: Decomposition) -> None:
+        if self._class_of_point is not None:
+            self._local = self._class_of_point[decomposition.x, decomposition.y].reshape(-1)
+
+    def add(self, time: float, state: State, out: State) -> None:
+        rates = self.rate if self._local is None else self._rates[self._local][:, None]
+        out.u[...] -= rates * state.u
 
 
 class Recombination(Loss):

@@ -1,0 +1,128 @@
+"""Spectra of a run's states: from the populations at each point to bins of photon energy (observables/spectrum.py)."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from mpi4py import MPI
+from numpy.typing import NDArray
+
+from hpcwigner.observables.spectrum import Lines
+from hpcwigner.problem.builder import Problem
+from hpcwigner.problem.equation import repulsion_of
+from hpcwigner.runtime.arrays import Array
+from hpcwigner.space.grid import Decomposition
+from hpcwigner.terms.radiation import ZDipoleRadiation
+
+
+class Spectra:
+    """Light of the points of a rank by bins of energy. In a landscape the lines of each valley move with its E_v(r).
+
+    Bins are those of the input with one more on either side for all that lies beyond.
+    """
+
+    def __init__(self, problem: Problem, decomposition: Decomposition) -> None:
+        wanted = problem.config.output.spectrum
+        assert wanted is not None
+        self._problem, self._comm, self._measure = problem, decomposition.comm, problem.space.cell_measure
+        self._edges, self._strength = np.array(wanted.edges), repulsion_of(problem.config)
+        self._step = float(self._edges[1] - self._edges[0])
+        self._classes = self._points_by_class(decomposition)
+        self._fixed = self._shifts(decomposition)  # Of the lines by E_v(r) [meV], shape (point, valley); none without a landscape
+        furthest = 0.0 if self._fixed is None else self._comm.allreduce(float(np.abs(self._fixed).max(initial=0.0)), MPI.MAX)
+        self._beyond = math.ceil((furthest + self._strength * problem.peak_density) / self._step - 1e-9) + 1
+        """Further bins on either side, from which a shift brings light into the bins of the input."""
+        if self._fixed is None:
+            self._beyond = 0
+        more = self._step * np.arange(1, self._beyond + 1)
+        edges = np.concatenate((self._edges[0] - more[::-1], self._edges, self._edges[-1] + more))
+        self._kernels = [lines.kernel() for lines in lines_of(problem, edges)]
+        self._windows = _window_weights(self._edges, wanted.windows)
+
+    def _points_by_class(self, decomposition: Decomposition) -> Sequence[NDArray[np.int64]]:
+        offsets = self._problem.offsets
+        if offsets is None or len(offsets.stages) == 1:
+            return [np.arange(math.prod(decomposition.local_shape[:2]))]
+        return offsets.members(decomposition)
+
+    def _shifts(self, decomposition: Decomposition) -> Array | None:
+        """E_v(r) less that of the node, which the kernel has [meV]; None where all are zero."""
+        problem = self._problem
+        if problem.variation is None and not self._strength:
+            return None
+        shifts = problem.potential(decomposition)
+        nodes = [[v.energy for v in problem.cells.valleys]] if problem.offsets is None else problem.offsets.nodes
+        for node, members in zip(nodes, self._classes, strict=True):
+            shifts[members] -= np.array(node)
+        return shifts
+
+    def __call__(self, isotropic: Array) -> Array:
+        """Photons per time at each point and in each bin [1/ps per area or length], shape (point, bin + 2).
+
+        `isotropic` is Σ_θ u (point, cell).
+        """
+        cells = self._problem.cells
+        if self._fixed is None:
+            return np.asarray(isotropic @ self._kernels[0])
+        shifts = self._fixed
+        if self._strength:
+            shifts = shifts + self._strength * isotropic.sum(axis=1)[:, None]
+        result = np.zeros((len(isotropic), len(self._edges) + 1))
+        for kernel, members in zip(self._kernels, self._classes, strict=True):
+            for valley, own in enumerate(cells.slices):
+                light = isotropic[members, own] @ kernel[own]
+                result[members] += self._shifted(light, shifts[members, valley] / self._step)
+        return result
+
+    def _shifted(self, light: Array, shifts: Array) -> Array:
+        """Light (point, bin + 2) in the wide bins, moved up by `shifts` [bins] (point,), in those of the input.
+
+        Each bin's light is divided between the two bins that it overlaps then, which keeps area and mean energy.
+        """
+        count, whole = len(self._edges) - 1, np.floor(shifts).astype(np.int64)
+        part, below = (shifts - whole)[:, None], self._beyond + 1  # number of the first bin of the input among the wide ones
+        first = below - whole[:, None] + np.arange(count)
+        rows = np.arange(len(light))[:, None]
+        inside = (1 - part) * light[rows, first] + part * light[rows, first - 1]
+        sums = np.cumsum(light, axis=1)  # what lies below a bin's upper end
+        start = below - whole
+        low = (1 - part[:, 0]) * sums[rows[:, 0], start - 1] + part[:, 0] * sums[rows[:, 0], start - 2]
+        high = sums[:, -1] - low - inside.sum(axis=1)
+        return np.concatenate((low[:, None], inside, high[:, None]), axis=1)
+
+    def total(self, spectra: Array) -> Array:
+        """Spectrum of the whole sample [1/ps], shape (bin + 2,). Collective."""
+        total = self._measure * spectra.sum(axis=0)
+        self._comm.Allreduce(MPI.IN_PLACE, total)
+        return np.asarray(total)
+
+    def shown(self, spectra: Array) -> Array:
+        """What is written of spectra (…, bin + 2): per energy [1/meV] in the bins of the input, or their sums in windows."""
+        inside = spectra[..., 1:-1]
+        return inside / self._step if self._windows is None else np.asarray(inside @ self._windows)
+
+
+def lines_of(problem: Problem, edges: Array) -> list[Lines]:
+    """Lines of each class of points, in bins with these `edges` [meV]."""
+    generators, offsets, wanted = problem.local_generators[0], problem.offsets, problem.config.output.spectrum
+    z_light = np.zeros(problem.cells.size)
+    if wanted is not None and wanted.z_dipoles:
+        z_light += sum(term.rate for term in problem.terms if isinstance(term, ZDipoleRadiation))
+    lines = []
+    for number, generator in enumerate(generators):
+        couplings, formation = problem.couplings, problem.formation_rate
+        if offsets is not None and problem.variation is not None:
+            couplings = problem.variation.couplings_at(number, problem.material, problem.couplings.valleys)
+            formation = math.fsum(offsets.formation[number])
+        rates = formation, generator.out_rates[0], generator.light
+        lines.append(Lines.build(generator.equilibrium, couplings, problem.light_cone, *rates, edges, z_light))
+    return lines
+
+
+def _window_weights(edges: Array, windows: Sequence[tuple[float, float]]) -> Array | None:
+    """Part of each bin that lies in each window, shape (bin, window); None without windows."""
+    if not windows:
+        return None
+    low, high = np.array(windows).T
+    overlap = np.minimum(edges[1:, None], high) - np.maximum(edges[:-1, None], low)
+    return np.asarray(np.maximum(overlap, 0.0) / np.diff(edges)[:, None])
