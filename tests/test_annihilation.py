@@ -53,7 +53,7 @@ def alone(request, tmp_path_factory):
     problem.free()
 
 
-@pytest.mark.parametrize(("name", "worst"), [("etd2", 3e-4), ("etd3", 1e-4), ("arkimex3", 3e-5)])
+@pytest.mark.parametrize(("name", "worst"), [("etd2", 1e-4), ("etd3", 3e-5), ("arkimex3", 1e-5)])
 def test_a_gaussian_becomes_smaller_and_broader_as_the_closed_forms_say(alone, name, worst):
     """Up to a = R n0 t = 5 with the steps that the builder's limit allows at a tolerance of 1e-3, and with half of them."""
     kind, problem = alone
@@ -82,7 +82,6 @@ def test_a_gaussian_becomes_smaller_and_broader_as_the_closed_forms_say(alone, n
     assert exact[-1, 0] < 0.4
     assert exact[-1, 1] > 1.4
     assert errors[0] < worst
-    assert errors[1] < 1e-4
     assert math.log(errors[0] / errors[1], counts[1] / counts[0]) > order_of(name) - 0.5
     equation.free()
 

@@ -39,7 +39,7 @@ AUTO_INTEGRATORS = ("etd2", "etd3", "etd2_dense", "etd3_dense")
 DENSE = 1e-2  # Density [1/nm²], 1e12 per cm², above which excitons in a monolayer are no dilute gas
 RELAXED = 1.0
 """Largest step times the rate of explicit relaxation if steps are given by hand: all schemes keep −Rn² stable and n positive."""
-RESOLVED = 2.0  # Largest step times the rate of explicit relaxation, over tolerance^(1/order) (integrators/README.md)
+RESOLVED = 1.2  # Largest step times the rate of explicit relaxation, over tolerance^(1/order) (integrators/README.md)
 SAFETY = 0.9  # Part of the stability limit of the explicit terms that steps may use
 
 
