@@ -21,7 +21,7 @@ from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.errors import RunError
 from hpcwigner.simulation.balance import Balance
 from hpcwigner.simulation.restart import FIELDS, SERIES, SPECTRA, WIGNER, Resumption
-from hpcwigner.simulation.spectra import Spectra
+from hpcwigner.simulation.spectra import Spectra, bands_of, sideband_constants
 from hpcwigner.storage.files import Constant, OutputFile
 from hpcwigner.terms.annihilation import Annihilation
 from hpcwigner.terms.books import Changes
@@ -89,6 +89,7 @@ class RunOutput:
             edges = np.array(wanted.edges)
             windows = [f"{low:g} – {high:g}" for low, high in wanted.windows]
             shown |= {"window": windows} if windows else {"energy": 0.5 * (edges[1:] + edges[:-1])}
+            shown |= {"sideband": [band.name for band in bands_of(problem)]}
         return observables, {"valley": [v.name for v in problem.cells.valleys], **shown}
 
     def _constants(self, name: str) -> tuple[Constant, ...]:
@@ -98,6 +99,8 @@ class RunOutput:
             held = energy if self.problem.space.dimensions == 2 else energy[:, :, 0]
             text = "energy E_v(r) of the valley's bottom, from the bright valley without strain"
             return (("landscape", held, dimensions[: held.ndim], "meV", text),)
+        if name == SPECTRA:
+            return sideband_constants(self.problem)
         if name != WIGNER:
             return ()
         text = "smallest momentum from which an acoustic phonon lifts into the bright valley"
@@ -172,8 +175,8 @@ class RunOutput:
             if resolved:
                 held = np.moveaxis(shown, 0, -1).reshape(-1, *self.decomposition.local_shape[: self.problem.space.dimensions])
                 self._write_images(file, row, observable, observable.compute(np.ascontiguousarray(held), total))
-            elif self.comm.rank == 0:
-                file.write(row, observable.name, observable.compute(shown, total))
+            else:
+                file.write(row, observable.name, observable.compute(shown, total) if self.comm.rank == 0 else None)
 
     def _snapshot(
         self, now: float, state: State, directions: Array, moments: SpatialMoments, changes: Changes | None

@@ -7,11 +7,14 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
+from hpcwigner.exciton.sidebands import Sideband, sidebands
+from hpcwigner.observables.instrument import window_weights
 from hpcwigner.observables.spectrum import Lines
 from hpcwigner.problem.builder import Problem
 from hpcwigner.problem.equation import repulsion_of
 from hpcwigner.runtime.arrays import Array
 from hpcwigner.space.grid import Decomposition
+from hpcwigner.storage.files import Constant
 
 
 class Spectra:
@@ -36,7 +39,7 @@ class Spectra:
         more = self._step * np.arange(1, self._beyond + 1)
         edges = np.concatenate((self._edges[0] - more[::-1], self._edges, self._edges[-1] + more))
         self._kernels = [lines.kernel() for lines in lines_of(problem, edges)]
-        self._windows = _window_weights(self._edges, wanted.windows)
+        self._windows = window_weights(self._edges, wanted.windows) if wanted.windows else None
 
     def _points_by_class(self, decomposition: Decomposition) -> Sequence[NDArray[np.int64]]:
         offsets = self._problem.offsets
@@ -116,10 +119,17 @@ def lines_of(problem: Problem, edges: Array) -> list[Lines]:
     return lines
 
 
-def _window_weights(edges: Array, windows: Sequence[tuple[float, float]]) -> Array | None:
-    """Part of each bin that lies in each window, shape (bin, window); None without windows."""
-    if not windows:
-        return None
-    low, high = np.array(windows).T
-    overlap = np.minimum(edges[1:, None], high) - np.maximum(edges[:-1, None], low)
-    return np.asarray(np.maximum(overlap, 0.0) / np.diff(edges)[:, None])
+def bands_of(problem: Problem) -> list[Sideband]:
+    """All sidebands of a problem, with the valley offsets at the origin."""
+    return list(sidebands(problem.couplings, problem.bright))
+
+
+def sideband_constants(problem: Problem) -> tuple[Constant, ...]:
+    """Where the sidebands begin: variables of spectra.h5 beside the coordinate `sideband`."""
+    shift, number = 0.0, problem.light_cone.bright_valley
+    if problem.variation is not None:
+        energy = problem.variation.energy[number]
+        shift = float(energy[energy.shape[0] // 2, energy.shape[1] // 2])
+    energies = np.array([band.valley.energy + band.shift + shift for band in bands_of(problem)])
+    text = "photon energy of an exciton at rest, counted from the bright exciton without strain, at the origin"
+    return (("sideband_energy", energies, ("sideband",), "meV", text),)

@@ -24,6 +24,7 @@ class Variables:
     long_names: dict[str, str]
     valleys: tuple[str, ...]
     attributes: dict[str, str]
+    texts: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)  # Coordinates that are names
 
     def need(self, name: str) -> Array:
         """A variable that the file holds only if the run was asked for it. Raises InputError when it does not."""
@@ -51,10 +52,11 @@ def read(path: Path) -> Variables:
     try:
         with h5py.File(path, "r") as file:
             datasets = {name: d for name, d in file.items() if isinstance(d, h5py.Dataset)}
-            data = {name: d[()] for name, d in datasets.items() if d.dtype.kind != "S"}  # names of valleys and axes are texts
+            data = {name: d[()] for name, d in datasets.items() if d.dtype.kind != "S"}
+            texts = {n: tuple(t.decode() for t in d[()]) for n, d in datasets.items() if d.dtype.kind == "S"}
             units, long_names = ({n: str(d.attrs.get(key, "")) for n, d in datasets.items()} for key in ("units", "long_name"))
-            valleys = tuple(v.decode() for v in file["valley"][()])
-            return Variables(path, data, units, long_names, valleys, {k: str(v) for k, v in file.attrs.items()})
+            attributes = {k: str(v) for k, v in file.attrs.items()}
+            return Variables(path, data, units, long_names, texts["valley"], attributes, texts)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file, expected a run directory with {path.name}") from None
     except (OSError, KeyError) as error:
