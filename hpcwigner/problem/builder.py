@@ -100,14 +100,16 @@ class Problem(Kinetics):
     @functools.cached_property
     def books(self) -> Books | None:
         """Books of number and energy, where the moment equations do not tell them or an output needs rates at each point."""
-        needed = self.not_closed or any(o.needs_rates for group in self.config.observables.values() for o in group)
+        asked = any(o.needs_rates for group in self.config.observables.values() for o in group)
+        needed = self.not_closed or asked or self.config.landscape
         return Books.for_terms(self.terms, self.equilibrium) if needed else None
 
     def potential(self, decomposition: Decomposition) -> Array:
         """E_v(r) at a rank's points [meV], shape (point, valley)."""
         bottoms, (nx, ny) = np.array([valley.energy for valley in self.cells.valleys]), decomposition.local_shape[:2]
         if self.offsets is None:
-            return np.tile(bottoms, (nx * ny, 1))
+            uniform = bottoms if self.variation is None else self.variation.energy[:, 0, 0]
+            return np.tile(uniform, (nx * ny, 1))
         local = self.offsets.landscape.energy[:, decomposition.x, decomposition.y]
         return np.asarray(local.reshape(len(bottoms), -1).T + bottoms)
 

@@ -48,12 +48,14 @@ class Spectra:
         return offsets.members(decomposition)
 
     def _shifts(self, decomposition: Decomposition) -> Array | None:
-        """E_v(r) less that of the node, which the kernel has [meV]."""
-        if (offsets := self._problem.offsets) is None:
+        """E_v(r) less that of the node, which the kernel has [meV]; None where all are zero."""
+        problem = self._problem
+        if problem.variation is None and not self._strength:
             return None
-        shifts = self._problem.potential(decomposition)
-        for node, members in zip(offsets.nodes, self._classes, strict=True):
-            shifts[members] -= node
+        shifts = problem.potential(decomposition)
+        nodes = [[v.energy for v in problem.cells.valleys]] if problem.offsets is None else problem.offsets.nodes
+        for node, members in zip(nodes, self._classes, strict=True):
+            shifts[members] -= np.array(node)
         return shifts
 
     def __call__(self, isotropic: Array) -> Array:
