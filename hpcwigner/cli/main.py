@@ -70,13 +70,18 @@ def declare(verb: str, parser: argparse.ArgumentParser) -> None:
         add("material", metavar="MATERIAL", help="shipped name or material file")
     elif verb == "plot":
         from hpcwigner.plotting.maps import ANIMATED
-        from hpcwigner.plotting.views import VIEWS
+        from hpcwigner.plotting.views import OF_SPECTRA, VIEWS
 
         either = parser.add_mutually_exclusive_group().add_argument
-        either("--show", choices=VIEWS, default="overview", help="what to draw (default overview)")
-        either("--animate", choices=ANIMATED, nargs="?", const="pl", help="GIF of PL (default) or density against time")
+        either("--show", choices=[*VIEWS, *OF_SPECTRA], default="overview", help="what to draw (default overview)")
+        films = [*ANIMATED, "spectrum"]
+        either("--animate", choices=films, nargs="?", const="pl", help="GIF of PL (default), density or spectra against time")
         output("FILE", "PNG, PDF, SVG or GIF to write (default RUN/VIEW.png or .gif)")
         add("--interactive", action="store_true", help="open a window instead of writing a picture")
+        add("--psf", metavar="WIDTH", help="of spectra: FWHM of the point spread, such as '0.5 um'")
+        add("--time-response", metavar="TIME", help="of spectra: FWHM of the detector's response, such as '5 ps'")
+        add("--window", metavar="FROM,TO", action="append", default=[], help="of sidebands: a window, such as '-80 meV, -40 meV'")
+        add("--at", metavar="PS", type=float, nargs="+", default=[], help="of spectra: times of the curves [ps]")
     elif verb == "report":
         output("FILE", "HTML file to write (default RUN/report.html)")
     elif verb == "figures":
@@ -196,13 +201,18 @@ def sensitivity(options: argparse.Namespace, comm: MPI.Intracomm) -> Outcome:
 
 
 def plot(options: argparse.Namespace, comm: MPI.Intracomm) -> Outcome:
+    from hpcwigner.cli.texts import look_of
+    from hpcwigner.plotting import spectra
     from hpcwigner.plotting.maps import animate
     from hpcwigner.plotting.views import plot
 
     def draw() -> Path | None:
+        look = look_of(options.psf, options.time_response, options.window, options.at)
+        if options.animate == "spectrum":
+            return spectra.animate(options.directory, options.output, look)
         if options.animate:
             return animate(options.directory, options.animate, options.output)
-        return plot(options.directory, options.show, options.output, options.interactive)
+        return plot(options.directory, options.show, options.output, options.interactive, look)
 
     return _on_first(comm, draw) or Exit.DONE
 

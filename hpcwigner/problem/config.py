@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 from hpcwigner.observables import registry
-from hpcwigner.problem.blocks import Interaction, Pump, Radiative, Recombination, Sample
+from hpcwigner.problem.blocks import Duration, Interaction, Pump, Radiative, Recombination, Sample, Spectrum
 from hpcwigner.problem.shapes import Width
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.runtime.schema import Document, OnOff, Quantity, did_you_mean, require
@@ -36,7 +36,6 @@ class OnUntil(OnOff):
         return "on, off or {off_at: TIME}"
 
 
-Duration = Annotated[float, Quantity("ps", positive=True)]
 Auto = Literal["auto"]
 
 
@@ -165,47 +164,6 @@ class Time:
             ends = [time for time in until if time is not None]
             good = until == [*ends, None] and ends == sorted(set(ends))
             require(good, "steps", f"until {until} ps", "phases with increasing until, the last one without")
-
-
-@dataclasses.dataclass(frozen=True)
-class Spectrum:
-    """Spectra of the photoluminescence in spectra.h5: the direct line and all phonon sidebands."""
-
-    from_: Annotated[float, Quantity("meV")]
-    """Lowest photon energy, counted from the bright exciton without strain."""
-    to: Annotated[float, Quantity("meV")]
-    """Highest photon energy."""
-    step: Annotated[float, Quantity("meV", positive=True)] = 0.5
-    """Width of the bins of energy."""
-    every: Duration = 1.0
-    """Interval of the spectra."""
-    windows: tuple[tuple[Annotated[float, Quantity("meV")], Annotated[float, Quantity("meV")]], ...] = ()
-    """Ranges of photon energy, [[from, to], …]: instead of spectra their sums are written, as through filters."""
-    place: Literal["sample", "resolved"] = "sample"
-    """`sample`: of the whole sample; `resolved`: at every point of the slab or plane."""
-    psf_fwhm: Width | None = None
-    """FWHM of the microscope's point-spread function, a Gaussian, of which `measured` in spectra.h5 takes account."""
-    time_fwhm: Annotated[float | None, Quantity("ps", positive=True)] = None
-    """FWHM of the detector's response, a Gaussian, likewise."""
-    compression: Literal["none", "gzip"] = "none"
-    """HDF5 filter of the spectra."""
-
-    def __post_init__(self) -> None:
-        require(self.to >= self.from_ + self.step, "to", f"{self.to} meV", "at least a step above from")
-        require(self.psf_fwhm is None or self.place == "resolved", "psf_fwhm", f"{self.psf_fwhm} nm", "place: resolved with it")
-        good = all(self.from_ <= low < high <= self.to for low, high in self.windows)
-        require(good, "windows", self.windows, f"increasing pairs from {self.from_:g} to {self.to:g} meV")
-
-    @property
-    def instrument(self) -> bool:
-        """Whether spectra are also written as an instrument shows them."""
-        return self.psf_fwhm is not None or self.time_fwhm is not None
-
-    @property
-    def edges(self) -> tuple[float, ...]:
-        """Edges of the bins [meV]."""
-        count = round((self.to - self.from_) / self.step)
-        return tuple(self.from_ + (self.to - self.from_) * i / count for i in range(count + 1))
 
 
 @dataclasses.dataclass(frozen=True)

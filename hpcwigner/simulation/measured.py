@@ -24,14 +24,14 @@ def add(config: Config, path: Path) -> None:
 
     First each image is blurred and written, then each place's course in time is read back, blurred and written again.
     """
-    wanted = config.output.spectrum
+    wanted, edges = config.output.spectrum, config.space.boundary
     if wanted is None or not wanted.instrument:
         return
     with writing(path), h5py.File(path, "r+") as file:
         seen = _create(file, wanted.compression == "gzip")
         axes = {"x": 2, "y": 3} if wanted.psf_fwhm is not None else {}
         responses = {
-            axis: instrument.space_response(*_grid(file[name][()]), wanted.psf_fwhm * UM, config.space.boundary)
+            axis: instrument.space_response(*_grid(file[name][()]), wanted.psf_fwhm * UM, edges)
             for name, axis in axes.items()
             if wanted.psf_fwhm is not None and name in file
         }
@@ -42,7 +42,7 @@ def add(config: Config, path: Path) -> None:
                 for axis, response in responses.items():
                     values = instrument.along(response, values, axis)
                 seen[row : row + 1, part[0]] = values
-        attributes = {"edges": config.space.boundary} if responses else {}
+        attributes: dict[str, str] = {"edges": edges} if responses else {}
         attributes |= {"psf_fwhm": f"{wanted.psf_fwhm * UM:g} um"} if wanted.psf_fwhm is not None else {}
         if wanted.time_fwhm is not None:
             response = instrument.time_response(file["time"][()], wanted.time_fwhm)
