@@ -86,8 +86,10 @@ def declare(verb: str, parser: argparse.ArgumentParser) -> None:
         output("FILE", "HTML file to write (default RUN/report.html)")
     elif verb == "figures":
         output("DIR", "folder (default figures)", "figures")
-        add("--material", metavar="MATERIAL", default="ws2_hbn", help="shipped name or material file (ws2_hbn)")
-        add("--plane", action="store_true", help="two-dimensional runs instead of slabs (minutes to hours)")
+        add("--material", metavar="MATERIAL", help="shipped name or material file (ws2_hbn; of spectra: WS2, WSe2 and MoSe2)")
+        either = parser.add_mutually_exclusive_group().add_argument
+        either("--plane", action="store_true", help="two-dimensional runs instead of slabs (minutes to hours)")
+        either("--spectra", action="store_true", help="phonon sidebands instead: spectra and published statements on them")
         overrides()
 
 
@@ -223,7 +225,13 @@ def figures(options: argparse.Namespace, comm: MPI.Intracomm) -> Outcome:
     with signals_watched():
         from hpcwigner.studies.figures import figures
 
-        return figures(options.material, Path(options.output), comm, options.plane, options.quiet, options.set)
+        if options.spectra:
+            from hpcwigner.studies.spectra.study import MATERIALS, figures_of_spectra
+
+            materials = [options.material] if options.material else MATERIALS
+            return figures_of_spectra(Path(options.output), comm, materials, overrides=options.set, quiet=options.quiet)
+        material = options.material or "ws2_hbn"
+        return figures(material, Path(options.output), comm, options.plane, options.quiet, options.set)
 
 
 def doctor(_options: argparse.Namespace, comm: MPI.Intracomm) -> Outcome:
@@ -261,7 +269,10 @@ VERBS: dict[str, tuple[Callable[[argparse.Namespace, MPI.Intracomm], Outcome], s
     "plot": (plot, "draw a run directory as a picture, an animation, or in a window"),
     "report": (report, "write a run directory up as one web page that opens without a network"),
     "info": (info, "origin and last numbers of a run directory"),
-    "figures": (figures, "Figures 2 to 5 of Rosati et al. (2020) and their statements, running what is missing"),
+    "figures": (
+        figures,
+        "Figures 2 to 5 of Rosati et al. (2020), or of spectra, and published statements, running what is missing",
+    ),
     "collect": (collect, "sum up the finished points of a sweep: table, summary.h5, summary.png and summary.pdf"),
     "observables": (observables, "every quantity that output.observables can name, with unit, formula and source"),
     "doctor": (doctor, "check that MPI, HDF5 and PETSc fit together"),

@@ -51,7 +51,8 @@ def against_time(spectra: Spectra) -> Plot:
     values = _logarithms(spectra.whole[np.ix_(times, bins)])
     heatmap = go.Heatmap(
         z=values, x=spectra.energy[bins].astype("f4"), y=spectra.time[times].astype("f4"), colorscale="Magma",
-        colorbar={"title": "log₁₀ of<br>the largest", "thickness": 14}, hovertemplate="%{x:.4g} meV, %{y:g} ps: 10^%{z:.3g}<extra></extra>",
+        colorbar={"title": "log₁₀ of<br>the largest", "thickness": 14},
+        hovertemplate="%{x:.4g} meV, %{y:g} ps: 10^%{z:.3g}<extra></extra>",
     )  # fmt: skip
     figure = layout(go.Figure(heatmap), 460, xaxis={"title": ENERGY}, yaxis={"title": "time (ps)"})
     return _marked(figure, spectra), note(time=time_step, energy=bin_step)

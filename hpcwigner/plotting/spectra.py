@@ -23,7 +23,7 @@ from hpcwigner.storage.reading import Variables, attributes_of, names, read, red
 
 DECADES = 4  # Logarithmic scales end so far below the largest value
 STRONG = 0.03  # Sidebands with less than this part of the photons of all sidebands at every time shown are not named
-APART = 0.022  # Names closer than this part of the energy axis share a line
+APART = 0.03  # Names closer than this part of the energy axis share a line
 MOST_TIMES = 5
 WIDER = 1.5  # Maps in logarithmic colours reach further than linear ones
 DIRECT = 10.0  # Without windows, light within this of the bright exciton is the direct line, and all below it sidebands [meV]

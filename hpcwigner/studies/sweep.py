@@ -195,7 +195,9 @@ def write_moments(problem: Problem, directory: Path) -> None:
         file.close()
     if problem.config.output.spectrum is not None:
         zeroth = np.array([snapshot.moments.zeroth for snapshot in snapshots])
-        _write_spectra(problem, directory / SPECTRA, zeroth, attributes | problem.config.slab_attribute)
+        _write_spectra(
+            problem, directory / SPECTRA, zeroth, attributes | problem.config.slab_attribute | {"bright_valley": problem.bright}
+        )
 
 
 def _write_spectra(problem: Problem, path: Path, zeroth: Array, attributes: Mapping[str, str | int]) -> None:
