@@ -70,19 +70,26 @@ def declare(verb: str, parser: argparse.ArgumentParser) -> None:
         add("material", metavar="MATERIAL", help="shipped name or material file")
     elif verb == "plot":
         from hpcwigner.plotting.maps import ANIMATED
-        from hpcwigner.plotting.views import VIEWS
+        from hpcwigner.plotting.views import OF_SPECTRA, VIEWS
 
         either = parser.add_mutually_exclusive_group().add_argument
-        either("--show", choices=VIEWS, default="overview", help="what to draw (default overview)")
-        either("--animate", choices=ANIMATED, nargs="?", const="pl", help="GIF of PL (default) or density against time")
+        either("--show", choices=[*VIEWS, *OF_SPECTRA], default="overview", help="what to draw (default overview)")
+        films = [*ANIMATED, "spectrum"]
+        either("--animate", choices=films, nargs="?", const="pl", help="GIF of PL (default), density or spectra against time")
         output("FILE", "PNG, PDF, SVG or GIF to write (default RUN/VIEW.png or .gif)")
         add("--interactive", action="store_true", help="open a window instead of writing a picture")
+        add("--psf", metavar="WIDTH", help="of spectra: FWHM of the point spread, such as '0.5 um'")
+        add("--time-response", metavar="TIME", help="of spectra: FWHM of the detector's response, such as '5 ps'")
+        add("--window", metavar="FROM,TO", action="append", default=[], help="of sidebands: a window, such as '-80 meV, -40 meV'")
+        add("--at", metavar="PS", type=float, nargs="+", default=[], help="of spectra: times of the curves [ps]")
     elif verb == "report":
         output("FILE", "HTML file to write (default RUN/report.html)")
     elif verb == "figures":
         output("DIR", "folder (default figures)", "figures")
-        add("--material", metavar="MATERIAL", default="ws2_hbn", help="shipped name or material file (ws2_hbn)")
-        add("--plane", action="store_true", help="two-dimensional runs instead of slabs (minutes to hours)")
+        add("--material", metavar="MATERIAL", help="shipped name or material file (ws2_hbn; of spectra: WS2, WSe2 and MoSe2)")
+        either = parser.add_mutually_exclusive_group().add_argument
+        either("--plane", action="store_true", help="two-dimensional runs instead of slabs (minutes to hours)")
+        either("--spectra", action="store_true", help="phonon sidebands instead: spectra and published statements on them")
         overrides()
 
 
@@ -196,13 +203,18 @@ def sensitivity(options: argparse.Namespace, comm: MPI.Intracomm) -> Outcome:
 
 
 def plot(options: argparse.Namespace, comm: MPI.Intracomm) -> Outcome:
+    from hpcwigner.cli.texts import look_of
+    from hpcwigner.plotting import spectra
     from hpcwigner.plotting.maps import animate
     from hpcwigner.plotting.views import plot
 
     def draw() -> Path | None:
+        look = look_of(options.psf, options.time_response, options.window, options.at)
+        if options.animate == "spectrum":
+            return spectra.animate(options.directory, options.output, look)
         if options.animate:
             return animate(options.directory, options.animate, options.output)
-        return plot(options.directory, options.show, options.output, options.interactive)
+        return plot(options.directory, options.show, options.output, options.interactive, look)
 
     return _on_first(comm, draw) or Exit.DONE
 
@@ -213,7 +225,13 @@ def figures(options: argparse.Namespace, comm: MPI.Intracomm) -> Outcome:
     with signals_watched():
         from hpcwigner.studies.figures import figures
 
-        return figures(options.material, Path(options.output), comm, options.plane, options.quiet, options.set)
+        if options.spectra:
+            from hpcwigner.studies.spectra.study import MATERIALS, figures_of_spectra
+
+            materials = [options.material] if options.material else MATERIALS
+            return figures_of_spectra(Path(options.output), comm, materials, overrides=options.set, quiet=options.quiet)
+        material = options.material or "ws2_hbn"
+        return figures(material, Path(options.output), comm, options.plane, options.quiet, options.set)
 
 
 def doctor(_options: argparse.Namespace, comm: MPI.Intracomm) -> Outcome:
@@ -251,7 +269,10 @@ VERBS: dict[str, tuple[Callable[[argparse.Namespace, MPI.Intracomm], Outcome], s
     "plot": (plot, "draw a run directory as a picture, an animation, or in a window"),
     "report": (report, "write a run directory up as one web page that opens without a network"),
     "info": (info, "origin and last numbers of a run directory"),
-    "figures": (figures, "Figures 2 to 5 of Rosati et al. (2020) and their statements, running what is missing"),
+    "figures": (
+        figures,
+        "Figures 2 to 5 of Rosati et al. (2020), or of spectra, and published statements, running what is missing",
+    ),
     "collect": (collect, "sum up the finished points of a sweep: table, summary.h5, summary.png and summary.pdf"),
     "observables": (observables, "every quantity that output.observables can name, with unit, formula and source"),
     "doctor": (doctor, "check that MPI, HDF5 and PETSc fit together"),

@@ -1,6 +1,7 @@
 """What the verbs `info` and `moments` print."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,10 @@ import numpy as np
 from hpcwigner.exciton.constants import CM2_PER_S, UM
 from hpcwigner.integrators.steps import multiples
 from hpcwigner.observables.curves import THERMALISATION_NEEDS, negative_windows, phases, thermalisation, time_or_not
+from hpcwigner.plotting.spectra import Look
 from hpcwigner.problem.builder import Problem
+from hpcwigner.runtime.errors import InputError
+from hpcwigner.runtime.schema import Quantity
 from hpcwigner.storage.provenance import KEPT, describe_history
 from hpcwigner.storage.reading import read
 
@@ -55,3 +59,25 @@ def table_of_moments(problem: Problem) -> str:
         numbers = [times[i], *(b.population * scale), *(b.width_squared * UM**2), *(b.diffusion * CM2_PER_S)]
         lines.append("  ".join(f"{x:14.6g}" for x in numbers))
     return "\n".join(lines)
+
+
+def look_of(psf: str | None, time_response: str | None, windows: Sequence[str], at: Sequence[float]) -> Look:
+    """How spectra are to be looked at, from the options of `plot`. Raises InputError."""
+
+    def number(option: str, text: str, quantity: Quantity) -> float:
+        try:
+            return float(quantity.parse(text.strip()))
+        except ValueError as error:
+            raise InputError(f"--{option}: found '{text.strip()}', expected {error}") from None
+
+    width, time, energy = Quantity("um", positive=True), Quantity("ps", positive=True), Quantity("meV")
+    ranges = []
+    for text in windows:
+        ends = [number("window", end, energy) for end in text.split(",")]
+        if len(ends) != 2 or ends[0] >= ends[1]:
+            raise InputError(f"--window: found '{text}', expected two increasing energies, such as '-80 meV, -40 meV'")
+        ranges.append((ends[0], ends[1]))
+    return Look(
+        number("psf", psf, width) if psf else None, number("time-response", time_response, time) if time_response else None,
+        tuple(ranges), tuple(at),
+    )  # fmt: skip

@@ -203,23 +203,31 @@ def select(
 
 
 def spectra(dimensions: int, slab: Slab, windows: bool, resolved: bool) -> tuple[Observable, ...]:
-    """Variables of spectra.h5; `compute` takes spectra as they are written, and those of the whole sample with all bins."""
+    """Variables of spectra.h5.
+
+    `compute` takes spectra as they are written, those of the whole sample with all bins, and its photons in each sideband.
+    """
     bins, unit = ("window", "ps-1") if windows else ("energy", "meV-1 ps-1")
     text, place = "photoluminescence with the direct line and all phonon sidebands", ("x", "y") if resolved else ()
     formula, source = "γ N_{Q≈0} and Σ ℓ_Q N_Q by photon energy", "golden rule of second order"
     intensity = Observable(
-        "intensity", ("time", bins, *place), f"um-2 {unit}" if resolved else unit, text, formula, lambda shown, _total: shown,
-        UM**-2 if resolved else 1.0, source, extensive=not resolved,
+        "intensity", ("time", bins, *place), f"um-2 {unit}" if resolved else unit, text, formula,
+        lambda shown, _total, _bands: shown, UM**-2 if resolved else 1.0, source, extensive=not resolved,
     )  # fmt: skip
     takes: dict[str, tuple[str, Callable[..., Any]]] = {
-        "photons": ("of all energies", lambda _shown, total: total.sum()),
-        "below": ("below the lowest energy", lambda _shown, total: total[0]),
-        "above": ("above the highest energy", lambda _shown, total: total[-1]),
+        "photons": ("of all energies", lambda _shown, total, _bands: total.sum()),
+        "below": ("below the lowest energy", lambda _shown, total, _bands: total[0]),
+        "above": ("above the highest energy", lambda _shown, total, _bands: total[-1]),
     }
     sums = [
         Observable(name, TOTAL, "ps-1", f"photons {words}", formula, take, extensive=True)
         for name, (words, take) in takes.items()
     ]
+    text, formula = "photons of all energies in the sideband", "Σ ℓ_Q N_Q"
+    sums.append(
+        Observable("sideband_photons", ("time", "sideband"), "ps-1", text, formula, lambda _shown, _total, bands: bands,
+                   source=source, extensive=True)
+    )  # fmt: skip
     if dimensions == 2:
         return intensity, *sums
     return (_in_slab(intensity, slab) if resolved else _in_series(intensity, slab)), *(_in_series(o, slab) for o in sums)

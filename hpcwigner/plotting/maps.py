@@ -1,9 +1,11 @@
 """Views of fields.h5 and wigner.h5: maps over position, time and momentum, and their animation."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hpcwigner.plotting import landscape, style
 from hpcwigner.runtime.arrays import Array
@@ -180,26 +182,40 @@ def animate(directory: Path, quantity: str, output: Path | None = None) -> Path:
     rows = np.flatnonzero(np.abs(frames).max(axis=tuple(range(1, frames.ndim))) > 0)
     if not len(rows):
         raise InputError(f"{file.path}: found {quantity} = 0 at every time, expected a run that has reached its pulse")
-    rows = rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), MOST_FRAMES)).astype(int))]
+    rows = few(rows)
     panels = [normalised(frames[rows, p]) for p in range(frames.shape[1])]
     titles = {f"$N$ {valley}": valley for valley in file.valleys} if quantity == "density" else {"PL": "PL"}
     plt = style.pyplot()
     figure, updates = (_maps if "y" in file.data else _profiles)(file, panels, titles)
+    numbers = {int(row): number for number, row in enumerate(rows)}
+
+    def show(row: int) -> None:
+        for update, panel in zip(updates, panels, strict=True):
+            update(panel[numbers[row]])
+
+    film(path, figure, file.data["time"], rows, show)
+    plt.close(figure)
+    return path
+
+
+def few(rows: NDArray[np.intp]) -> NDArray[np.intp]:
+    """At most MOST_FRAMES of `rows`, evenly."""
+    return rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), MOST_FRAMES)).astype(int))]
+
+
+def film(path: Path, figure: Any, times: Array, rows: NDArray[np.intp], show: Callable[[int], None]) -> None:
+    """Writes a GIF of a figure that `show` changes to a row, with the time [ps] of each of `few(rows)`. Raises InputError."""
+    from matplotlib.animation import PillowWriter
+
     clock = figure.suptitle("0 ps")
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # else the layout is computed for every frame
-
-    from matplotlib.animation import PillowWriter
-
     writer = PillowWriter(fps=FRAMES_PER_SECOND)
     with style.replacing(path) as part, writer.saving(figure, part, dpi=90):
-        for frame, row in enumerate(rows):
-            clock.set_text(f"{file.data['time'][row]:.4g} ps")
-            for update, panel in zip(updates, panels, strict=True):
-                update(panel[frame])
+        for row in few(rows):
+            clock.set_text(f"{times[row]:.4g} ps")
+            show(int(row))
             writer.grab_frame()
-    plt.close(figure)
-    return path
 
 
 def _maps(file: Variables, panels: list[Array], titles: dict[str, str]) -> tuple[Any, list[Any]]:

@@ -7,8 +7,9 @@ from typing import Any
 
 import hpcwigner
 from hpcwigner.observables.curves import negative_windows
-from hpcwigner.plotting import report_landscape, report_plots, style
+from hpcwigner.plotting import report_landscape, report_plots, report_spectra, style
 from hpcwigner.plotting.report_plots import Plot, budget, curves, moving, space_time
+from hpcwigner.plotting.spectra import Look, Spectra
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.runtime.schema import Quantity, read_yaml
 from hpcwigner.storage.provenance import describe_history
@@ -32,6 +33,7 @@ def _page(directory: Path) -> str:
 
     series, fields = read(directory / "series.h5"), read(directory / "fields.h5")
     wigner = read(directory / "wigner.h5") if (directory / "wigner.h5").exists() else None
+    spectra = Spectra(directory, Look()) if (directory / "spectra.h5").exists() else None
     asked = read_yaml(directory / "input.yaml")
     reached, end = series.last_time(), float(Quantity("ps").parse(asked["time"]["end"]))
     history, summaries = json.loads(series.attributes.get("history", "[]")), read_summary(series.path)
@@ -49,7 +51,7 @@ def _page(directory: Path) -> str:
         finished=reached > end - 1e-9,
         last=_last_numbers(series),
         zip=zip,
-        sections=_sections(series, fields, wigner),
+        sections=_sections(series, fields, wigner, spectra),
         valleys=series.valleys,
         performance=closing.get("performance", {}),
         checks=closing.get("checks", {}),
@@ -78,8 +80,17 @@ def _last_numbers(series: Variables) -> dict[str, list[str]]:
     return columns
 
 
-def _sections(series: Variables, fields: Variables, wigner: Variables | None) -> list[dict[str, Any]]:
+def _sections(
+    series: Variables, fields: Variables, wigner: Variables | None, spectra: Spectra | None
+) -> list[dict[str, Any]]:  # fmt: skip
     cut = fields.place
+    light: tuple[tuple[Any, ...], ...] = (
+        ("spectra", "Spectra", "of the whole sample; dotted: where the strong sidebands begin; move the slider",
+         report_spectra.moving, (spectra,)),
+        ("spectrum", "Spectra against time", "of the whole sample, each time relative to its largest value",
+         report_spectra.against_time, (spectra,)),
+        ("sidebands", "Light in each sideband", "photons per time of all energies", report_spectra.by_sideband, (spectra,)),
+    )  # fmt: skip
     landscape: tuple[tuple[Any, ...], ...] = (
         ("positions", "Mean positions", "⟨r⟩ of each valley", report_landscape.positions, (series,)),
         ("energies", "Energies", "of an exciton in each valley, and what phonons have received",
@@ -97,6 +108,7 @@ def _sections(series: Variables, fields: Variables, wigner: Variables | None) ->
         ("budget", "What makes the diffusion coefficients", "Dᵥ and its parts by cause; they sum up to Dᵥ exactly",
          budget, (series,)),
         *(landscape if "landscape" in fields.data else ()),
+        *(light if spectra is not None else ()),
         ("evolution", "Density and PL against position and time", f"{cut}, each time relative to its largest value",
          space_time, (fields,)),
         ("snapshots", "Density and PL in space", "at one time, relative to the largest value; move the slider",

@@ -157,7 +157,7 @@ def _moving_profiles(place: str, x: Array, times: Array, panels: dict[str, Array
         go.Figure(frames[-1]), 460, xaxis={"title": "x (µm)", "range": [-reach, reach]},
         yaxis={"title": f"of the largest, {place}", "range": [-0.05, 1.05]},
     )  # fmt: skip
-    return _with_slider(figure, frames, times)
+    return with_slider(figure, frames, times)
 
 
 def wigner(variables: Variables | None) -> Plot:
@@ -192,10 +192,10 @@ def _moving_maps(panels: dict[str, Any], times: Array, most: int, hover: str, y_
     figure.add_traces(frames[-1])
     figure.update_xaxes(title="x (µm)")
     figure.update_yaxes(title=y_label, col=1)
-    return _with_slider(layout(figure, 440, coloraxis=_COLOUR_AXIS), frames, times), largest
+    return with_slider(layout(figure, 440, coloraxis=_COLOUR_AXIS), frames, times), largest
 
 
-def _with_slider(figure: Any, frames: list[list[Any]], times: Iterable[float]) -> Any:
+def with_slider(figure: Any, frames: list[list[Any]], times: Iterable[float]) -> Any:
     """Adds frames of traces and a slider [ps] that moves through them; the last one is shown first."""
     from plotly import graph_objects as go
 

@@ -8,8 +8,10 @@ import numpy as np
 
 from hpcwigner.observables.budget import PARTS
 from hpcwigner.observables.curves import JUDGED_FROM, negative_windows
-from hpcwigner.plotting import landscape, maps, style
+from hpcwigner.plotting import landscape, maps, spectra, style
+from hpcwigner.plotting.spectra import Look
 from hpcwigner.runtime.arrays import Array
+from hpcwigner.runtime.errors import InputError
 from hpcwigner.storage.reading import Variables, read
 
 SYMLOG_FROM = 30.0  # A budget whose largest part is this many times the second largest is drawn on a logarithmic scale
@@ -147,18 +149,24 @@ VIEWS: dict[str, Callable[[Path], Any]] = {
     "overview": overview, "fields": maps.fields, "widths": widths, "wigner": maps.wigner, "budget": budget,
 }  # fmt: skip
 """Each draws one figure of a run directory."""
+OF_SPECTRA: dict[str, Callable[[Path, Look], Any]] = {"spectrum": spectra.spectrum, "sidebands": spectra.sidebands}
+"""Those of spectra.h5, which can be looked at in several ways."""
 
 
-def plot(directory: Path, view: str, output: Path | None = None, interactive: bool = False) -> Path | None:
+def plot(
+    directory: Path, view: str, output: Path | None = None, interactive: bool = False, look: Look | None = None
+) -> Path | None:
     """Draws a view into `output` (PNG, PDF or SVG), by default RUN/<view>.png; returns its path. Raises InputError.
 
-    `interactive` opens a window instead, and writes a picture only if `output` names one.
+    `interactive` opens a window instead, and writes a picture only if `output` names one. `look` is for spectra only.
     """
+    if look not in (None, Look()) and view not in OF_SPECTRA:
+        raise InputError(f"--show {view}: found options of spectra, expected one of {', '.join(OF_SPECTRA)} with them")
     path = output if output or interactive else directory / f"{view}.png"
     if path:
         style.check_suffix(path)
     plt = style.pyplot(interactive)
-    figure = VIEWS[view](directory)
+    figure = OF_SPECTRA[view](directory, look or Look()) if view in OF_SPECTRA else VIEWS[view](directory)
     if interactive:
         plt.show()
     return style.save(figure, path) if path else None

@@ -47,6 +47,11 @@ class Spectrum:
         require(good, "windows", self.windows, f"increasing pairs from {self.from_:g} to {self.to:g} meV")
 
     @property
+    def instrument(self) -> bool:
+        """Whether spectra are also written as an instrument shows them."""
+        return self.psf_fwhm is not None or self.time_fwhm is not None
+
+    @property
     def edges(self) -> tuple[float, ...]:
         """Edges of the bins [meV]."""
         count = round((self.to - self.from_) / self.step)

@@ -28,6 +28,7 @@ from hpcwigner.runtime.errors import InputError
 from hpcwigner.runtime.kernels import HALO
 from hpcwigner.runtime.parallel import on_first_rank
 from hpcwigner.simulation.restart import FIELDS, SERIES, WIGNER
+from hpcwigner.simulation.spectra import bands_of
 from hpcwigner.space import resolution
 from hpcwigner.space.grid import process_grid
 from hpcwigner.storage.checkpoint import LARGEST_WRITE
@@ -225,9 +226,16 @@ def _report(problem: Problem, choice: Choice, memory: Memory, ranks: int, refere
         *(f"warning       {doubt}" for doubt in problem.doubts),
         f"resolution    {resolution.describe(problem.peak_loss(reference))}",
         f"memory        {memory.describe()}",
-        f"output        {output_bytes(problem, plan) / MIB:.1f} MiB in {problem.config.output.directory}",
+        f"output        {output_bytes(problem, plan) / MIB:.1f} MiB in {problem.config.output.directory}"
+        + _of_spectra(problem, plan.end),
     ]
     return "\n".join([*lines, *filter(None, [problem.config.left_out])])
+
+
+def _of_spectra(problem: Problem, end: float) -> str:
+    size, wanted = spectra_bytes(problem, end), problem.config.output.spectrum
+    packed = " before compression" if wanted is not None and wanted.compression == "gzip" else ""
+    return f", {size / MIB:.1f} of it spectra{packed}" if size else ""
 
 
 def _offsets(problem: Problem) -> str:
@@ -253,4 +261,16 @@ def output_bytes(problem: Problem, plan: StepPlan) -> float:
         return sum(math.prod(sizes[d] for d in o.dimensions[1:]) for o in observables)
 
     fields = row(chosen[FIELDS]) * len(multiples(output.fields_every, plan.end))
-    return 8.0 * (row(chosen[SERIES]) * len(plan.output_times) + fields + row(chosen[WIGNER]) * len(problem.config.cuts))
+    numbers = row(chosen[SERIES]) * len(plan.output_times) + fields + row(chosen[WIGNER]) * len(problem.config.cuts)
+    return 8.0 * numbers + spectra_bytes(problem, plan.end)
+
+
+def spectra_bytes(problem: Problem, end: float) -> float:
+    """Bytes of spectra.h5 at the end, if it is written; with compression it is smaller."""
+    if (wanted := problem.config.output.spectrum) is None:
+        return 0.0
+    sizes = dict(zip("xy", problem.space.whole.shape, strict=True))
+    sizes |= {"energy": len(wanted.edges) - 1, "window": len(wanted.windows), "sideband": len(bands_of(problem))}
+    numbers = [math.prod(sizes[d] for d in o.dimensions[1:]) for o in problem.config.spectra]
+    again = numbers[0] if wanted.instrument else 0  # `measured`, of the size of `intensity`
+    return 8.0 * len(multiples(wanted.every, end)) * (sum(numbers) + again)

@@ -21,7 +21,7 @@ from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.errors import RunError
 from hpcwigner.simulation.balance import Balance
 from hpcwigner.simulation.restart import FIELDS, SERIES, SPECTRA, WIGNER, Resumption
-from hpcwigner.simulation.spectra import Spectra
+from hpcwigner.simulation.spectra import Spectra, coordinates, shown, sideband_constants
 from hpcwigner.storage.files import Constant, OutputFile
 from hpcwigner.terms.annihilation import Annihilation
 from hpcwigner.terms.books import Changes
@@ -83,13 +83,10 @@ class RunOutput:
         used = {d for o in observables for d in o.dimensions}
         axes = {axis: problem.space.whole.centers(i) * UM for i, axis in enumerate("xy"[: problem.space.dimensions])}
         axes |= {"k": self.cut.k, "q": self.cut.q, "angle": problem.angles.theta} if self.cut else {}
-        shown: dict[str, Array | Sequence[str]] = {axis: values for axis, values in axes.items() if axis in used}
-        shown |= {"axis": ["x", "y"][: problem.space.dimensions]} if "axis" in used else {}
-        if name == SPECTRA and (wanted := problem.config.output.spectrum) is not None:
-            edges = np.array(wanted.edges)
-            windows = [f"{low:g} – {high:g}" for low, high in wanted.windows]
-            shown |= {"window": windows} if windows else {"energy": 0.5 * (edges[1:] + edges[:-1])}
-        return observables, {"valley": [v.name for v in problem.cells.valleys], **shown}
+        held: dict[str, Array | Sequence[str]] = {axis: values for axis, values in axes.items() if axis in used}
+        held |= {"axis": ["x", "y"][: problem.space.dimensions]} if "axis" in used else {}
+        held |= coordinates(problem) if name == SPECTRA else {}
+        return observables, {"valley": [v.name for v in problem.cells.valleys], **held}
 
     def _constants(self, name: str) -> tuple[Constant, ...]:
         """Variables of a file that do not depend on time."""
@@ -98,6 +95,8 @@ class RunOutput:
             held = energy if self.problem.space.dimensions == 2 else energy[:, :, 0]
             text = "energy E_v(r) of the valley's bottom, from the bright valley without strain"
             return (("landscape", held, dimensions[: held.ndim], "meV", text),)
+        if name == SPECTRA:
+            return sideband_constants(self.problem)
         if name != WIGNER:
             return ()
         text = "smallest momentum from which an acoustic phonon lifts into the bright valley"
@@ -163,17 +162,19 @@ class RunOutput:
 
     def _write_spectra(self, now: float, isotropic: Array) -> None:
         """A row of spectra.h5, from Σ_θ u (point, cell). Collective."""
+        wanted = self.problem.config.output.spectrum
         assert self._spectra is not None
+        assert wanted is not None
         file, local = self.files[SPECTRA], self._spectra(isotropic)
-        row, total = file.append(now), self._spectra.total(local)
+        row, total, bands = file.append(now), self._spectra.total(local), self._spectra.by_sideband(isotropic)
         for observable in self._observables[SPECTRA]:
             resolved = "x" in observable.dimensions
-            shown = self._spectra.shown(local if resolved else total)
+            written = shown(wanted, local if resolved else total)
             if resolved:
-                held = np.moveaxis(shown, 0, -1).reshape(-1, *self.decomposition.local_shape[: self.problem.space.dimensions])
-                self._write_images(file, row, observable, observable.compute(np.ascontiguousarray(held), total))
-            elif self.comm.rank == 0:
-                file.write(row, observable.name, observable.compute(shown, total))
+                held = np.moveaxis(written, 0, -1).reshape(-1, *self.decomposition.local_shape[: self.problem.space.dimensions])
+                self._write_images(file, row, observable, observable.compute(np.ascontiguousarray(held), total, bands))
+            else:
+                file.write(row, observable.name, observable.compute(written, total, bands) if self.comm.rank == 0 else None)
 
     def _snapshot(
         self, now: float, state: State, directions: Array, moments: SpatialMoments, changes: Changes | None

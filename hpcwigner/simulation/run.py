@@ -20,11 +20,11 @@ from hpcwigner.problem.config import Config
 from hpcwigner.reference.step_choice import Choice
 from hpcwigner.runtime.errors import InputError, RunError
 from hpcwigner.runtime.parallel import CollectiveStack, on_first_rank
-from hpcwigner.simulation import estimate, restart
+from hpcwigner.simulation import estimate, measured, restart
 from hpcwigner.simulation.control import Control, Request
 from hpcwigner.simulation.output import RunOutput
 from hpcwigner.simulation.progress import LOG, Progress, start_logging
-from hpcwigner.simulation.restart import CHECKPOINTS, FIELDS, SERIES, WIGNER
+from hpcwigner.simulation.restart import CHECKPOINTS, FIELDS, SERIES, SPECTRA, WIGNER
 from hpcwigner.simulation.solution import Solution
 from hpcwigner.simulation.summary import announce, checks, performance
 from hpcwigner.storage import xdmf
@@ -159,6 +159,8 @@ def run(
         stepper = _advance(problem, solution, choice, reference, complete, control, restart_from, quiet)
         if comm.rank == 0 and (directory / FIELDS).exists():
             xdmf.write(directory / FIELDS)
+        if comm.rank == 0 and not stepper.stopped:
+            measured.add(complete, directory / SPECTRA)
         if stepper.stopped:
             at = stepper.schedule.time_after(stepper.progress.done - 1)
             LOG.warning("stopped by %s with a checkpoint at %g ps: go on with --restart", control.reason, at)

@@ -7,11 +7,15 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
+from hpcwigner.exciton.sidebands import Sideband, sidebands
+from hpcwigner.observables.instrument import window_weights
 from hpcwigner.observables.spectrum import Lines
+from hpcwigner.problem.blocks import Spectrum
 from hpcwigner.problem.builder import Problem
 from hpcwigner.problem.equation import repulsion_of
 from hpcwigner.runtime.arrays import Array
 from hpcwigner.space.grid import Decomposition
+from hpcwigner.storage.files import Constant
 from hpcwigner.terms.radiation import ZDipoleRadiation
 
 
@@ -36,8 +40,8 @@ class Spectra:
             self._beyond = 0
         more = self._step * np.arange(1, self._beyond + 1)
         edges = np.concatenate((self._edges[0] - more[::-1], self._edges, self._edges[-1] + more))
-        self._kernels = [lines.kernel() for lines in lines_of(problem, edges)]
-        self._windows = _window_weights(self._edges, wanted.windows)
+        lines = lines_of(problem, edges)
+        self._kernels, self._rates = [one.kernel() for one in lines], [one.rates for one in lines]
 
     def _points_by_class(self, decomposition: Decomposition) -> Sequence[NDArray[np.int64]]:
         offsets = self._problem.offsets
@@ -96,10 +100,19 @@ class Spectra:
         self._comm.Allreduce(MPI.IN_PLACE, total)
         return np.asarray(total)
 
-    def shown(self, spectra: Array) -> Array:
-        """What is written of spectra (…, bin + 2): per energy [1/meV] in the bins of the input, or their sums in windows."""
-        inside = spectra[..., 1:-1]
-        return inside / self._step if self._windows is None else np.asarray(inside @ self._windows)
+    def by_sideband(self, isotropic: Array) -> Array:
+        """Photons of the whole sample in each sideband [1/ps], shape (sideband,). Collective."""
+        total = np.zeros(len(self._rates[0]))
+        for rates, members in zip(self._rates, self._classes, strict=True):
+            total += self._measure * (rates @ isotropic[members].sum(axis=0))
+        self._comm.Allreduce(MPI.IN_PLACE, total)
+        return total
+
+
+def shown(wanted: Spectrum, spectra: Array) -> Array:
+    """What is written of spectra (…, bin + 2): per energy [1/meV] in the bins of the input, or their sums in windows."""
+    inside, edges = spectra[..., 1:-1], np.array(wanted.edges)
+    return inside @ window_weights(edges, wanted.windows) if wanted.windows else np.asarray(inside / np.diff(edges))
 
 
 def lines_of(problem: Problem, edges: Array) -> list[Lines]:
@@ -119,10 +132,40 @@ def lines_of(problem: Problem, edges: Array) -> list[Lines]:
     return lines
 
 
-def _window_weights(edges: Array, windows: Sequence[tuple[float, float]]) -> Array | None:
-    """Part of each bin that lies in each window, shape (bin, window); None without windows."""
-    if not windows:
-        return None
-    low, high = np.array(windows).T
-    overlap = np.minimum(edges[1:, None], high) - np.maximum(edges[:-1, None], low)
-    return np.asarray(np.maximum(overlap, 0.0) / np.diff(edges)[:, None])
+def of_moments(problem: Problem, zeroth: Array) -> tuple[Array, Array]:
+    """Spectra of the whole sample by bins (time, bin + 2) [1/ps] from the number of excitons (time, cell), and by sideband.
+
+    For a homogeneous sample, as the closed moment equations describe it: no grid is needed.
+    """
+    assert problem.config.output.spectrum is not None
+    lines = lines_of(problem, np.array(problem.config.output.spectrum.edges) - origin_shift(problem))[0]
+    return zeroth @ lines.kernel(), zeroth @ lines.rates.T
+
+
+def origin_shift(problem: Problem) -> float:
+    """Energy of the bright exciton at the origin, counted from that without strain [meV]."""
+    if problem.variation is None:
+        return 0.0
+    energy = problem.variation.energy[problem.light_cone.valley]
+    return float(energy[energy.shape[0] // 2, energy.shape[1] // 2])
+
+
+def coordinates(problem: Problem) -> dict[str, Array | Sequence[str]]:
+    """Coordinates of spectra.h5 beside those of time and place."""
+    wanted = problem.config.output.spectrum
+    assert wanted is not None
+    edges, windows = np.array(wanted.edges), [f"{low:g} – {high:g}" for low, high in wanted.windows]
+    bins: dict[str, Array | Sequence[str]] = {"window": windows} if windows else {"energy": 0.5 * (edges[1:] + edges[:-1])}
+    return bins | {"sideband": [band.name for band in bands_of(problem)]}
+
+
+def bands_of(problem: Problem) -> list[Sideband]:
+    """All sidebands of a problem, with the valley offsets at the origin."""
+    return list(sidebands(problem.couplings, problem.bright))
+
+
+def sideband_constants(problem: Problem) -> tuple[Constant, ...]:
+    """Where the sidebands begin: variables of spectra.h5 beside the coordinate `sideband`."""
+    energies = np.array([band.valley.energy + band.shift for band in bands_of(problem)]) + origin_shift(problem)
+    text = "photon energy of an exciton at rest, counted from the bright exciton without strain, at the origin"
+    return (("sideband_energy", energies, ("sideband",), "meV", text),)

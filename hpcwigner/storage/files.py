@@ -19,10 +19,12 @@ from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.errors import WriteError, writing
 from hpcwigner.storage.reading import copy_summary
 
+FILTERS: dict[str, Any] = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
 Block = tuple[str, int, Array]  # Consecutive rows of a variable: its name, the first row's number, the values
 Constant = tuple[str, Array, tuple[str, ...], str, str]  # A variable without a time axis, as `add_variable` takes it
 
 _BLOCK_BYTES = 2**24
+_CHUNK_NUMBERS, _CHUNK_ROWS = 2**16, 512  # At most so many numbers, and rows, in a chunk
 _COORDINATES = {
     "time": ("ps", "time"),
     "valley": ("", "exciton valley"),
@@ -34,6 +36,7 @@ _COORDINATES = {
     "angle": ("rad", "direction of motion, counted from the x axis"),
     "energy": ("meV", "photon energy, counted from the bright exciton without strain"),
     "window": ("", "range of photon energy [meV], counted from the bright exciton without strain"),
+    "sideband": ("", "valley, sign (− emission, + absorption) and phonon"),
 }
 
 
@@ -84,7 +87,8 @@ def add_variable(
     if texts := data.dtype.kind == "U":
         data = np.char.encode(data, "utf-8")
         data = data.astype(h5py.string_dtype("utf-8", data.dtype.itemsize))  # parallel HDF5 has no variable-length strings
-    dataset = file.create_dataset(name, data=data, **layout)
+    content = {"data": data} if data.size else {"shape": data.shape, "dtype": data.dtype}  # filters refuse to write nothing
+    dataset = file.create_dataset(name, **content, **layout)
     if dimensions == (name,):
         dataset.make_scale(name)
     else:
@@ -94,6 +98,19 @@ def add_variable(
     dataset.attrs.update({"units": unit} if unit else {})
     dataset.attrs.update({"_Encoding": "utf-8"} if texts else {})  # tells xarray to decode
     return dataset
+
+
+def chunk(sizes: Sequence[int]) -> tuple[int, ...]:
+    """Shape of the chunks of a variable along time whose rows have these sizes: many short rows, or a block of a long one.
+
+    A long row is cut evenly, so that a spectrum at one place and an image at one energy read few chunks each.
+    """
+    block = [max(1, size) for size in sizes]
+    while math.prod(block) > _CHUNK_NUMBERS:
+        longest = block.index(max(block))
+        block[longest] = -(-block[longest] // 2)
+    rows = min(_CHUNK_ROWS, _CHUNK_NUMBERS // 8 // math.prod(block))
+    return (max(1, rows), *block)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,11 +160,7 @@ class OutputFile:
             add_variable(self._file, name, axis, (name,), *_COORDINATES[name], **growing)
         for v in variables:
             sizes = [len(self._file[d]) for d in v.dimensions[1:]]
-            layout = {
-                "maxshape": (None, *sizes),
-                "chunks": (max(1, 512 // max(1, math.prod(sizes))), *sizes),
-                "fillvalue": np.nan,
-            } | ({"compression": "gzip", "compression_opts": 1, "shuffle": True} if compress else {})
+            layout = {"maxshape": (None, *sizes), "chunks": chunk(sizes), "fillvalue": np.nan} | (FILTERS if compress else {})
             dataset = add_variable(self._file, v.name, np.empty((0, *sizes)), v.dimensions, v.unit, v.long_name, **layout)
             dataset.attrs.update({"formula": v.formula, "_FillValue": np.array([np.nan])})
             dataset.attrs.update({"references": v.source} if v.source else {})
@@ -191,10 +204,23 @@ class OutputFile:
         return self.rows - 1
 
     def write(self, row: int, name: str, values: Array | float | None, block: tuple[slice, ...] = ()) -> None:
-        """This rank's part of a variable, if any, in the program's units: `block` along its last dimensions. Independent."""
-        if values is not None:
-            with writing(self.path):
-                self._file[name][(row, ..., *block)] = np.asarray(values) * self.variables[name].scale
+        """This rank's part of a variable, if any, in the program's units: `block` along its last dimensions.
+
+        Independent, but collective in a compressed file: HDF5 filters in parallel only collectively.
+        """
+        dataset = self._file[name]
+        if dataset.compression is None:
+            if values is not None:
+                with writing(self.path):
+                    dataset[(row, ..., *block)] = np.asarray(values) * self.variables[name].scale
+            return
+        with writing(self.path), dataset.collective:
+            if values is not None:
+                dataset[(row, ..., *block)] = np.asarray(values) * self.variables[name].scale
+            else:
+                nowhere, nothing = dataset.id.get_space(), h5py.h5s.create_simple((0,))
+                nowhere.select_none()
+                dataset.id.write(nothing, nowhere, np.empty(0), dxpl=dataset._dxpl)
 
     def blocks(self, first: int) -> Iterator[Block]:
         """Rows from `first` on, in the units of the file; one rank reads them after a flush."""

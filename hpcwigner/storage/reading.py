@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import h5py
@@ -24,6 +24,7 @@ class Variables:
     long_names: dict[str, str]
     valleys: tuple[str, ...]
     attributes: dict[str, str]
+    texts: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)  # Coordinates that are names
 
     def need(self, name: str) -> Array:
         """A variable that the file holds only if the run was asked for it. Raises InputError when it does not."""
@@ -46,19 +47,38 @@ class Variables:
         return float(self.data["time"][-1])
 
 
-def read(path: Path) -> Variables:
-    """All variables of an output file. Raises InputError when it cannot be read."""
+def read(path: Path, leave: Sequence[str] = ()) -> Variables:
+    """All variables of an output file but those to `leave`. Raises InputError when it cannot be read."""
     try:
         with h5py.File(path, "r") as file:
-            datasets = {name: d for name, d in file.items() if isinstance(d, h5py.Dataset)}
-            data = {name: d[()] for name, d in datasets.items() if d.dtype.kind != "S"}  # names of valleys and axes are texts
+            datasets = {name: d for name, d in file.items() if isinstance(d, h5py.Dataset) and name not in leave}
+            data = {name: d[()] for name, d in datasets.items() if d.dtype.kind != "S"}
+            texts = {n: tuple(t.decode() for t in d[()]) for n, d in datasets.items() if d.dtype.kind == "S"}
             units, long_names = ({n: str(d.attrs.get(key, "")) for n, d in datasets.items()} for key in ("units", "long_name"))
-            valleys = tuple(v.decode() for v in file["valley"][()])
-            return Variables(path, data, units, long_names, valleys, {k: str(v) for k, v in file.attrs.items()})
+            attributes = {k: str(v) for k, v in file.attrs.items()}
+            return Variables(path, data, units, long_names, texts["valley"], attributes, texts)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file, expected a run directory with {path.name}") from None
     except (OSError, KeyError) as error:
         raise InputError(f"{path}: cannot be read as an output file of this program ({error})") from None
+
+
+def names(path: Path) -> list[str]:
+    """Names of the variables of an output file that can be read."""
+    with h5py.File(path, "r") as file:
+        return list(file)
+
+
+def reduced(path: Path, name: str, reduce: Callable[[Array], Array]) -> Array:
+    """What `reduce` makes of each row of a variable, which may be too large to be in memory as a whole, shape (time, …)."""
+    with h5py.File(path, "r") as file:
+        return np.array([reduce(file[name][row]) for row in range(len(file[name]))])
+
+
+def attributes_of(path: Path, name: str) -> dict[str, str]:
+    """Attributes of a variable of an output file, as texts."""
+    with h5py.File(path, "r") as file:
+        return {key: str(value) for key, value in file[name].attrs.items()}
 
 
 def last_time(path: Path) -> float:

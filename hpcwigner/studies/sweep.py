@@ -2,9 +2,10 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 from mpi4py import MPI
 
 from hpcwigner.exciton import materials
@@ -15,12 +16,14 @@ from hpcwigner.problem import builder, kinetics, loading
 from hpcwigner.problem.builder import Problem
 from hpcwigner.problem.config import Config
 from hpcwigner.problem.loading import Point, to_yaml
+from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.errors import InputError, RunError
 from hpcwigner.runtime.parallel import on_first_rank
+from hpcwigner.simulation import measured, spectra
 from hpcwigner.simulation.control import Control, Request
 from hpcwigner.simulation.output import write_series
 from hpcwigner.simulation.progress import LOG, start_logging
-from hpcwigner.simulation.restart import CHECKPOINTS, SERIES
+from hpcwigner.simulation.restart import CHECKPOINTS, SERIES, SPECTRA
 from hpcwigner.simulation.run import MOMENTS, ensure, finished, lock_directory, put_aside, require_same_input
 from hpcwigner.storage import provenance
 from hpcwigner.storage.files import OutputFile, whole, write_whole
@@ -186,6 +189,29 @@ def write_moments(problem: Problem, directory: Path) -> None:
     observables = registry.select(problem.config.output.observables, 1, slab=problem.config.slab, run=False)[SERIES]
     with whole(path) as part:
         file = OutputFile(part, MPI.COMM_SELF, observables, axes, attributes | problem.config.slab_attribute)
-        for time, snapshot in zip(problem.moments.times, problem.moments.snapshots(), strict=True):
+        snapshots = problem.moments.snapshots()
+        for time, snapshot in zip(problem.moments.times, snapshots, strict=True):
             write_series(file, file.append(float(time)), observables, snapshot)
         file.close()
+    if problem.config.output.spectrum is not None:
+        zeroth = np.array([snapshot.moments.zeroth for snapshot in snapshots])
+        _write_spectra(
+            problem, directory / SPECTRA, zeroth, attributes | problem.config.slab_attribute | {"bright_valley": problem.bright}
+        )
+
+
+def _write_spectra(problem: Problem, path: Path, zeroth: Array, attributes: Mapping[str, str | int]) -> None:
+    """Spectra of the whole sample at the series outputs from the numbers of excitons (time, cell)."""
+    wanted = problem.config.output.spectrum
+    assert wanted is not None
+    variables = registry.spectra(problem.space.dimensions, problem.config.slab, bool(wanted.windows), resolved=False)
+    axes = {"valley": [v.name for v in problem.cells.valleys], **spectra.coordinates(problem)}
+    constants, totals, bands = spectra.sideband_constants(problem), *spectra.of_moments(problem, zeroth)
+    with whole(path) as part:
+        file = OutputFile(part, MPI.COMM_SELF, variables, axes, attributes, constants, wanted.compression == "gzip")
+        for time, total, by_band in zip(problem.moments.times, totals, bands, strict=True):
+            row = file.append(float(time))
+            for variable in variables:
+                file.write(row, variable.name, variable.compute(spectra.shown(wanted, total), total, by_band))
+        file.close()
+        measured.add(problem.config, part)
