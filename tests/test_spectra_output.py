@@ -99,7 +99,7 @@ def test_measured_is_the_intensity_through_the_instrument(seen):
     assert np.abs(file.data["measured"] - expected)[known].max() < 1e-14 * expected[known].max()
     assert np.isnan(file.data["measured"][~known]).all()
     attributes = attributes_of(seen / "spectra.h5", "measured")
-    assert (attributes["psf_fwhm"], attributes["time_fwhm"], attributes["edges"]) == ("0.6 um", "0.5 ps", "reflecting")
+    assert (attributes["psf_fwhm"], attributes["time_fwhm"], attributes["edges_x"]) == ("0.6 um", "0.5 ps", "reflecting")
     assert attributes["unknown"].startswith(f"{(~known).sum()} last times")
 
 

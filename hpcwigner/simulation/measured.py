@@ -44,7 +44,7 @@ def add(config: Config, path: Path) -> None:
                 for axis, response in responses.items():
                     values = instrument.along(response, values, axis)
                 seen[row : row + 1, part[0]] = values
-        attributes = {f"edges_{name}": _edge(grid, "xy".index(name)) for name in responses}
+        attributes: dict[str, str] = {f"edges_{'xy'[axis - 2]}": _edge(grid, axis - 2) for axis in responses}
         attributes |= {"psf_fwhm": f"{wanted.psf_fwhm * UM:g} um"} if wanted.psf_fwhm is not None else {}
         if wanted.time_fwhm is not None:
             response = instrument.time_response(file["time"][()], wanted.time_fwhm)
