@@ -1,6 +1,8 @@
 """Pictures of the shipped landscapes from their runs: python inputs/plot_landscapes.py RUN [RUN …]; each as RUN/landscape.png.
 
-A sweep over the strain gives D against strain, a slab E_v(x), profiles and their motion, a plane its strain and densities.
+A sweep over the strain gives D against strain, one over the reflectivity of edges profiles and losses, one over the temperature
+the share of excitons beyond x = 0; a slab E_v(x),
+profiles and their motion, a plane its strain and densities.
 """
 
 import sys
@@ -9,13 +11,17 @@ from typing import Any
 
 import numpy as np
 from matplotlib import pyplot
+from mpi4py import MPI
+from scipy.special import erf, erfcx
 
-from hpcwigner.exciton.constants import BOLTZMANN
+from hpcwigner.exciton.constants import BOLTZMANN, HBAR2_OVER_M0, HBAR_OVER_M0
+from hpcwigner.observables.transport import chapman_enskog
 from hpcwigner.plotting import style
 from hpcwigner.problem import kinetics, loading
 from hpcwigner.problem.sample import Variation
 from hpcwigner.runtime.arrays import Array
 from hpcwigner.storage.reading import Variables, read
+from hpcwigner.terms.scattering import ScatteringStage
 
 
 def sample(run: Path) -> tuple[Array, Array]:
@@ -42,6 +48,64 @@ def sweep(run: Path) -> None:
         axes[1].plot(strain, shares[:, i], label=valley, **style.curve(i))
     axes[1].set(xlabel="biaxial strain (%)", title="shares of the valleys")
     axes[1].legend(frameon=False)
+    save(figure, run)
+
+
+def flake(run: Path) -> None:
+    """Profiles and losses at the edges against diffusion with a surface velocity, dashed; the first point loses nothing."""
+    points = sorted(run.glob("point_*"))
+    config = loading.load(points[0] / "input.yaml")
+    local = kinetics.load(config, MPI.COMM_SELF)
+    stage = ScatteringStage.build(local.rates)
+    diffusion = chapman_enskog(local.equilibrium, stage.blocks[1])
+    share = local.cells.valley_sum(local.equilibrium.population)
+    masses = np.array([valley.mass for valley in local.cells.valleys]) * HBAR2_OVER_M0
+    speed = share @ np.sqrt(2 * local.equilibrium.thermal_energy / (np.pi * masses)) * HBAR_OVER_M0
+    figure, axes = pyplot.subplots(1, 2, figsize=(8, 3.2), layout="constrained")
+    closed, full = (read(points[0] / name).data for name in ("series.h5", "fields.h5"))
+    time, x = closed["time"][1:], full["x"]
+    reflectivities = read(run / "summary.h5").data["space_boundary_reflectivity"]
+    for i, (point, reflectivity) in enumerate(zip(points, reflectivities, strict=True)):
+        series, fields = read(point / "series.h5").data, read(point / "fields.h5").data
+        lost = 1 - series["population_total"][1:] / closed["population_total"][1:]
+        axes[1].plot(time, 100 * lost, color=f"C{i}", label=f"R = {reflectivity:g}")
+        profile = fields["density"][-1].sum(axis=0).ravel() / full["density"][-1].sum(axis=0).ravel()
+        axes[0].plot(x, profile, color=f"C{i}")
+        if reflectivity == 1:
+            continue
+        inverse = (1 - reflectivity) / (1 + reflectivity) * speed / diffusion  # S/D [1/nm]
+        reach, depth = np.sqrt(diffusion * time), config.space.length / 2 - 1000 * np.abs(x)
+        robin = 2 * reach / np.sqrt(np.pi) - (1 - erfcx(inverse * reach)) / inverse  # [nm] at each edge
+        axes[1].plot(time, 200 * robin / config.space.length, color="k", ls="--", lw=0.8)
+        scaled = depth / (2 * reach[-1])
+        axes[0].plot(x, erf(scaled) + np.exp(-(scaled**2)) * erfcx(scaled + inverse * reach[-1]), color="k", ls="--", lw=0.8)
+        life = 1 / np.gradient(-np.log1p(-lost), time)
+        expected = 1 / np.gradient(-np.log1p(-2 * robin / config.space.length), time)
+        print(f"R = {reflectivity:g}: {100 * lost[-1]:.2f} % lost, diffusion {200 * robin[-1] / config.space.length:.2f} %, "
+              f"lifetime {life[-2] / 1000:.3f} and {expected[-2] / 1000:.3f} ns")  # fmt: skip
+    axes[0].set(xlabel="x (µm)", ylabel="density / that with R = 1", title=f"{time[-1]:g} ps", ylim=(0, None))
+    axes[1].set(xlabel="time (ps)", title="lost at the edges (%)", xlim=(0, time[-1]), ylim=(0, None))
+    axes[1].legend(frameon=False)
+    stage.shared.free()
+    save(figure, run)
+
+
+def crossing(run: Path) -> None:
+    """E(x) of the bright valley, profiles at the end, and the share of all excitons at x > 0, by temperature."""
+    points = sorted(run.glob("point_*"))
+    temperatures = read(run / "summary.h5").data["temperature"]
+    figure, axes = pyplot.subplots(1, 3, figsize=(11, 3.2), layout="constrained")
+    for i, (point, temperature) in enumerate(zip(points, temperatures, strict=True)):
+        fields = read(point / "fields.h5").data
+        density, x = fields["density"].sum(axis=1).reshape(len(fields["time"]), -1), fields["x"]
+        look = {"color": pyplot.cm.plasma(0.8 * i / max(len(points) - 1, 1)), "label": f"{temperature:g} K"}
+        axes[1].semilogy(x, density[-1], **look)
+        axes[2].plot(fields["time"][1:], density[1:, x > 0].sum(axis=1) / density[1:].sum(axis=1), **look)
+    axes[0].step(x, fields["landscape"][0].ravel(), where="mid", color="k")
+    axes[0].set(xlabel="x (µm)", ylabel="$E_{KK}$ (meV)", title=run.name)
+    axes[1].set(xlabel="x (µm)", ylabel="all excitons (1/µm)", title=f"{fields['time'][-1]:.4g} ps", ylim=(1e-4, None))
+    axes[2].set(xlabel="time (ps)", title="share at x > 0", ylim=(0, None))
+    axes[2].legend(frameon=False)
     save(figure, run)
 
 
@@ -126,6 +190,8 @@ def save(figure: Any, run: Path) -> None:
 
 for name in map(Path, sys.argv[1:]):
     if (name / "sweep.yaml").is_file():
-        sweep(name)
+        varied = read(name / "summary.h5").data
+        draw = flake if "space_boundary_reflectivity" in varied else crossing if "temperature" in varied else sweep
+        draw(name)
     else:
         plane(name) if "y" in read(name / "fields.h5").data else slab(name)

@@ -21,7 +21,8 @@ from hpcwigner.cli.main import main
 from hpcwigner.exciton import materials
 from hpcwigner.exciton.phonons import Couplings
 from hpcwigner.problem import builder
-from hpcwigner.problem.config import Config, Momentum, Output, Time
+from hpcwigner.problem.blocks import Output
+from hpcwigner.problem.config import Config, Momentum, Time
 from hpcwigner.problem.config import Scattering as ScatteringInput
 from hpcwigner.problem.kinetics import Kinetics
 from hpcwigner.space.grid import SpaceGrid
@@ -62,6 +63,24 @@ def same(a: Path, b: Path, names: Sequence[str] = FILES) -> None:
         assert x.data.keys() == y.data.keys()
         for key in x.data:
             assert np.array_equal(x.data[key], y.data[key], equal_nan=True), (name, key)
+
+
+def close(a: Path, b: Path, names: Sequence[str] = FILES, tolerance: float = 1e-11) -> None:
+    """Output files of two run directories agree to `tolerance` of the largest value, per valley."""
+    for file in names:
+        one, other = read(a / file), read(b / file)
+        assert one.data.keys() == other.data.keys()
+        for name, values in one.data.items():
+            reference = other.data[name]
+            assert np.array_equal(np.isnan(values), np.isnan(reference)), name
+            if "valley" not in one.units or values.ndim < 2 or values.shape[1] != len(one.valleys):
+                values, reference = values[:, None], reference[:, None]
+            for v in range(values.shape[1]):
+                scale = np.nanmax(np.abs(reference[:, v]), initial=0.0)
+                if name.startswith("diffusion") and "diffusion" in other.data:  # parts that vanish, on the scale of the whole
+                    whole = other.data["diffusion"]
+                    scale = np.nanmax(np.abs(whole[:, v])) if values.shape[1] == whole.shape[1] else scale
+                assert np.nanmax(np.abs(values[:, v] - reference[:, v]), initial=0.0) <= tolerance * scale, (file, name, v)
 
 
 def clean_environment() -> dict[str, str]:

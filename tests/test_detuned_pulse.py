@@ -16,7 +16,8 @@ from hpcwigner.integrators.schedule import Schedule
 from hpcwigner.integrators.steps import plan
 from hpcwigner.momentum.angles import Angles
 from hpcwigner.observables.fields import Directions, SpatialMomentSums
-from hpcwigner.problem import builder, loading, pulses
+from hpcwigner.problem import builder, loading
+from hpcwigner.problem.equation import source as source_of
 from hpcwigner.problem.sample import held
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.space.grid import Decomposition, SpaceGrid
@@ -126,7 +127,9 @@ def test_equal_detunings_need_one_node():
 def strain_spot(grid, depth=20.0, center=150.0):
     """E_KK(r) of a Gaussian spot that is `depth` [meV] deep beside the pump."""
     x, y = grid.centers(0)[:, None], grid.centers(1)
-    return -depth * np.exp(-((x - center * (not grid.folded and grid.dimensions == 1)) ** 2 + y**2 * (grid.dimensions - 1)) / 3e4)
+    return -depth * np.exp(
+        -((x - center * (not grid.folded[0] and grid.dimensions == 1)) ** 2 + y**2 * (grid.dimensions - 1)) / 3e4
+    )
 
 
 def make(equilibrium, formation, grid, angles, classes=None, **options):
@@ -214,7 +217,7 @@ def test_points_follow_their_own_equation(rates, case):
 def test_it_books_what_it_does(rates, case, folded):
     """Entries of all weights and the energy in a landscape against the right-hand side, point by point."""
     grid, angles, formation, classes = case
-    grid, classes = (grid.halved, held(classes, grid.halved)) if folded else (grid, classes)
+    grid, classes = (grid.folded_along(), held(classes, grid.folded_along())) if folded else (grid, classes)
     source = make(rates.equilibrium, formation, grid, angles, classes, amplitude=0.7)
     decomposition = Decomposition(grid, MPI.COMM_SELF, (angles.count, rates.cells.size))
     source.distribute(decomposition)
@@ -281,7 +284,7 @@ def test_classes_form_their_own_spectra(rates, case, generator, name):
 def test_folded_and_whole_grids_agree(rates, generator, name):
     grid = SpaceGrid(2, 1600.0, (20, 16), "periodic")
     angles, results = Angles(8, half=False), []
-    for space in (grid, grid.halved):
+    for space in (grid, grid.folded_along()):
         source = make(rates.equilibrium, sum(rates.formation), space, angles)
         assert source.mirrors == {0, 1}
         terms = [Drift(rates.equilibrium, angles, space), Scattering(angles, [generator.scattering]), source]
@@ -325,7 +328,7 @@ def test_a_landscape_makes_the_source_local(tmp_path):
     assert "a pulse's detuning varies in space" in tilted.not_closed
     assert tilted.choose_steps(tilted.moments.reference()).plan.end == 3.0
 
-    pump, build = tilted.config.pump, functools.partial(pulses.source, tilted, "pump")
+    pump, build = tilted.config.pump, functools.partial(source_of, tilted, "pump")
     fixed = build(dataclasses.replace(pump, photon_energy=-8.0), tilted.scattering, tilted.space, tilted.offsets)
     assert fixed.detuning == pytest.approx(energy + 8, abs=1e-10)
     offsets = tilted.offsets

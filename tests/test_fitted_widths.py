@@ -103,7 +103,7 @@ def sums_of(grid, values):
     """Sums of values (x, y) with the weights of SpatialMoments."""
     x, y = grid.centers(0)[:, None] + 0 * values, grid.centers(1) + 0 * values
     places = [x, y][: grid.dimensions]
-    held = [0 * p if grid.folded else p for p in places]
+    held = [0 * p if any(grid.folded) else p for p in places]
     weights = [np.ones_like(values), grid.squared_distance, *held, *(p**2 for p in places)]
     return np.array([(w * values).sum() for w in weights]) * grid.cell_measure
 
@@ -111,7 +111,7 @@ def sums_of(grid, values):
 @pytest.mark.parametrize("grid", GRIDS, ids=["slab", "folded slab", "plane", "folded plane"])
 def test_second_moments(grid):
     """A spreading and moving Gaussian; annihilation at its begin, where a plane's spot seems to diffuse by R n0 w0²/16."""
-    centre, speed = (0.0, 0.0) if grid.folded else (300.0, 7.0)
+    centre, speed = (0.0, 0.0) if any(grid.folded) else (300.0, 7.0)
     x, y = grid.centers(0)[:, None] - centre, grid.centers(1) * (grid.dimensions == 2)
     w2, d2 = W0**2 + 40 * D, x**2 + y**2
     f = np.exp(-d2 / w2)

@@ -11,7 +11,7 @@ import yaml
 
 from hpcwigner.exciton import materials
 from hpcwigner.problem import loading
-from hpcwigner.problem.landscape import energies
+from hpcwigner.problem.sample import energies
 from hpcwigner.problem.shapes import Random
 from hpcwigner.runtime import schema
 from hpcwigner.runtime.errors import InputError
@@ -102,7 +102,7 @@ def test_without_a_sample_nothing_changes(ws2):
 def test_a_folded_grid_holds_its_part(landscape):
     whole = grid_of("reflecting", cells=48)
     trap = {"quadratic": {"curvature": ["3 meV/um^2", "1 meV/um^2"]}}
-    part, full = (landscape(grid, energy={"all": trap}) for grid in (whole.halved, whole))
+    part, full = (landscape(grid, energy={"all": trap}) for grid in (whole.folded_along(), whole))
     assert part == pytest.approx(full[:, 24:, 20:], rel=1e-13)
 
 
@@ -133,7 +133,7 @@ def test_strain_needs_gauge_factors(landscape, ws2):
     assert landscape(material=without, energy={"all": "1 meV"}).min() == 1
 
 
-@pytest.mark.parametrize("name", ["ws2_hbn", "wse2_hbn", "mos2_hbn", "mose2_hbn", "ws2_hbn_rosati2020"])
+@pytest.mark.parametrize("name", materials.shipped())
 def test_shipped_gauge_factors(name):
     """Red-shift under tension at K, blue-shift of KΛ; in meV per percent, with ranges around them."""
     for key, valley in materials.load(name).valleys.items():
@@ -217,14 +217,14 @@ BROKEN = {
 @pytest.mark.parametrize("form", SMOOTH)
 def test_smooth_fields_fit_a_periodic_sample(landscape, form):
     whole = grid_of("periodic")
-    for grid in (whole, whole.halved):
+    for grid in (whole, whole.folded_along()):
         landscape(grid, energy={"KK": yaml.safe_load(form)})
 
 
 @pytest.mark.parametrize("form", BROKEN)
 def test_fields_that_break_off_do_not(landscape, form):
     whole, field = grid_of("periodic"), yaml.safe_load(form)
-    for grid in (whole, whole.halved):
+    for grid in (whole, whole.folded_along()):
         with pytest.raises(
             InputError, match=f"^sample.energy.KK: found {BROKEN[form]}.*set space.boundary to open or reflecting"
         ):

@@ -165,7 +165,7 @@ def test_slab_and_two_dimensions_agree(tmp_path):
 
 def test_shipped_inputs_are_valid():
     inputs = sorted((ROOT / "inputs").glob("*.yaml"))
-    assert len(inputs) == 22
+    assert len(inputs) == 26
     for path in inputs:
         end = 12 if "off" in path.name else 1
         settings = (f"time.end={end} ps", "momentum.energy_step=5 meV", "momentum.angles=4", "output.wigner_at=[]")

@@ -66,3 +66,28 @@ def test_a_cold_cloud_fills_its_trap(tmp_path):
     assert np.allclose(variance, BOLTZMANN * 20 / 100, rtol=1e-2)
     assert np.all(np.abs(series["mean_position"][-1]) < 2e-3)
     assert series["population_total"][-1] == pytest.approx(1, abs=1e-9)
+
+
+def test_annihilation_looks_like_diffusion(tmp_path):
+    """A Gaussian spot seems to spread with D + R n0 w0²/16 as long as few have annihilated, D of the moment equations."""
+    options = "--point", "2", "--set", "time.end=2 ps"
+    ran = hpcwigner(ROOT / "inputs/ws2_300K_density_2d.yaml", "--output", tmp_path / "sweep", *options)
+    assert ran.returncode == 0, ran.stderr
+    series = read(tmp_path / "sweep/point_002/series.h5").data
+    spot = (0.7e-4) ** 2 / (8 * np.log(2))  # w0² [cm²]
+    at_1_ps = series["time"] == 1
+    assert series["diffusion_total"][at_1_ps] == pytest.approx(0.986 + 0.41 * 1e11 * spot / 16, rel=0.03)
+    assert np.all(series["ring_contrast"] < 1e-3)
+
+
+def test_repulsion_softens_the_cloud(tmp_path):
+    """In local equilibrium D(1 + ½ g⟨n⟩/kT), ⟨n⟩ = ∫n² dx/∫n dx, D of Chapman–Enskog."""
+    options = "--point", "3", "--set", "time.end=15 ps"
+    ran = hpcwigner(ROOT / "inputs/ws2_77K_dipolar_expansion.yaml", "--output", tmp_path / "sweep", *options)
+    assert ran.returncode == 0, ran.stderr
+    series, fields = (read(tmp_path / f"sweep/point_003/{name}.h5").data for name in ("series", "fields"))
+    density = fields["density"][-1].sum(axis=0)  # [1/µm²]
+    mean = 1e8 * float((density**2).sum() / density.sum())
+    expected = 2.508 * (1 + 0.5 * 1.7e-11 * mean / (BOLTZMANN * 77))
+    assert expected > 1.7 * 2.508
+    assert series["diffusion_total"][-1] == pytest.approx(expected, rel=5e-3)

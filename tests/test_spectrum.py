@@ -46,7 +46,7 @@ def test_rates_are_the_golden_rule(lines, ws2, couplings, light_cone):
     equilibrium, material = lines.equilibrium, ws2
     temperature, cone = equilibrium.temperature, material.radiation
     q_cone = cone.refractive_index.value * cone.photon_energy.value / HBAR_C
-    bright = couplings.valleys[light_cone.bright_valley]
+    bright = couplings.valleys[light_cone.valley]
     for band in sidebands(couplings, bright.name):
         phonon, valley = band.process, band.valley
         kinetic = np.array([0.3, 7.0, 21.0])

@@ -184,6 +184,15 @@ def test_a_failing_point_does_not_keep_the_others_from_running(tmp_path):
         assert np.isfinite(summary.diffusion.values[1]).all()
 
 
+def test_points_write_what_only_problems_with_annihilation_have(tmp_path):
+    path = sweep_input(tmp_path, "interaction.annihilation: [0.1 cm^2/s, 0.4 cm^2/s]")
+    more = "pump.density=1e12 cm^-2", "output.observables=[diffusion, annihilated]", "output.wigner_at=[]"
+    ran = hpcwigner(path, *(word for setting in more for word in ("--set", setting)))
+    assert ran.returncode == 0, ran.stderr
+    few, many = (read(tmp_path / f"study/point_{i:03d}/series.h5").data["annihilated"][-1] for i in range(2))
+    assert 0 < few < many < 4 * few
+
+
 def test_by_moments(tmp_path):
     """Whole and by single points; each point what the verb `moments` gives; collected before all are there."""
     path = sweep_input(tmp_path, "temperature: [40 K, 77 K], scattering.intervalley: [on, {off_at: 2.5 ps}]", ", moments: true")

@@ -183,7 +183,7 @@ def rates(options: argparse.Namespace, comm: MPI.Intracomm) -> Outcome:
 
     def write() -> str:
         rates, origin = solved.rates, provenance.attributes(to_yaml(solved.config), comm.size)
-        rates_file.write(options.output, rates, solved.light_cone.bright_valley, origin)
+        rates_file.write(options.output, rates, solved.light_cone.valley, origin)
         out = rates.out.sum(axis=0)
         harmonics, cells = rates.intravalley.shape[:2]
         return (

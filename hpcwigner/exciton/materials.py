@@ -43,6 +43,13 @@ OpticalPotential = Sourced[Annotated[float, Quantity("meV/nm", shown="eV/angstro
 
 
 @dataclasses.dataclass(frozen=True)
+class ZDipole:
+    """Recombination of a spin-dark exciton by its weak dipole perpendicular to the layer."""
+
+    linewidth: Energy  # ħγ_z, γ_z the mean population rate in the light cone
+
+
+@dataclasses.dataclass(frozen=True)
 class Valley:
     """An exciton valley, or `degeneracy` equivalent ones."""
 
@@ -57,6 +64,7 @@ class Valley:
     reduced_mass: Mass | None = None
     """Measured μ; by default m_e m_h/M, scaled by the bright valley's ratio of measured μ to m_e m_h/M."""
     gauge_factor: GaugeFactor | None = None  # g_v of E_v − g_v s, s the biaxial strain: red-shift under tension above 0
+    z_dipole: ZDipole | None = None  # Of a spin-dark valley
 
     def __post_init__(self) -> None:
         known = self.energy is not None or self.splitting is not None
@@ -81,7 +89,7 @@ class IntravalleyPhonon:
 
 @dataclasses.dataclass(frozen=True)
 class IntervalleyPhonon:
-    """A zone-boundary phonon that takes the electron from one valley to another; the hole is a spectator."""
+    """A phonon that takes the electron from one valley to another, or flips its spin; the hole is a spectator."""
 
     name: str
     between: tuple[str, str]  # Initial and final valley; the reverse process follows from detailed balance
@@ -155,6 +163,9 @@ class Material(Document):
     def __post_init__(self) -> None:
         one, bright = f"one of {', '.join(self.valleys)}", self.radiation.bright_valley
         require(bright in self.valleys, "radiation.bright_valley", bright, one)
+        along_z = self.valleys[bright].z_dipole
+        require(along_z is None, f"valleys.{bright}.z_dipole", along_z and along_z.linewidth.value,
+                "none in the bright valley, whose dipole lies in the plane")  # fmt: skip
         names = [p.name for p in self.intravalley_phonons] + [p.name for p in self.intervalley_phonons]
         distinct = len(set(names)) == len(names) and not any("." in name for name in names)
         require(distinct, "intervalley_phonons", names, "phonons with different names, without dots")
@@ -191,12 +202,14 @@ def _place(name: str, directory: Path) -> Path:
 
 @dataclasses.dataclass(frozen=True)
 class _Changes(Document):
-    """A material file that changes numbers of another one."""
+    """A material file that changes numbers of another one, or adds valleys and phonons to it."""
 
     base: str
     name: str | None = None
     references: dict[str, str] = dataclasses.field(default_factory=dict)
     changes: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)  # Numbers by key; phonons are named in it
+    valleys: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)  # Further ones
+    intervalley_phonons: tuple[dict[str, Any], ...] = ()  # Further ones
 
 
 def _read(path: Path, derived: tuple[Path, ...] = ()) -> dict[str, Any]:
@@ -212,6 +225,11 @@ def _read(path: Path, derived: tuple[Path, ...] = ()) -> dict[str, Any]:
     whole |= {"name": new.name or whole["name"], "references": whole["references"] | new.references}
     for key, number in new.changes.items():
         _change(whole, key, number, path)
+    for name, valley in new.valleys.items():
+        if name in whole["valleys"]:
+            raise InputError(f"{path}: valleys: found '{name}' of {new.base}, expected a new name: its numbers go into `changes`")
+        whole["valleys"][name] = valley
+    whole["intervalley_phonons"] += new.intervalley_phonons
     return whole
 
 

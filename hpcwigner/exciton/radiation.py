@@ -1,31 +1,43 @@
-"""Radiative decay of the bright valley: the light cone and its fraction of the first energy cell."""
+"""Radiative decay of the bright valley, and of spin-dark ones by their z dipole, inside the light cone."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 from hpcwigner.exciton.constants import BOLTZMANN, COULOMB, ELECTRON_REST_ENERGY, HBAR, HBAR2_OVER_M0, HBAR_C
 from hpcwigner.exciton.materials import Material
-from hpcwigner.exciton.valley import reduced_masses
+from hpcwigner.exciton.valley import ValleyState, reduced_masses
 
 
 @dataclasses.dataclass(frozen=True)
 class LightCone:
-    """Bright excitons decay at the rate γ while |Q| < nω/c."""
+    """Excitons of a valley decay at the rate γ while |Q| < nω/c."""
 
-    bright_valley: int  # Index of the bright valley
+    valley: int  # Index of the valley
     rate: float  # γ [1/ps], a population rate
     energy: float  # Kinetic energy E_lc at the edge of the light cone [meV]
 
     @classmethod
     def from_material(cls, material: Material) -> LightCone:
-        """From a material file: Q_lc = nω/c, E_lc = ħ²Q_lc²/2M."""
-        radiation = material.radiation
-        momentum = radiation.refractive_index.value * radiation.photon_energy.value / HBAR_C
-        mass = material.valleys[radiation.bright_valley].mass
-        bright = list(material.valleys).index(radiation.bright_valley)
-        return cls(bright, radiation.linewidth.value / HBAR, HBAR2_OVER_M0 * momentum**2 / (2 * mass))
+        """That of the bright valley."""
+        name = material.radiation.bright_valley
+        return cls._of(material, name, material.radiation.linewidth.value, 0.0)
+
+    @classmethod
+    def of_z_dipoles(cls, material: Material, valleys: Sequence[ValleyState]) -> tuple[LightCone, ...]:
+        """Those of the spin-dark valleys that have a z dipole; `valleys` are the material's, solved."""
+        dipoles = ((valley, material.valleys[valley.name].z_dipole) for valley in valleys)
+        return tuple(cls._of(material, v.name, dipole.linewidth.value, v.energy) for v, dipole in dipoles if dipole is not None)
+
+    @classmethod
+    def _of(cls, material: Material, name: str, linewidth: float, offset: float) -> LightCone:
+        """Q_lc = nω/c, E_lc = ħ²Q_lc²/2M for photons of `offset` [meV] from those of the bright valley."""
+        photon = material.radiation.photon_energy.value + offset
+        momentum = material.radiation.refractive_index.value * photon / HBAR_C
+        mass = material.valleys[name].mass
+        return cls(list(material.valleys).index(name), linewidth / HBAR, HBAR2_OVER_M0 * momentum**2 / (2 * mass))
 
     def fraction(self, cell_width: float, temperature: float) -> float:
         """Fraction of a Boltzmann distribution in the first cell, `cell_width` [meV] wide, that lies in the light cone."""

@@ -2,8 +2,9 @@
 
 Every cell's excitons give a line per sideband (exciton/sidebands.py): its area is the golden-rule rate, its shape the integral
 over the cell of a Lorentzian at E = E_v + ε ∓ ħΩ with the half width ħΓ_Q/2, Γ_Q the total rate out of the cell. Light from the
-light cone is a Lorentzian at the bright exciton's energy with the half width ħ(γ + Γ_0)/2. All lines are integrated over the
-bins exactly; what lies outside of them is in two outer bins, so that the sum over all bins is the loss.
+light cone is a Lorentzian at the bright exciton's energy with the half width ħ(γ + Γ_0)/2; that of z dipoles is one at the bottom
+of their valley with the width ħΓ_Q/2 of its first cell. All lines are integrated over the bins exactly; what lies outside of them
+is in two outer bins, so that the sum over all bins is the loss.
 """
 
 from __future__ import annotations
@@ -34,21 +35,26 @@ class Lines:
     light: Array  # Rate of the direct line [1/ps], shape (cell,)
     widths: Array  # Half width ħΓ_Q/2 of each cell [meV], shape (cell,)
     direct_width: float  # Half width ħ(γ + Γ_0)/2 of the direct line [meV]
+    z_light: Array  # Rate of the light of z dipoles [1/ps], shape (cell,)
 
     @classmethod
     def build(
         cls, equilibrium: Equilibrium, couplings: Couplings, light_cone: LightCone, formation_rate: float, out_rates: Array,
-        light: Array, edges: Array,
+        light: Array, edges: Array, z_light: Array | None = None,
     ) -> Lines:  # fmt: skip
-        """`formation_rate` Γ_0, `out_rates` Γ_Q of each cell, losses included, and `light` [1/ps]."""
+        """`formation_rate` Γ_0, `out_rates` Γ_Q of each cell, losses included, `light` and that of z dipoles, if any [1/ps]."""
         bands, rates = sideband_rates(equilibrium, couplings, light_cone, formation_rate)
-        direct_width = 0.5 * HBAR * (light_cone.rate + formation_rate)
-        return cls(equilibrium, edges, bands, rates, light, 0.5 * HBAR * out_rates, direct_width)
+        direct_width, widths = 0.5 * HBAR * (light_cone.rate + formation_rate), 0.5 * HBAR * out_rates
+        return cls(
+            equilibrium, edges, bands, rates, light, widths, direct_width, np.zeros_like(light) if z_light is None else z_light
+        )
 
     def kernel(self) -> Array:
         """Photons per time from each cell into each bin [1/ps], shape (cell, bin + 2): the first and the last are outside."""
         cells = self.equilibrium.cells
         kernel = np.outer(self.light, point_line(self.edges, self.direct_width))
+        for cell in np.flatnonzero(self.z_light):
+            kernel[cell] += self.z_light[cell] * point_line(self.edges, self.widths[cell], cells.bottoms[cell])
         for band, rate in zip(self.bands, self.rates, strict=True):
             valley = _number(self.equilibrium, band)
             own, bottom = cells.slices[valley], band.valley.energy + band.shift
@@ -62,7 +68,7 @@ def sideband_rates(
 ) -> tuple[Sequence[Sideband], Array]:
     """All sidebands, and the rates of phonon-assisted recombination [1/ps] with them, shape (band, cell)."""
     dephasing = 0.5 * HBAR * (light_cone.rate + formation_rate)
-    bands = list(sidebands(couplings, equilibrium.cells.valleys[light_cone.bright_valley].name))
+    bands = list(sidebands(couplings, equilibrium.cells.valleys[light_cone.valley].name))
     rates = np.array([_cell_rates(band, equilibrium, light_cone, dephasing) for band in bands])
     return bands, rates.reshape(len(bands), equilibrium.cells.size)
 

@@ -10,7 +10,7 @@ import numpy as np
 from mpi4py import MPI
 
 from hpcwigner.integrators.exponential import SCHEMES
-from hpcwigner.integrators.steps import multiples, plan
+from hpcwigner.integrators.steps import StepPlan, multiples, plan
 from hpcwigner.momentum.angles import Angles
 from hpcwigner.observables.budget import Budget, Entry, SpatialMoments, budget
 from hpcwigner.problem.config import Config, FewerAngles, Reduction, StepPhase
@@ -37,7 +37,9 @@ from hpcwigner.terms.term import Source, Term
 AUTO_INTEGRATORS = ("etd2", "etd3", "etd2_dense", "etd3_dense")
 """`auto` takes the cheaper one for the tolerance asked for; the IMEX schemes never are (integrators/README.md)."""
 DENSE = 1e-2  # Density [1/nm²], 1e12 per cm², above which excitons in a monolayer are no dilute gas
-RESOLVED = 2.0  # Largest step times the rate of explicit relaxation, over tolerance^(1/order) (integrators/README.md)
+RELAXED = 1.0
+"""Largest step times the rate of explicit relaxation if steps are given by hand: all schemes keep −Rn² stable and n positive."""
+RESOLVED = 1.2  # Largest step times the rate of explicit relaxation, over tolerance^(1/order) (integrators/README.md)
 SAFETY = 0.9  # Part of the stability limit of the explicit terms that steps may use
 
 
@@ -115,7 +117,7 @@ class Problem(Kinetics):
 
     @property
     def about_landscape(self) -> list[str]:
-        """A line on the landscape and on the nodes of local rates, where there are any."""
+        """Lines on the landscape, the nodes of local rates and sharp steps, where there are any."""
         if self.offsets is None or self.variation is None:
             return []
         lowest, highest = self.variation.spread
@@ -123,7 +125,8 @@ class Problem(Kinetics):
         nodes, distance = len(self.offsets.stages), self.variation.distance
         rates = f"rates at {nodes} sets of valley offsets" + (f", at most {distance:.2g} meV apart" if distance else "")
         beyond = self.equilibrium.discarded_weight
-        return [f"landscape: spans {spans} meV; {rates}; a part of {beyond:.0e} of an equilibrium lies above the top"]
+        line = f"landscape: spans {spans} meV; {rates}; a part of {beyond:.0e} of an equilibrium lies above the top"
+        return [line, *(step.line for step in self.variation.steps)]
 
     @property
     def doubts(self) -> list[str]:
@@ -190,16 +193,38 @@ class Problem(Kinetics):
                 entries[term.part] = entries[term.part] + entry if term.part in entries else entry
         return entries
 
-    def largest_step(self, integrator: str) -> float:
-        """Longest step that the explicit terms allow [ps]: all plane waves stay bounded while scattering damps them."""
+    def stable_step(self, integrator: str) -> float:
+        """Longest step [ps] at which the explicit terms keep all plane waves bounded while scattering damps them."""
         rates = np.broadcast_to(sum(np.asarray(term.courant_rate()) for term in self.terms), self.cells.size)
         amplification = SCHEMES[integrator].amplification if integrator in SCHEMES else runge_kutta(3)
-        decays = np.min([generator.out_rates[1:].min(axis=0) for generator in self.generators], axis=0)
-        longest = SAFETY * stable_step(amplification, rates, decays)
-        relaxation = sum(term.relaxation_rate(self.peak_density) for term in self.terms)
+        everywhere = [generator for by_class in self.local_generators for generator in by_class]
+        decays = np.min([generator.out_rates[1:].min(axis=0) for generator in everywhere], axis=0)
+        damped, free = (stable_step(amplification, rates, d) for d in (decays, np.zeros_like(decays)))
+        # Number decays by diffusion only, which the drift and fast scattering make together, explicitly.
+        longest = min(damped, max(free, self._diffusive_limit))
+        return min(longest, *(term.longest_step() for term in self.terms))
+
+    @property
+    def _diffusive_limit(self) -> float:
+        """2/(D Σ(π/Δx)²), at which a Runge-Kutta step of order 2 of the diffusion of the shortest waves starts to grow [ps]."""
+        cells, axes = self.cells, range(self.space.dimensions)
+        population, wave = self.equilibrium.population, sum((math.pi / self.space.spacing[axis]) ** 2 for axis in axes)
+        flux = max((g.adiabatic_response for g in self.generators), key=lambda response: float(np.abs(response).max()))
+        diffusion = flux @ (self.equilibrium.velocity * population) / cells.valley_sum(population)
+        return 2 / (float(diffusion.max()) * wave) if np.isfinite(diffusion).all() else math.inf
+
+    @functools.cached_property
+    def relaxation(self) -> tuple[float, str]:
+        """Rate of explicit relaxation [1/ps] at the densest place, and the names of the terms that have one."""
+        rates = {term.name: term.relaxation_rate(self.peak_density) for term in self.terms}
+        return sum(rates.values()), " and ".join(name for name, rate in rates.items() if rate > 0)
+
+    def largest_step(self, integrator: str) -> float:
+        """Longest step that the explicit terms allow [ps]: it is stable, and resolves explicit relaxation to the tolerance."""
+        longest, (rate, _) = SAFETY * self.stable_step(integrator), self.relaxation
         order = SCHEMES[integrator].order if integrator in SCHEMES else 3
         resolved = RESOLVED * self.config.time.tolerance ** (1 / order)
-        return min(longest, resolved / relaxation) if relaxation > 0 else longest
+        return min(longest, resolved / rate) if rate > 0 else longest
 
     @functools.cached_property
     def peak_density(self) -> float:
@@ -215,21 +240,25 @@ class Problem(Kinetics):
         """Integrator and steps from the input, or chosen beforehand on the moment equations. Raises InputError."""
         time, output = self.config.time, self.config.output
         candidates = AUTO_INTEGRATORS if time.integrator == "auto" else (time.integrator,)
-        largest = {name: self.largest_step(name) for name in candidates}
         if time.steps != "auto":
             phases = [(time.end if phase.until is None else phase.until, phase.size) for phase in time.steps]
             chosen = plan(output.series_every, time.end, phases, self.switches, self.stops)
-            longest, limit = max(step.size for step in chosen.steps()), largest[candidates[0]] / SAFETY
-            if longest > limit:
-                raise InputError(
-                    f"time.steps: found a step of {longest:g} ps, expected at most {limit:.3g} ps, "
-                    f"the stability limit of the drift on this grid"
-                )
+            self._check_steps(candidates[0], chosen)
             return Choice(candidates[0], chosen)
         try:
+            largest = {name: self.largest_step(name) for name in candidates}
             return choose(self.moments, largest, time.tolerance, reference)
         except NoStepsError as error:
             raise InputError(f"time.tolerance: {error}; raise it, or choose another time.integrator") from None
+
+    def _check_steps(self, integrator: str, chosen: StepPlan) -> None:
+        """Refuses steps given by hand that let waves grow or densities become negative. Raises InputError."""
+        stable, (rate, names) = self.stable_step(integrator), self.relaxation
+        limit, cause = stable, "the stability limit of the drift on this grid"
+        if rate * stable > RELAXED:
+            limit, cause = RELAXED / rate, f"the shortest time of {names} at the peak density"
+        if (longest := max(step.size for step in chosen.steps())) > limit:
+            raise InputError(f"time.steps: found a step of {longest:g} ps, expected at most {limit:.3g} ps, {cause}")
 
     def reductions(self, reference: list[Budget]) -> tuple[tuple[float, int], ...]:
         """Times [ps] from which on there are fewer angles, with their number: given, or chosen on the moment equations."""
@@ -273,6 +302,11 @@ def build(config: Config, comm: MPI.Intracomm) -> Problem:
     if whole.initial is not None:
         symmetric &= whole.initial.mirrors
     space = space_grid(whole.config, comm.size, symmetric)
+    if whole.initial is not None and whole.initial.folded not in (None, space.folded):
+        raise InputError(
+            f"initial: found '{whole.initial.file}', folded along other axes than this input, expected the same axes: "
+            f"start from a run with `space.symmetry: whole`, and use it here too"
+        )
     _check_size(kinetics, space, Angles(config.momentum.first_angles, half=space.dimensions == 1))
     offsets = whole.offsets and local_offsets(
         kinetics, list(zip(whole.offsets.stages, whole.offsets.formation, strict=True)), space
@@ -315,15 +349,20 @@ def _check_size(kinetics: Kinetics, space: SpaceGrid, angles: Angles) -> None:
 
 
 def space_grid(config: Config, ranks: int, mirrors: frozenset[int] = frozenset((0, 1))) -> SpaceGrid:
-    """The grid, folded where the input and the terms allow; `mirrors` are the axes that all terms respect. Raises InputError."""
+    """The grid, folded along every axis that allows it, or whole; `mirrors` are the axes that all terms respect.
+
+    Which axes are folded does not depend on the number of ranks: `folded` in a complete input means the same as in the run. With
+    `auto` the whole sample is taken where ranks would get too few cells. Raises InputError.
+    """
     whole = whole_grid(config)
-    wanted = config.space.symmetry
-    halved = whole.halved if mirrors.issuperset(range(whole.dimensions)) else None
-    if wanted == "folded" and halved is None:
-        cause = f"{config.space.cells} cells have no middle face" if whole.halved is None else "the state is not symmetric"
+    wanted, axes = config.space.symmetry, whole.axes_with_middle & mirrors
+    if wanted == "folded" and not axes:
+        even = any(whole.shape[axis] % 2 == 0 for axis in range(whole.dimensions))
+        cause = "the state is not symmetric" if whole.axes_with_middle else "the walls at the ends differ"
+        cause = cause if even else f"{config.space.cells} cells have no middle face"
         raise InputError(f"space.symmetry: found folded, expected whole: {cause}")
-    problem = ""
-    for space in filter(None, (halved if wanted != "whole" else None, whole if wanted != "folded" else None)):
+    problem, folded = "", whole.folded_along(axes) if axes and wanted != "whole" else None
+    for space in filter(None, (folded, whole if wanted != "folded" else None)):
         try:
             process_grid(space.shape, space.dimensions, ranks)
             return space

@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 from hpcwigner.observables import registry
-from hpcwigner.problem.blocks import Duration, Interaction, Pump, Radiative, Recombination, Sample, Spectrum
+from hpcwigner.problem.blocks import Checkpoint, Duration, Interaction, Output, Pump, Radiative, Recombination, Sample
 from hpcwigner.problem.shapes import Width
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.runtime.schema import Document, OnOff, Quantity, did_you_mean, require
+from hpcwigner.space.walls import Edges, Wall
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,15 +115,17 @@ class Space:
     """Length of the sample along x, and along y."""
     cells: int | tuple[int, int] = 128
     """Cells in each direction, or [along x, along y] of a plane; at least 6."""
-    boundary: Literal["periodic", "open", "reflecting"] = "periodic"
-    """What happens at the sample's edges."""
+    boundary: Wall | Edges = "periodic"
+    """What happens at the sample's edges, also by axis, {x: …, y: …}, and by end, {x: {low: …, high: …}}."""
     symmetry: Literal["auto", "folded", "whole"] = "auto"
-    """`folded` computes the part x, y ≥ 0 only; `auto` does so unless an axis has an odd number of cells."""
+    """`folded` computes half of every axis along which state, walls and cells are symmetric; `auto` does so if there is one."""
 
     def __post_init__(self) -> None:
         scalar = not isinstance(self.cells, tuple)
         require(scalar or self.dimensions == 2, "cells", self.cells, "one number, since dimensions is 1")
         require(min(self.shape[: self.dimensions]) >= 6, "cells", self.cells, "at least 6 in each direction")
+        extra = self.dimensions == 1 and isinstance(self.boundary, Edges) and self.boundary.y is not None
+        require(not extra, "boundary.y", "walls", "none, since dimensions is 1")
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -164,45 +167,6 @@ class Time:
             ends = [time for time in until if time is not None]
             good = until == [*ends, None] and ends == sorted(set(ends))
             require(good, "steps", f"until {until} ps", "phases with increasing until, the last one without")
-
-
-@dataclasses.dataclass(frozen=True)
-class Output:
-    """What is written, where and how often."""
-
-    directory: str = "runs/hpcwigner"
-    """Run directory."""
-    series_every: Duration = 0.25
-    """Interval of the outputs to series.h5."""
-    fields_every: Duration = 1.0
-    """Interval of the outputs to fields.h5."""
-    wigner_at: tuple[Duration, ...] = ()
-    """Times of the outputs to wigner.h5; those after the end are left out with a warning."""
-    observables: tuple[str, ...] = ("default",)
-    """Names that the verb `observables` lists; `default` and `all` stand for groups."""
-    spectrum: Spectrum | None = None
-    """Without it no spectra are written."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Checkpoint:
-    """Checkpoints, from which a run is restarted."""
-
-    every: Annotated[float, Quantity("s", shown="min", minimum=0)] = 600.0
-    """Interval in real time."""
-    keep: int = 2
-    """Number of complete checkpoints to keep; 0 writes none."""
-    writes: Literal["collective", "independent"] = "collective"
-    """Mode of the MPI-IO writes."""
-    compression: Literal["none", "gzip"] = "none"
-    """HDF5 filter of the state."""
-    alignment: Annotated[float, Quantity("byte", shown="MiB", minimum=0)] = 0.0
-    """Alignment of HDF5 objects in the file, such as the stripe size of the file system."""
-    hints: dict[str, str] = dataclasses.field(default_factory=dict)
-    """MPI-IO hints, such as `{romio_cb_write: enable, striping_factor: "8"}`."""
-
-    def __post_init__(self) -> None:
-        require(self.keep >= 0, "keep", self.keep, "0 or more")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -259,8 +223,8 @@ class Config(Document):
     interaction: Interaction | None = None
     space: Space = Space()
     time: Time = Time()
-    output: Output = Output()
-    checkpoint: Checkpoint = Checkpoint()
+    output: Output = dataclasses.field(default_factory=Output)
+    checkpoint: Checkpoint = dataclasses.field(default_factory=Checkpoint)
     sweep: Sweep | None = None
     """With it, the rest of a Config is that of the first point."""
 

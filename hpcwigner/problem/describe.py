@@ -13,6 +13,7 @@ from typing import Any
 from hpcwigner.problem.config import Config
 from hpcwigner.problem.shapes import Curvature, EnergyField, Field, Height, Map, Slope, StrainField
 from hpcwigner.runtime import schema
+from hpcwigner.space.walls import Surface
 
 START = "<!-- The rest is written by `python -m hpcwigner.problem.describe`. -->\n\n"
 
@@ -37,7 +38,8 @@ def markdown() -> str:
     """Tables of the keys at the top and in each block, and of the fields that some of them take."""
     blocks = {f"`{name}`": blocks[0] for name, hint in schema.field_hints(Config).items() if (blocks := _blocks(hint))}
     tables = [f"## {name}\n\n{_text(block)}\n\n{_table(block)}" for name, block in blocks.items()]
-    return "\n".join([_table(Config), *tables, f"## Fields\n\n{_text(Field)}\n\n{_table(Field, Map)}"])
+    walls = f"## Walls\n\n{_text(Surface)}\n\n{_table(Surface)}"
+    return "\n".join([_table(Config), *tables, walls, f"## Fields\n\n{_text(Field)}\n\n{_table(Field, Map)}"])
 
 
 def _text(block: Any) -> str:
@@ -77,10 +79,10 @@ def _field_docstrings(cls: type) -> dict[str, str]:
 
 
 def _blocks(hint: Any) -> list[Any]:
-    """The dataclasses that a value of this type may be, without those of fields, which have a table of their own."""
+    """The dataclasses that a value of this type may be, without those of walls and fields, which have tables of their own."""
     cls = typing.get_origin(hint) or hint
     if isinstance(cls, type) and dataclasses.is_dataclass(cls):
-        return [] if cls in (Field, Map) else [hint]
+        return [] if cls in (Field, Map, Surface) else [hint]
     return list(dict.fromkeys(itertools.chain.from_iterable(map(_blocks, typing.get_args(hint)))))
 
 
@@ -100,6 +102,8 @@ def _value(hint: Any) -> str:
         return f"[{_value(arguments[0])}, …]"
     if kind is dict:
         return f"{{NAME: {_value(arguments[1])}, …}}"
+    if hint is Surface:
+        return "[wall](#walls)"
     return "keys below" if _blocks(hint) else _NAMES[hint]
 
 

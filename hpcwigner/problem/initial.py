@@ -31,6 +31,7 @@ class InitialState:
     """Density of each valley with one exciton in it [1/nm²; slab 1/nm], on the whole grid, shape (valley, x, y)."""
     valley_of_cell: NDArray[np.int64]  # Shape (cell,)
     peak: float = 0.0  # Largest density of all excitons [1/nm²; slab 1/nm]
+    folded: tuple[bool, bool] | None = None  # Axes along which the checkpoint is folded
     file: Path | None = None  # A checkpoint's state; without it the sample is in equilibrium, with one exciton in all
 
     @property
@@ -64,7 +65,8 @@ class InitialState:
         try:
             with h5py.File(path, "r") as file:
                 u = file["u"]
-                grid = whole.halved if whole.halved is not None and u.shape[:2] == whole.halved.shape else whole
+                foldings = [whole.folded_along(axes) for axes in ((0,), (1,), (0, 1)) if whole.axes_with_middle.issuperset(axes)]
+                grid = next((folded for folded in foldings if u.shape[:2] == folded.shape), whole)
                 expected = (*grid.shape, angles.count, equilibrium.cells.size)
                 if u.shape != expected:
                     there, here = (" × ".join(map(str, shape)) for shape in (u.shape, expected))
@@ -76,8 +78,8 @@ class InitialState:
                 peak = max(float(line.sum(axis=1).max()) for line in lines)
         except (OSError, KeyError) as error:
             raise InputError(f"initial: found '{path}', expected a checkpoint or its state.h5 ({error})") from None
-        mirrors = frozenset((0, 1)) if grid.folded else frozenset[int]()
-        return cls(populations, share, mirrors, density, cells.valley_of_cell, peak, path)
+        mirrors = frozenset(axis for axis in (0, 1) if axis >= whole.dimensions or grid.folded[axis])
+        return cls(populations, share, mirrors, density, cells.valley_of_cell, peak, grid.folded, path)
 
     def moments(self) -> SpatialMoments:
         """All its excitons at one point and without a direction."""

@@ -97,7 +97,7 @@ def for_material(config: Config, material: Material, couplings: Couplings, comm:
     if config.rates != "auto":
         rates = rates_file.read(Path(config.rates), equilibrium, orders, comm)
     else:
-        rates = Rates.build(couplings, equilibrium, orders, light_cone.bright_valley, comm=comm)
+        rates = Rates.build(couplings, equilibrium, orders, light_cone.valley, comm=comm)
     if variation is not None and len(variation.nodes) > 1 and config.rates != "auto":
         raise InputError("rates: found a file, expected auto: its rates are those of one set of valley offsets, which vary here")
     return Kinetics(config, material, couplings, light_cone, rates, variation, images)

@@ -142,15 +142,15 @@ class Random(Generic[Height]):
         limits = f"{low / 1000:.4g} to {high / 1000:.4g} um, a cell to a quarter of the sample"
         require(low <= length <= high, "correlation_length", f"{length / 1000:g} um", limits)
         # Waves that repeat after the sample and eight more lengths are uncorrelated at its two ends to 1e-14 rms².
-        period = grid.length + (0.0 if grid.boundary == "periodic" else 8 * length)
-        most = math.ceil(8 * period / (2 * math.pi * length))  # beyond q = 8/ℓ amplitudes are below 1e-7
-        q = 2 * math.pi / period * np.arange(-most, most + 1)
-        spectrum = np.exp(-0.25 * (q * length) ** 2)  # of the amplitudes, whose square is that of f
-        amplitudes = np.outer(spectrum, spectrum if grid.dimensions == 2 else 1.0)
-        amplitudes[most, amplitudes.shape[1] // 2] = 0.0
+        periods = [grid.length + (0.0 if grid.periodic(axis) else 8 * length) for axis in range(grid.dimensions)]
+        most = [math.ceil(8 * period / (2 * math.pi * length)) for period in periods]  # beyond q = 8/ℓ amplitudes are below 1e-7
+        waves = [2 * math.pi / period * np.arange(-n, n + 1) for period, n in zip(periods, most, strict=True)]
+        qx, qy = waves if grid.dimensions == 2 else (waves[0], np.zeros(1))
+        amplitudes = np.outer(*(np.exp(-0.25 * (q * length) ** 2) for q in (qx, qy)))  # their square is the spectrum of f
+        amplitudes[len(qx) // 2, len(qy) // 2] = 0.0
         amplitudes *= self.rms / math.sqrt(float((amplitudes**2).sum()))
         normal = np.random.default_rng(self.seed).standard_normal((2, *amplitudes.shape))
-        return Waves(q, q if grid.dimensions == 2 else np.zeros(1), amplitudes * (normal[0] - 1j * normal[1]))
+        return Waves(qx, qy, amplitudes * (normal[0] - 1j * normal[1]))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,7 +170,7 @@ class Waves:
 class Field(Generic[Height, Slope, Curvature]):
     """A function of the position whose values have a unit: a number, one of these keys, or a list of both for their sum.
 
-    A slab takes the values along y = 0. With a periodic boundary it must go on smoothly across the edges of the sample.
+    A slab takes the values along y = 0. It must go on smoothly across periodic edges of the sample.
     """
 
     gaussian: Gaussian[Height] | None = None
@@ -182,7 +182,7 @@ class Field(Generic[Height, Slope, Curvature]):
     cosine: Cosine[Height] | None = None
     """amplitude · cos(2πs/period − phase)."""
     step: Edge[Height] | None = None
-    """½ height [1 + tanh((s − at)/width)]."""
+    """½ height [1 + tanh((s − at)/width)]; where it is narrower than a cell, a sharp junction at the nearest face of cells."""
     ring: Ring[Height] | None = None
     """peak · exp[−4 ln 2 (r − radius)²/fwhm²] at the distance r from the origin."""
     random: Random[Height] | None = None

@@ -210,7 +210,7 @@ def _unknowns(problem: Problem) -> int:
 
 
 def _report(problem: Problem, choice: Choice, memory: Memory, ranks: int, reference: list[Budget]) -> str:
-    plan, folded = choice.plan, ", folded at the axes" if problem.space.folded else ""
+    plan, folded = choice.plan, ", folded at the axes" if any(problem.space.folded) else ""
     px, py = process_grid(problem.space.shape, problem.space.dimensions, ranks)
     per_valley = ", ".join(f"{v.name} {n}" for v, n in zip(problem.cells.valleys, problem.cells.counts, strict=True))
     lines = [

@@ -24,17 +24,17 @@ def add(config: Config, path: Path) -> None:
 
     First each image is blurred and written, then each place's course in time is read back, blurred and written again.
     """
-    wanted, edges = config.output.spectrum, config.space.boundary
+    wanted = config.output.spectrum
     if wanted is None or not wanted.instrument:
         return
     with writing(path), h5py.File(path, "r+") as file:
         seen = _create(file, wanted.compression == "gzip")
-        axes = {"x": 2, "y": 3} if wanted.psf_fwhm is not None else {}
-        responses = {
-            axis: instrument.space_response(*_grid(file[name][()]), wanted.psf_fwhm * UM, edges)
-            for name, axis in axes.items()
-            if wanted.psf_fwhm is not None and name in file
-        }
+        periodic, responses = str(file.attrs.get("periodic", "")).split(), {}
+        if wanted.psf_fwhm is not None and "x" in file:
+            for name, axis in {"x": 2, "y": 3}.items():
+                if name in file:
+                    grid = _grid(file[name][()])
+                    responses[axis] = instrument.space_response(*grid, wanted.psf_fwhm * UM, name in periodic)
         source = file["intensity"]
         for row in range(len(source)):
             for part in _pieces(source.shape[1:2], math.prod(source.shape[2:])):
@@ -42,8 +42,7 @@ def add(config: Config, path: Path) -> None:
                 for axis, response in responses.items():
                     values = instrument.along(response, values, axis)
                 seen[row : row + 1, part[0]] = values
-        attributes: dict[str, str] = {"edges": edges} if responses else {}
-        attributes |= {"psf_fwhm": f"{wanted.psf_fwhm * UM:g} um"} if wanted.psf_fwhm is not None else {}
+        attributes = {"psf_fwhm": f"{wanted.psf_fwhm * UM:g} um"} if responses and wanted.psf_fwhm is not None else {}
         if wanted.time_fwhm is not None:
             response = instrument.time_response(file["time"][()], wanted.time_fwhm)
             for part in _pieces(seen.shape[1:], len(seen)):

@@ -52,7 +52,10 @@ class RunOutput:
         """Largest part of the excitons that was in the topmost energy cells at an output."""
         books, output = equation.books, problem.config.output
         self.balance = Balance(problem, books, self.decomposition, self._sums.weights, accumulators) if books else None
-        attributes = {**attributes, "bright_valley": problem.bright, **problem.config.slab_attribute}
+        periodic = (axis for i, axis in enumerate("xy"[: problem.space.dimensions]) if problem.space.whole.periodic(i))
+        attributes = {
+            **attributes, "bright_valley": problem.bright, "periodic": " ".join(periodic), **problem.config.slab_attribute,
+        }  # fmt: skip
         self._observables = chosen = problem.config.observables
         self._due = {
             SERIES: _due(plan, plan.output_times),
@@ -198,7 +201,7 @@ class RunOutput:
                 values[1], values[3] = changes.entries[..., :-1].sum(axis=(0, 2)), changes.light
             shaped = np.array(values).reshape(4, *self.decomposition.local_shape[:2])
             density, its_rate, light, light_rate = profiles.along_x(self.decomposition, shaped)
-            x, symmetric = problem.space.whole.centers(0), problem.space.folded
+            x, symmetric = problem.space.whole.centers(0), problem.space.folded[0]
             more["profiles"] = Profiles(x, density, its_rate, light, light_rate, symmetric)
         return Snapshot(moments, problem.budget(now, moments, entries), generator, self._final, **more)
 

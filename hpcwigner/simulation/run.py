@@ -147,7 +147,7 @@ def run(
         reference, choice = on_first_rank(comm, lambda: plan(problem))
         needed = estimate.predict(problem, choice, comm)
         estimate.require_room(needed, comm)
-        complete = builder.completed(problem.config, choice, problem.space.folded)
+        complete = builder.completed(problem.config, choice, any(problem.space.folded))
         directory = Path(complete.output.directory)
         on_first_rank(comm, lambda: stack.enter_context(lock_directory(directory, new=not restart_from)).name)
         warnings = start_logging(comm, directory / "run.log", quiet)

@@ -16,6 +16,7 @@ from hpcwigner.problem.equation import repulsion_of
 from hpcwigner.runtime.arrays import Array
 from hpcwigner.space.grid import Decomposition
 from hpcwigner.storage.files import Constant
+from hpcwigner.terms.radiation import ZDipoleRadiation
 
 
 class Spectra:
@@ -116,18 +117,18 @@ def shown(wanted: Spectrum, spectra: Array) -> Array:
 
 def lines_of(problem: Problem, edges: Array) -> list[Lines]:
     """Lines of each class of points, in bins with these `edges` [meV]."""
-    generators, offsets = problem.local_generators[0], problem.offsets
+    generators, offsets, wanted = problem.local_generators[0], problem.offsets, problem.config.output.spectrum
+    z_light = np.zeros(problem.cells.size)
+    if wanted is not None and wanted.z_dipoles:
+        z_light += sum(term.rate for term in problem.terms if isinstance(term, ZDipoleRadiation))
     lines = []
     for number, generator in enumerate(generators):
         couplings, formation = problem.couplings, problem.formation_rate
         if offsets is not None and problem.variation is not None:
             couplings = problem.variation.couplings_at(number, problem.material, problem.couplings.valleys)
             formation = math.fsum(offsets.formation[number])
-        lines.append(
-            Lines.build(
-                generator.equilibrium, couplings, problem.light_cone, formation, generator.out_rates[0], generator.light, edges
-            )
-        )
+        rates = formation, generator.out_rates[0], generator.light
+        lines.append(Lines.build(generator.equilibrium, couplings, problem.light_cone, *rates, edges, z_light))
     return lines
 
 
@@ -145,7 +146,7 @@ def origin_shift(problem: Problem) -> float:
     """Energy of the bright exciton at the origin, counted from that without strain [meV]."""
     if problem.variation is None:
         return 0.0
-    energy = problem.variation.energy[problem.light_cone.bright_valley]
+    energy = problem.variation.energy[problem.light_cone.valley]
     return float(energy[energy.shape[0] // 2, energy.shape[1] // 2])
 
 

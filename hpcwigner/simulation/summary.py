@@ -34,7 +34,7 @@ def announce(problem: Problem, equation: WignerEquation, choice: Choice, directo
     LOG.info("terms: %s", ", ".join(dict.fromkeys(term.name for term in problem.terms)))
     LOG.info(
         "%s cells%s × %d angles × %d energies (%s) = %.4g unknowns on %d ranks (%d×%d)",
-        grid, " (folded)" if problem.space.folded else "", problem.angles.count, cells.size,
+        grid, " (folded)" if any(problem.space.folded) else "", problem.angles.count, cells.size,
         ", ".join(f"{v.name} {n}" for v, n in zip(cells.valleys, cells.counts, strict=True)),
         equation.unknowns, decomposition.comm.size, *decomposition.processes,
     )  # fmt: skip
@@ -151,7 +151,7 @@ def _compare(problem: Problem, written: Variables, reference: list[Budget]) -> E
         return _not_compared(f"the run ends before {begin:g} ps")
     expected = problem.config.number_unit[1] * reference[-1].population.sum()
     leak = abs(written.data["population_total"][-1] / expected - 1)
-    if problem.space.boundary != "periodic" and leak > LEAK_WARNING:
+    if not all(map(problem.space.periodic, range(problem.space.dimensions))) and leak > LEAK_WARNING:
         return _not_compared(f"{leak:.1e} of the excitons have left through the boundary")
     scales = {o.name: o.scale for o in registry.SERIES}
     entries, worst = {}, np.zeros(0)

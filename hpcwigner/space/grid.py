@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Collection
 
 import numpy as np
 from mpi4py import MPI
 
 from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.kernels import HALO
+from hpcwigner.space.walls import Edges, Surface, Wall
 
 
 class DecompositionError(ValueError):
@@ -20,33 +22,39 @@ class DecompositionError(ValueError):
 class SpaceGrid:
     """Uniform cells of a sample centred on the origin. A slab (dimensions = 1) is uniform along y and has one cell there.
 
-    A folded grid holds the part x ≥ 0 (and y ≥ 0) of a state that is symmetric under the mirrors x → −x (and y → −y), momentum
-    included. Its lower ends are reflecting, and so are the upper ends of a periodic sample.
+    A grid that is folded along an axis holds the part x ≥ 0 (y ≥ 0) of a state that is symmetric under x → −x (y → −y),
+    momentum included. The lower end of this axis is reflecting, and so is the upper end of a periodic one.
     """
 
     dimensions: int
     length: float  # Edge length of the whole sample [nm], the same in both directions
     shape: tuple[int, int]  # Cells held along x and y
-    boundary: str  # periodic, open or reflecting
-    folded: bool = False
+    boundary: Wall | Edges  # One for all edges, or by axis and side
+    folded: tuple[bool, bool] = (False, False)  # Along x and y
 
     @property
     def copies(self) -> tuple[int, int]:
         """Number of mirror images, the held part included, that make up the sample along x and y."""
-        return (2 if self.folded else 1, 2 if self.folded and self.dimensions == 2 else 1)
+        return 1 + self.folded[0], 1 + self.folded[1]
 
     @property
     def whole(self) -> SpaceGrid:
         """The grid of the whole sample."""
         shape = self.shape[0] * self.copies[0], self.shape[1] * self.copies[1]
-        return dataclasses.replace(self, shape=shape, folded=False)
+        return dataclasses.replace(self, shape=shape, folded=(False, False))
 
     @property
-    def halved(self) -> SpaceGrid | None:
-        """The folded grid of this sample; None when an axis has an odd number of cells."""
-        halves = self.shape[0] // 2, self.shape[1] // (2 if self.dimensions == 2 else 1)
-        folded = dataclasses.replace(self, shape=halves, folded=True)
-        return folded if folded.whole == self else None
+    def axes_with_middle(self) -> frozenset[int]:
+        """Axes of the whole sample with an even number of cells and the same wall at both ends."""
+        axes = range(self.dimensions)
+        return frozenset(a for a in axes if self.whole.shape[a] % 2 == 0 and self._edge(a, 0) == self._edge(a, 1))
+
+    def folded_along(self, axes: Collection[int] | None = None) -> SpaceGrid:
+        """The grid of this sample that is folded along some of `axes_with_middle`, all without `axes`."""
+        whole, axes = self.whole, self.axes_with_middle if axes is None else axes
+        folded = 0 in axes, 1 in axes
+        shape = whole.shape[0] // (1 + folded[0]), whole.shape[1] // (1 + folded[1])
+        return dataclasses.replace(whole, shape=shape, folded=folded)
 
     @property
     def spacing(self) -> tuple[float, float]:
@@ -59,11 +67,19 @@ class SpaceGrid:
         length = self.spacing[0] * self.copies[0]
         return length if self.dimensions == 1 else length * self.spacing[1] * self.copies[1]
 
-    def wall(self, side: int) -> str:
-        """Boundary condition at the lower (0) or upper (1) end of an axis: periodic, open or reflecting."""
-        if not self.folded:
-            return self.boundary
-        return "reflecting" if side == 0 or self.boundary == "periodic" else self.boundary
+    def wall(self, axis: int, side: int) -> Wall:
+        """Boundary condition at the lower (0) or upper (1) end of an axis of the part held."""
+        edge = self._edge(axis, side)
+        return "reflecting" if self.folded[axis] and (side == 0 or edge == "periodic") else edge
+
+    def _edge(self, axis: int, side: int) -> Wall:
+        """The same of the whole sample. A surface that is a mirror is reflecting."""
+        edge = self.boundary.wall(axis, side) if isinstance(self.boundary, Edges) else self.boundary
+        return "reflecting" if edge == Surface(1.0) else edge
+
+    def periodic(self, axis: int) -> bool:
+        """Whether the sample is periodic along an axis."""
+        return self._edge(axis, 0) == "periodic"
 
     def centers(self, axis: int) -> Array:
         """Centres of the held cells along an axis [nm], shape (cells,)."""
@@ -90,8 +106,8 @@ class SpaceGrid:
 
     def at_edges(self, values: Array) -> float:
         """Largest of values, shape `shape`, beside the edges of the sample."""
-        sides = (0, -1)[self.folded :]
-        return max(float(values.take(side, axis).max()) for axis in range(self.dimensions) for side in sides)
+        ends = [(axis, side) for axis in range(self.dimensions) for side in (0, -1)[self.folded[axis] :]]
+        return max(float(values.take(side, axis).max()) for axis, side in ends)
 
 
 def process_grid(shape: tuple[int, int], dimensions: int, size: int) -> tuple[int, int]:
@@ -132,7 +148,7 @@ class Decomposition:
         place = list(self.position)
         place[axis] += direction
         if not 0 <= place[axis] < self.processes[axis]:
-            if self.grid.wall(int(direction > 0)) != "periodic":
+            if self.grid.wall(axis, int(direction > 0)) != "periodic":
                 return None
             place[axis] %= self.processes[axis]
         return place[0] * self.processes[1] + place[1]

@@ -1,5 +1,7 @@
 """Halo exchange: three layers of ghost cells from each neighbour, or ghost cells from the boundary condition."""
 
+from collections.abc import Mapping
+
 import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
@@ -7,6 +9,7 @@ from numpy.typing import NDArray
 from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.kernels import HALO
 from hpcwigner.space.grid import Decomposition
+from hpcwigner.space.walls import WallReturn
 
 
 class Halo:
@@ -22,13 +25,15 @@ class Halo:
         trailing_shape: tuple[int, ...],
         mirrors: tuple[NDArray[np.int64], ...] | None = None,
         outward: tuple[Array, ...] | None = None,
+        walls: Mapping[tuple[int, int], WallReturn] | None = None,
     ) -> None:
         """`mirrors` and `outward` describe the first trailing axis of momentum-resolved states, its angle cells.
 
-        `mirrors[axis]` is each cell's mirror image at a wall normal to `axis`, `outward[axis]` its v·e_axis/|v|. Without them
-        (densities) a reflecting wall mirrors the values, and beyond an open end the outermost value continues.
+        `mirrors[axis]` is each cell's mirror image at a wall normal to `axis`, `outward[axis]` its v·e_axis/|v|, and
+        walls[axis, side] fills the ghost cells beyond a Surface. Without them (densities) every wall mirrors the values, and
+        beyond an open end the outermost value continues.
         """
-        self.decomposition, self.mirrors = decomposition, mirrors
+        self.decomposition, self.mirrors, self.walls = decomposition, mirrors, walls or {}
         self.leaving = None if outward is None else tuple((o < 0, o > 0) for o in outward)
         self.axes = range(decomposition.grid.dimensions)
         self.ghosts: list[list[Array]] = []
@@ -79,7 +84,10 @@ class Halo:
 
     def _apply_boundary(self, u: Array, axis: int, side: int) -> None:
         ghost, own = self.ghosts[axis][side], _edge(u, axis, side)
-        if self.decomposition.grid.wall(side) == "reflecting":
+        if (wall := self.walls.get((axis, side))) is not None:
+            wall.fill(*(np.moveaxis(a if side == 0 else np.flip(a, axis), axis, 0) for a in (own, np.flip(ghost, axis))))
+            return
+        if self.decomposition.grid.wall(axis, side) != "open":
             # Ghost cell k mirrors cell k inside the wall, with the normal velocity reversed.
             inside = np.flip(own, axis)
             if self.mirrors is None:

@@ -7,9 +7,12 @@ For a point i, in units of kT, r_k = exp[−(E_(i+k) − E_i)/2kT] and c_k the c
 with (Δg)_j = g_(j+1) + g_(j−1) − g_j (r_(j+1) + r_(j−1))/r_j and the forward difference δ. Both conserve number. On
 p ∝ exp(−E/kT) X gives F_i Δx/kT · p, the discrete force that balances the drift to rounding, and Y gives nothing. Where E is
 constant X + Y is the upwind stencil of order 5.
+
+Steps that are narrower than a cell, `jumps`, are none of this: stencils and forces are those of the landscape without them.
 """
 
 import dataclasses
+import functools
 import math
 
 import numpy as np
@@ -21,29 +24,52 @@ from hpcwigner.space.grid import SpaceGrid
 STEEP, TOO_STEEP = 1.0, 1.7
 """Change of E per cell [kT] above which errors reach percents, and from which on weighted stencils let noise grow."""
 ROUGH = 0.05  # Part of the largest force that the order of the differences decides, from which on features are too narrow
+NO_FORCE = 1e-9  # Change of E per cell [kT] that is rounding
 CENTRAL4 = np.array([0.0, 1.0, -8.0, 0.0, 8.0, -1.0, 0.0]) / 12
 CENTRAL6 = np.array([-1.0, 9.0, -45.0, 0.0, 45.0, -9.0, 1.0]) / 60
+
+
+@dataclasses.dataclass(frozen=True)
+class Jump:
+    """A sharp step of the valleys' energies at a face between cells."""
+
+    axis: int  # That the face is normal to
+    face: int  # Number of the first cell beyond it
+    heights: tuple[float, ...]  # Of each valley: E_v beyond the face less that before it [meV]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Landscape:
     """Energies of the valleys at the centres of the cells held."""
 
-    energy: Array  # E_v(r) [meV], shape (valley, x, y)
+    energy: Array  # E_v(r) with the jumps [meV], shape (valley, x, y)
     thermal_energy: float  # kT [meV]
     grid: SpaceGrid
+    jumps: tuple[Jump, ...] = ()  # At faces normal to axes that are not folded
 
     def __post_init__(self) -> None:
         assert self.energy.shape[1:] == self.grid.shape
+        assert all(self.grid.copies[jump.axis] == 1 for jump in self.jumps)
+
+    @functools.cached_property
+    def smooth(self) -> Array:
+        """E_v(r) without the jumps [meV], shape (valley, x, y)."""
+        smooth = self.energy.copy()
+        for jump in self.jumps:
+            beyond = (slice(None), slice(jump.face, None)) if jump.axis == 0 else (..., slice(jump.face, None))
+            smooth[beyond] -= np.array(jump.heights)[:, None, None]
+        return smooth
 
     def windows(self, axis: int) -> Array:
-        """E/kT at each cell and the three on either side along an axis, shape (valley, x, y, 7).
+        """E/kT without the jumps at each cell and the three on either side along an axis, shape (valley, x, y, 7).
 
-        Beyond a reflecting wall the landscape is mirrored, beyond an open edge its last value continues.
+        Beyond a wall the landscape is mirrored, beyond an open edge its last value continues.
         """
-        kinds = {"periodic": "wrap", "reflecting": "symmetric", "open": "edge"}
-        extended = self.energy / self.thermal_energy
-        lower, upper = (np.pad(extended, _pads(axis, side), kinds[self.grid.wall(side)]) for side in (0, 1))  # type: ignore[call-overload]
+        kinds = {"periodic": "wrap", "open": "edge"}
+        walls = [self.grid.wall(axis, side) for side in (0, 1)]
+        modes = [kinds.get(wall, "symmetric") if isinstance(wall, str) else "symmetric" for wall in walls]
+        extended = self.smooth / self.thermal_energy
+        lower, upper = (np.pad(extended, _pads(axis, side), modes[side]) for side in (0, 1))  # type: ignore[call-overload]
         below = lower.take(range(HALO), axis + 1)
         above = upper.take(range(-HALO, 0), axis + 1)
         extended = np.concatenate((below, extended, above), axis + 1)
@@ -58,7 +84,7 @@ class Landscape:
         """Largest difference of the forces by differences of order 4 and 6, relative to the largest force."""
         windows = [self.windows(axis) for axis in range(self.grid.dimensions)]
         fourth, sixth = (np.array([window @ weights for window in windows]) for weights in (CENTRAL4, CENTRAL6))
-        return float(np.abs(fourth - sixth).max() / max(np.abs(sixth).max(), 1e-300))
+        return float(np.abs(fourth - sixth).max() / max(np.abs(sixth).max(), NO_FORCE))
 
     def doubts(self) -> list[str]:
         """What makes a run in this landscape inaccurate, for warnings."""
@@ -77,12 +103,24 @@ class Landscape:
         spacing = self.grid.spacing
         return np.array([fitted(self.windows(a), spacing[a], self.thermal_energy)[1] for a in range(self.grid.dimensions)])
 
-    def stencils(self, axis: int) -> Array:
+    def stencils(self, axis: int, *, through_jumps: bool = False) -> Array:
         """X + Y and −X + Y times Δx for motion towards larger and smaller coordinates, shape (2, valley, x, y, 7).
 
-        Weights stand in the order of the flow, from the farthest cell upstream on.
+        Weights stand in the order of the flow, from the farthest cell upstream on. Those of cells behind a valley's jump are 0,
+        unless they are wanted `through_jumps`.
         """
-        return fitted(self.windows(axis), self.grid.spacing[axis], self.thermal_energy)[0]
+        stencils = fitted(self.windows(axis), self.grid.spacing[axis], self.thermal_energy)[0]
+        for jump in () if through_jumps else self.jumps:
+            if jump.axis == axis:
+                stepped = np.flatnonzero(jump.heights)
+                for cell in range(jump.face - HALO, jump.face + HALO):
+                    at = (slice(cell, cell + 1), slice(None)) if axis == 0 else (slice(None), slice(cell, cell + 1))
+                    depth = jump.face - cell  # The first cell beyond the face is that far towards larger coordinates
+                    behind = slice(HALO + depth, None) if depth > 0 else slice(None, HALO + depth)
+                    upwards, downwards = stencils[0], stencils[1][..., ::-1]
+                    for weights in (upwards, downwards):
+                        weights[(stepped, *at, behind)] = 0.0
+        return stencils
 
 
 def _pads(axis: int, side: int) -> list[tuple[int, int]]:

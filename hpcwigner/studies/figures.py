@@ -67,7 +67,7 @@ def figures(
         if not ensure(config, comm, quiet):
             return None
     warm = kinetics.load(configs["300K_off"], comm)
-    intrinsic, bright = intrinsic_diffusion(warm.equilibrium, warm.rates.intravalley), warm.light_cone.bright_valley
+    intrinsic, bright = intrinsic_diffusion(warm.equilibrium, warm.rates.intravalley), warm.light_cone.valley
     warm.rates.free()
     lifetimes, losses = {}, {}
     for key in TEMPERATURES:

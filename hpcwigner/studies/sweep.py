@@ -142,7 +142,7 @@ def _check(config: Config, ranks: int, solved: Solved) -> None:
         solved[config.material] = kinetics.solve(config.material)
     kinetics.momentum_grid(config, solved[config.material][1])
     builder.space_grid(config, ranks)
-    if "diffusion" not in (o.name for o in registry.select(config.output.observables, config.space.dimensions)[SERIES]):
+    if "diffusion" not in (o.name for o in config.observables[SERIES]):
         raise InputError("output.observables: found no diffusion, expected it: the sweep is summed up by D_v(t)")
 
 

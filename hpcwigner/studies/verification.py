@@ -30,7 +30,7 @@ def report(name: str) -> str:
         material.radiation.linewidth,
         Couplings.from_material(material),
     )
-    valleys, bright = couplings.valleys, cone.bright_valley
+    valleys, bright = couplings.valleys, cone.valley
     film = film_potential(material.film) if material.dielectric is not None and material.film is not None else None
     low, high = (_formation(couplings, bright, t)[0] for t in SLOPE_BETWEEN)
     energies = np.array([v.energy for v in valleys])
@@ -52,6 +52,10 @@ def report(name: str) -> str:
         linewidth_from_dipole=linewidth_from_dipole(material, valleys[bright].states[0].at_origin ** 2),
         cone_energy=cone.energy,
         lifetimes={t: cone.mean_lifetime(t) for t in TEMPERATURES},
+        z_dipoles=[
+            (valleys[z.valley].name, 1e3 * HBAR * z.rate, {t: 1e-3 * z.mean_lifetime(t) for t in TEMPERATURES})
+            for z in LightCone.of_z_dipoles(material, valleys)
+        ],
         diffusion={t: _diffusion(couplings, bright, t) for t in TEMPERATURES},
         elastic=CM2_PER_S * elastic_acoustic(couplings.acoustic[bright]),
         shares={t: 100 * p[bright] / p.sum() for t, p in populations.items()},

@@ -50,7 +50,7 @@ class DetunedSource(Source):
         self.window, self.shortest_time = self.field.window, self.field.duration_fwhm
         classes = np.zeros(self.grid.shape, dtype=np.int64) if self.class_of_point is None else self.class_of_point
         self._light = self.light / (math.fsum(self.light.ravel()) * self.grid.cell_measure)
-        if not self.grid.folded:
+        if not any(self.grid.folded):
             self.mirrors = (
                 self.grid.mirrors(self.light) & self.grid.mirrors(self.detuning) & self.grid.mirrors(classes.astype(float))
             )

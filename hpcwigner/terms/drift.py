@@ -1,5 +1,6 @@
 """Drift: −v·∇u by linear upwind differences of order 5 on uniform cells, fitted to a landscape where there is one."""
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,8 +18,11 @@ from hpcwigner.runtime.kernels import HALO
 from hpcwigner.space.grid import Decomposition, SpaceGrid
 from hpcwigner.space.halo import Halo
 from hpcwigner.space.landscape import Landscape, stencil_excess
+from hpcwigner.space.walls import FaceWeights, Surface, WallReturn
 from hpcwigner.terms.term import State, Term
 
+NARROW, NARROW_EXCESS = 16, 1.4
+"""Cells between surfaces below which waves that they return limit the step, and by how much at most (tests/test_walls.py)."""
 STRIP = 8  # Points along y that are processed together along x, so that a point's neighbours stay in the shared cache
 
 
@@ -43,6 +47,7 @@ class Drift(Term):
             decomposition.per_point,
             mirrors=tuple(angles.mirror(axis) for axis in axes),
             outward=tuple((angles.cosine, angles.sine)[axis] for axis in axes),
+            walls=self._walls(decomposition),
         )
         self._shape = decomposition.local_shape
         self._places = np.ascontiguousarray(np.indices(self._shape[:2]).reshape(2, -1).T)
@@ -61,6 +66,32 @@ class Drift(Term):
         weights = np.moveaxis(stencils, (2, 3), (0, 1)).reshape(-1, 2, *stencils.shape[1:2], stencils.shape[-1])
         self._weights[:, axis] = weights
 
+    def _walls(self, decomposition: Decomposition) -> dict[tuple[int, int], WallReturn]:
+        """The surfaces beside this rank's block, by axis and side."""
+        angles, equilibrium, walls = self.angles, self.equilibrium, {}
+        for axis, side in itertools.product(range(self.grid.dimensions), (0, 1)):
+            surface = self.grid.wall(axis, side)
+            if not isinstance(surface, Surface) or decomposition.neighbor(axis, 2 * side - 1) is not None:
+                continue
+            outward = (angles.cosine, angles.sine)[axis] * (1 if side else -1)
+            at_rest = angles.from_harmonics[:, 0, None] * equilibrium.population
+            valleys = equilibrium.cells.valley_of_cell
+            faces = FaceWeights.uniform() if self.landscape is None else self._faces(axis, side, decomposition, self.landscape)
+            walls[axis, side] = WallReturn(surface, outward, angles.mirror(axis), self.speed, at_rest, valleys, faces)
+        return walls
+
+    def _faces(self, axis: int, side: int, decomposition: Decomposition, landscape: Landscape) -> FaceWeights:
+        """Of a surface beside this rank's block, in a landscape."""
+        across = (decomposition.y, decomposition.x)[axis]
+        layers = range(HALO) if side == 0 else range(-1, -HALO - 1, -1)
+        stencils = np.moveaxis(landscape.stencils(axis), (1, 2 + axis), (-2, 1))  # (2, along, across, valley, 7)
+        energy = np.moveaxis(landscape.smooth, (0, 1 + axis), (-1, 0))
+        stencils, energy = (a[:, :, across] for a in (stencils.take(layers, 1), energy.take(layers, 0)[None]))
+        weight = np.exp((energy[0, :1] - energy[0]) / landscape.thermal_energy)
+        per_cell = self.equilibrium.cells.valley_of_cell
+        incoming, outgoing = (stencils[k][:, :, None, per_cell] for k in (side, 1 - side))
+        return FaceWeights.from_stencils(incoming, outgoing, weight[:, :, None, per_cell])
+
     def free(self) -> None:
         if self._halo is not None:
             self._halo.free()
@@ -77,12 +108,15 @@ class Drift(Term):
         return [order[~waiting[order]], order[waiting[order]]]
 
     def courant_rate(self) -> Array:
-        """max over angles of |v_x|/Δx + |v_y|/Δy [1/ps], shape (cell,), times how much a landscape's stencil exceeds it."""
+        """max over angles of |v_x|/Δx + |v_y|/Δy [1/ps], shape (cell,), times what landscapes and narrow samples add."""
         return self.courant_rate_in(self.landscape)
 
     def courant_rate_in(self, landscape: Landscape | None) -> Array:
         """The same in some landscape on the same grid."""
         excess = 1.0 if landscape is None else stencil_excess(float(landscape.steepness().max()))
+        for axis, cells in enumerate(self.grid.whole.shape[: self.grid.dimensions]):
+            if cells < NARROW and any(isinstance(self.grid.wall(axis, side), Surface) for side in (0, 1)):
+                return np.asarray(NARROW_EXCESS * excess * np.abs(self.rates).sum(axis=0).max() * self.speed)
         return np.asarray(excess * np.abs(self.rates).sum(axis=0).max() * self.speed)
 
     def entry(self, time: float, moments: SpatialMoments) -> Entry:

@@ -31,7 +31,7 @@ class Force(HarmonicTerm):
         self._orders = np.array(angles.orders)
         self._neighbors = _neighbors(angles)
         self._scratch = np.zeros((3, equilibrium.cells.size + 2 * WIDTH))
-        if not landscape.grid.folded:
+        if not any(landscape.grid.folded):
             every = [landscape.grid.mirrors(energy) for energy in landscape.energy]
             self.mirrors = frozenset.intersection(*every)
 

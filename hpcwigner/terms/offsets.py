@@ -8,6 +8,7 @@ then exact, and so is number. Downward rates, which follow the local offset slow
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,8 @@ from hpcwigner.space.landscape import Landscape
 from hpcwigner.terms.generator import SparseBlocks, harmonics_by_order
 from hpcwigner.terms.scattering import ScatteringStage
 from hpcwigner.terms.term import HarmonicTerm
+
+NEAR = 0.5  # Part of a node's rate that may be explicit without a limit of the step
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -75,6 +78,18 @@ class OffsetScattering(HarmonicTerm):
         self._last = last
         self._blocks: dict[int, list[SparseBlocks]] = {}  # By class, as its points come
         self._x = np.zeros((4, self._cells.size + 2 * WIDTH))
+
+    def longest_step(self) -> float:
+        """Where upward rates exceed the nodes' by more than a half, steps must resolve the difference [ps]."""
+        beyond, fastest = self.local.factors() - 1.0, 0.0
+        number, valleys = self.local.class_of_point, len(self._cells.valleys)
+        for class_number, stage in enumerate(self.local.stages):
+            here = beyond[number == class_number]
+            if here.size and here.max() > NEAR:
+                lost = np.maximum(here, 0.0).max(axis=0)[:, self._cells.valley_of_cell] * stage.valley_transfer
+                lost[self._cells.valley_of_cell == np.arange(valleys)[:, None]] = 0.0
+                fastest = max(fastest, float(lost.sum(axis=0).max()))
+        return 1 / fastest if fastest > 0 else math.inf
 
     def distribute(self, decomposition: Decomposition) -> None:
         factors = decomposition.local(self.local.factors())

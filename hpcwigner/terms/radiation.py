@@ -1,4 +1,4 @@
-"""Local losses: light from the light cone, and non-radiative recombination."""
+"""Local losses: light from the light cones, and non-radiative recombination."""
 
 from collections.abc import Mapping, Sequence
 
@@ -32,20 +32,32 @@ class Loss(LocalLinearTerm):
         return Entry(-self.equilibrium.cells.valley_sum(self.rate * moments.values), -power)
 
 
-class Radiation(Loss):
-    """−γ δ(Q in the light cone) N in the bright valley.
+class _LightConeLoss(Loss):
+    """The light cone is a small part of the first energy cell: its loss is γ times the Boltzmann share of the light cone."""
 
-    The light cone is a small part of the first energy cell: its loss is γ times the Boltzmann share of the light cone.
-    """
-
-    name, part = "radiation", "radiative"
+    part = "radiative"
 
     def __init__(self, equilibrium: Equilibrium, light_cone: LightCone) -> None:
-        cells, bright = equilibrium.cells, light_cone.bright_valley
+        cells, valley = equilibrium.cells, light_cone.valley
         rate = np.zeros(cells.size)
-        share = light_cone.fraction(cells.width(bright), equilibrium.temperature)
-        rate[cells.slices[bright].start] = light_cone.rate * share
+        share = light_cone.fraction(cells.width(valley), equilibrium.temperature)
+        rate[cells.slices[valley].start] = light_cone.rate * share
         super().__init__(equilibrium, rate)
+
+
+class Radiation(_LightConeLoss):
+    """−γ δ(Q in the light cone) N in the bright valley: the light of all observables that say PL."""
+
+    name = "radiation"
+
+
+class ZDipoleRadiation(_LightConeLoss):
+    """−γ_z δ(Q in the light cone) N in a spin-dark valley.
+
+    A dipole perpendicular to the layer shines along it. Instruments above the sample miss it: it is no part of the PL.
+    """
+
+    name = "z_dipole"
 
 
 class PhononAssisted(Loss):

@@ -40,7 +40,7 @@ class PulseSource(Source):
         self.decay = self.pulse.decay
         self._local_profile: Array | None = None
         if self.shape is not None:
-            self.mirrors = self.grid.mirrors(self.shape) if not self.grid.folded else self.mirrors
+            self.mirrors = self.mirrors if any(self.grid.folded) else self.grid.mirrors(self.shape)
             if self.grid.at_edges(self.shape) >= EDGE * self.shape.max():
                 self.why_not_closed = "a pulse's density reaches the edges of the sample"
 

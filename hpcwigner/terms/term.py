@@ -2,6 +2,7 @@
 
 import abc
 import dataclasses
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -56,6 +57,10 @@ class Term(abc.ABC):
     def courant_rate(self) -> Array | float:
         """Rate [1/ps] that limits explicit steps in each cell, shape (cell,); 0 where it sets no limit."""
         return 0.0
+
+    def longest_step(self) -> float:
+        """Longest stable step [ps] where it sets a limit that no damping by scattering relieves."""
+        return math.inf
 
     def relaxation_rate(self, density: float) -> float:
         """Largest rate [1/ps] at which it relaxes a state explicitly where all excitons have this `density` [1/nm²]."""

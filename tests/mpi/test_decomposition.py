@@ -15,6 +15,7 @@ from hpcwigner.runtime.kernels import HALO
 from hpcwigner.runtime.parallel import NodeShared
 from hpcwigner.space.grid import Decomposition, SpaceGrid
 from hpcwigner.space.halo import Halo
+from hpcwigner.space.walls import Surface
 from hpcwigner.storage.files import OutputFile
 from hpcwigner.terms.equation import WignerEquation
 
@@ -57,13 +58,13 @@ PADDING = {"periodic": "wrap", "reflecting": "symmetric", "open": "edge"}
 
 
 @pytest.mark.parametrize("folded", [False, True], ids=["whole", "folded"])
-@pytest.mark.parametrize("boundary", list(PADDING))
+@pytest.mark.parametrize("boundary", [*PADDING, Surface(0.5, 0.5)], ids=str)
 @pytest.mark.parametrize("shape", [(17, 1), (23, 14)])
 def test_ghost_cells_of_densities(shape, boundary, folded):
     """Between ranks and at the ends, for (x, y, valley), while the ghost cells of a state are under way."""
-    drift, _, _ = drift_on(shape, boundary, COMM)
+    drift, _, _ = drift_on(shape, "open", COMM)
     dimensions = 1 if shape[1] == 1 else 2
-    grid = SpaceGrid(dimensions, 10.0, shape, boundary, folded)
+    grid = SpaceGrid(dimensions, 10.0, shape, boundary, (folded, folded and dimensions == 2))
     decomposition = Decomposition(grid, COMM, drift.decomposition.per_point)
     densities = np.random.default_rng(3).random((*shape, 2))
     mine = np.ascontiguousarray(decomposition.local(densities))
@@ -80,7 +81,7 @@ def test_ghost_cells_of_densities(shape, boundary, folded):
             for side, begin in ((0, own.start), (1, own.stop + HALO)):
                 padding = [(0, 0)] * 3
                 padding[axis] = (HALO, HALO)
-                padded = np.pad(densities, padding, PADDING[grid.wall(side)])
+                padded = np.pad(densities, padding, PADDING.get(grid.wall(axis, side), "symmetric"))
                 where = (slice(begin, begin + HALO), across) if axis == 0 else (across, slice(begin, begin + HALO))
                 assert np.array_equal(halo.ghosts[axis][side], padded[where])
     halo.free()

@@ -55,12 +55,13 @@ def test_restarted_twice_it_is_bit_identical(folder, space, integrator):
     """Killed in the pump, between two outputs; then stopped by request, and restarted again. With etd3 angles become fewer."""
     angles = "momentum.angles={start: 8, reduce: [{at: 1.5 ps, to: 4}]}" if integrator == "etd3" else "momentum.angles=8"
     sample = "sample.strain={gaussian: {peak: 0.1 percent, fwhm: 1.5 um}}" if space == PLANE else "sample.strain=0.1 percent"
-    end = (END, angles, sample)
+    spectrum = "output.spectrum={from: -90 meV, to: 10 meV, step: 2 meV, every: 0.5 ps, place: resolved}"
+    end = (END, angles, sample, spectrum)
     path = folder / "run.yaml"
     if COMM.rank == 0:
         small_input(folder, space=space, integrator=integrator, steps=FEW_STEPS)
     whole, resumed = folder / "whole", folder / "resumed"
-    assert advance(path, whole, (*EVERY_STEP, angles, sample))
+    assert advance(path, whole, (*EVERY_STEP, angles, sample, spectrum))
     numbers = sorted(mark.parent.name for mark in (whole / "checkpoints").glob("*/complete.json"))
     assert len(numbers) == 29
     as_killed_after(numbers[12], whole, resumed)
@@ -68,7 +69,7 @@ def test_restarted_twice_it_is_bit_identical(folder, space, integrator):
     assert f"restarted from checkpoint {numbers[12]}" in (resumed / "run.log").read_text(encoding="utf-8")
     assert not (resumed / "STOP").exists()
     assert advance(path, resumed, end, "latest")
-    same(resumed, whole)
+    same(resumed, whole, (*FILES, "spectra.h5"))
     summaries = read_summary(resumed / "series.h5")
     assert {number: set(sections) for number, sections in summaries.items()} == {
         2: {"performance", "warnings"}, 3: {"performance", "checks", "warnings"},

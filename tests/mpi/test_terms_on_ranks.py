@@ -58,7 +58,9 @@ def padded(total, grid):
             width = [(0, 0), (0, 0)]
             width[axis] = (3, 0) if side == 0 else (0, 3)
             place = slice(None, 3) if side == 0 else slice(-3, None)
-            ends.append(np.take(np.pad(total, width, modes[grid.wall(side)]), np.arange(total.shape[axis] + 3)[place], axis))
+            ends.append(
+                np.take(np.pad(total, width, modes[grid.wall(axis, side)]), np.arange(total.shape[axis] + 3)[place], axis)
+            )
         total = np.concatenate((ends[0], total, ends[1]), axis)
     return total
 
@@ -70,7 +72,7 @@ def test_densities_around_a_point(cells, shape, boundary, folded):
     """A term's right-hand side against the same sum over the whole grid, padded by NumPy."""
     dimensions = 1 if shape[1] == 1 else 2
     angles = Angles(8, half=dimensions == 1)
-    grid = SpaceGrid(dimensions, 1000.0, shape, boundary, folded)
+    grid = SpaceGrid(dimensions, 1000.0, shape, boundary, (folded, folded and dimensions == 2))
     decomposition = Decomposition(grid, COMM, (angles.count, cells.size))
     equation = WignerEquation(decomposition, angles, [Smoothing(cells, dimensions)])
     whole = np.random.default_rng(4).random((*shape, angles.count, cells.size))

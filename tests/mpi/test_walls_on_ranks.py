@@ -1,0 +1,44 @@
+"""Walls: the same on any number of ranks."""
+
+import numpy as np
+import pytest
+from mpi4py import MPI
+from test_walls import hills
+from walled import Sample, local_generator
+
+from hpcwigner.exciton import materials
+from hpcwigner.exciton.phonons import Couplings
+from hpcwigner.space.grid import SpaceGrid
+from hpcwigner.space.walls import Edges, Sides, Surface
+
+COMM = MPI.COMM_WORLD
+pytestmark = pytest.mark.mpi
+BOUNDARIES = {
+    "equal": Surface(0.7, 0.4),
+    "different": Edges(Sides(Surface(0.2), Surface(1.0, 1.0)), Sides("open", Surface(0.5, 0.5))),
+    "one axis": Edges("periodic", Surface(0.9)),
+}
+
+
+@pytest.fixture(scope="module")
+def generator():
+    made = local_generator(Couplings.from_material(materials.load("ws2_hbn")), step=16.0)
+    yield made
+    made.scattering.shared.free()
+
+
+@pytest.mark.parametrize("landscape", [False, True], ids=["uniform", "landscape"])
+@pytest.mark.parametrize("boundary", BOUNDARIES.values(), ids=BOUNDARIES)
+@pytest.mark.parametrize("shape", [(17, 1), (14, 13)], ids=["slab", "plane"])
+def test_walls_on_ranks(generator, shape, boundary, landscape):
+    """Ten whole steps from random numbers, against one rank: 1e-13 of the largest."""
+    grid = SpaceGrid(1 if shape[1] == 1 else 2, 25.0 * shape[0], shape, boundary)
+    energies = hills(grid, generator.equilibrium.thermal_energy) if landscape else None
+    serial = Sample(generator, grid, landscape=energies)
+    parallel = Sample(generator, grid, COMM, landscape=energies)
+    u = np.random.default_rng(7).random(serial.decomposition.local_shape) * generator.equilibrium.population
+    mine = np.ascontiguousarray(parallel.decomposition.local(u))
+    expected, now = serial.after(u, 10), parallel.after(mine, 10)
+    assert np.abs(now - parallel.decomposition.local(expected)).max() < 1e-13 * expected.max()
+    parallel.free()
+    serial.free()
