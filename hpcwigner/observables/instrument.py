@@ -10,15 +10,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 
 from hpcwigner.observables.profiles import fit
 from hpcwigner.runtime.arrays import Array
-
-Edge = Literal["periodic", "reflecting", "open"]
-"""Beyond the sample lies its periodic continuation, its mirror image, or nothing."""
 
 NEGLIGIBLE = 1e-17  # Tail of the Gaussian that is left out
 UNKNOWN = 0.01  # Part of the response after the last row from which on a measured intensity is not known
@@ -29,10 +25,10 @@ def standard_deviation(fwhm: float) -> float:
     return fwhm / float(np.sqrt(8 * np.log(2)))
 
 
-def space_response(count: int, spacing: float, fwhm: float, edge: Edge) -> Array:
+def space_response(count: int, spacing: float, fwhm: float, periodic: bool) -> Array:
     """Light in each pixel from each of `count` cells, shape (pixel, cell); `fwhm` of the point spread in units of `spacing`'s.
 
-    Columns sum to 1 where no light is lost beyond open edges.
+    What is blurred beyond the ends of a sample that is not periodic is not in the picture; else columns sum to 1.
     """
     from scipy.special import ive
 
@@ -44,11 +40,8 @@ def space_response(count: int, spacing: float, fwhm: float, edge: Edge) -> Array
     response, cells = np.zeros((count, count)), np.arange(count)
     for shift, weight in zip(range(-reach, reach + 1), weights, strict=True):
         pixel = cells + shift
-        if edge == "periodic":
+        if periodic:
             pixel = pixel % count
-        elif edge == "reflecting":
-            pixel = pixel % (2 * count)
-            pixel = np.minimum(pixel, 2 * count - 1 - pixel)
         inside = (pixel >= 0) & (pixel < count)
         np.add.at(response, (pixel[inside], cells[inside]), weight)
     return response

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from hpcwigner.observables import instrument
@@ -57,7 +56,6 @@ class Spectra:
             )
         self.name = "measured" if "measured" in names(self.path) and not self.own else "intensity"
         self.attributes = attributes_of(self.path, self.name)
-        self.edge: instrument.Edge = yaml.safe_load(self.file.attributes["input"])["space"]["boundary"]
 
     @property
     def energy(self) -> Array:
@@ -110,7 +108,8 @@ class Spectra:
         if not (self.own and self.look.psf):
             return values
         for number, places in enumerate(self.places):
-            response = instrument.space_response(len(places), float(places[1] - places[0]), self.look.psf, self.edge)
+            periodic = "xy"[number] in self.file.attributes.get("periodic", "")
+            response = instrument.space_response(len(places), float(places[1] - places[0]), self.look.psf, periodic)
             values = instrument.along(response, values, values.ndim - len(self.places) + number)
         return values
 

@@ -10,11 +10,9 @@ import numpy as np
 from hpcwigner.exciton.constants import UM
 from hpcwigner.observables import instrument
 from hpcwigner.problem.config import Config
-from hpcwigner.problem.kinetics import whole_grid
 from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.errors import writing
 from hpcwigner.simulation.progress import LOG
-from hpcwigner.space.grid import SpaceGrid
 from hpcwigner.storage.files import FILTERS
 
 PIECE = 2**22  # Numbers that are in memory at a time; at least one image, or all times at one place and energy
@@ -26,17 +24,17 @@ def add(config: Config, path: Path) -> None:
 
     First each image is blurred and written, then each place's course in time is read back, blurred and written again.
     """
-    wanted, grid = config.output.spectrum, whole_grid(config)
+    wanted = config.output.spectrum
     if wanted is None or not wanted.instrument:
         return
     with writing(path), h5py.File(path, "r+") as file:
         seen = _create(file, wanted.compression == "gzip")
-        axes = {"x": 2, "y": 3} if wanted.psf_fwhm is not None else {}
-        responses = {
-            axis: instrument.space_response(*_grid(file[name][()]), wanted.psf_fwhm * UM, _edge(grid, axis - 2))
-            for name, axis in axes.items()
-            if wanted.psf_fwhm is not None and name in file
-        }
+        periodic, responses = str(file.attrs.get("periodic", "")).split(), {}
+        if wanted.psf_fwhm is not None and "x" in file:
+            for name, axis in {"x": 2, "y": 3}.items():
+                if name in file:
+                    grid = _grid(file[name][()])
+                    responses[axis] = instrument.space_response(*grid, wanted.psf_fwhm * UM, name in periodic)
         source = file["intensity"]
         for row in range(len(source)):
             for part in _pieces(source.shape[1:2], math.prod(source.shape[2:])):
@@ -44,8 +42,7 @@ def add(config: Config, path: Path) -> None:
                 for axis, response in responses.items():
                     values = instrument.along(response, values, axis)
                 seen[row : row + 1, part[0]] = values
-        attributes: dict[str, str] = {f"edges_{'xy'[axis - 2]}": _edge(grid, axis - 2) for axis in responses}
-        attributes |= {"psf_fwhm": f"{wanted.psf_fwhm * UM:g} um"} if wanted.psf_fwhm is not None else {}
+        attributes = {"psf_fwhm": f"{wanted.psf_fwhm * UM:g} um"} if responses and wanted.psf_fwhm is not None else {}
         if wanted.time_fwhm is not None:
             response = instrument.time_response(file["time"][()], wanted.time_fwhm)
             for part in _pieces(seen.shape[1:], len(seen)):
@@ -76,13 +73,6 @@ def _create(file: h5py.File, compress: bool) -> h5py.Dataset:
         {"units": source.attrs["units"], "long_name": text, "formula": formula, "_FillValue": np.array([np.nan])}
     )
     return dataset
-
-
-def _edge(grid: SpaceGrid, axis: int) -> instrument.Edge:
-    """What images do at the ends of an axis: they go on as the sample does, or end."""
-    if grid.periodic(axis):
-        return "periodic"
-    return "reflecting" if {grid.wall(axis, 0), grid.wall(axis, 1)} == {"reflecting"} else "open"
 
 
 def _grid(centers: Array) -> tuple[int, float]:

@@ -52,7 +52,10 @@ class RunOutput:
         """Largest part of the excitons that was in the topmost energy cells at an output."""
         books, output = equation.books, problem.config.output
         self.balance = Balance(problem, books, self.decomposition, self._sums.weights, accumulators) if books else None
-        attributes = {**attributes, "bright_valley": problem.bright, **problem.config.slab_attribute}
+        periodic = (axis for i, axis in enumerate("xy"[: problem.space.dimensions]) if problem.space.whole.periodic(i))
+        attributes = {
+            **attributes, "bright_valley": problem.bright, "periodic": " ".join(periodic), **problem.config.slab_attribute,
+        }  # fmt: skip
         self._observables = chosen = problem.config.observables
         self._due = {
             SERIES: _due(plan, plan.output_times),

@@ -92,7 +92,7 @@ def _cooling(runs: Runs, cold: float) -> Iterator[Statement]:
         f"{100 * last:.2g} % at {run.time[-1]:g} ps"
     )
     yield Statement("WSe2: a transient sideband, which vanishes in the stationary PL", COOLING, ours,
-        f"a maximum where a sideband begins, once above {100 * ONCE:g} % of the largest light, in the end below a fifth of it",
+        f"a maximum where a sideband begins, once above {100 * ONCE:g} % of the largest light, in the end below a fifth of that",
         _verdict(last < VANISHED * then))  # fmt: skip
 
 
