@@ -209,8 +209,8 @@ class WignerEquation:
 
     @property
     def unknowns(self) -> int:
-        """Unknowns on all ranks."""
-        return math.prod(self.decomposition.grid.shape) * (math.prod(self.decomposition.per_point) + self.field_count)
+        """Unknowns on all ranks, without auxiliary fields."""
+        return math.prod(self.decomposition.grid.shape) * math.prod(self.decomposition.per_point)
 
     @property
     def field_names(self) -> tuple[str, ...]:
