@@ -25,9 +25,7 @@ STRONG = 0.03  # Sidebands with less than this part of the photons of all sideba
 APART = 0.03  # Names closer than this part of the energy axis share a line
 MOST_TIMES = 5
 WIDER = 1.5  # Maps in logarithmic colours reach further than linear ones
-DIRECT = (
-    10.0  # Without windows, light within this of the direct line's energy is the direct line, and all below it sidebands [meV]
-)
+DIRECT = 10.0  # Without windows, light within this of the direct line's energy is that line, all below it sidebands [meV]
 UM2_PER_PS = 1e4  # In cm²/s
 
 
@@ -237,7 +235,8 @@ def measured_widths(spectra: Spectra) -> dict[str, Widths]:
         light = spectra.windowed()
     else:
         energy = spectra.energy
-        low, high, direct = *(energy[[0, -1]] + 0.5 * np.array([-1, 1]) * np.diff(energy[:2])), spectra.file.need("direct_energy")
+        margin, direct = 0.5 * float(energy[1] - energy[0]), float(spectra.file.need("direct_energy"))
+        low, high = float(energy[0]) - margin, float(energy[-1]) + margin
         usual = [(low, direct - DIRECT), (max(low, direct - DIRECT), min(direct + DIRECT, high))]
         windows = spectra.look.windows or usual
         windows = [(float(a), float(b)) for a, b in windows if b > a]
