@@ -7,7 +7,7 @@ import numpy as np
 from hpcwigner.plotting import style
 from hpcwigner.plotting.maps import normalised
 from hpcwigner.plotting.report_plots import MOST_CELLS, MOST_FRAMES, MOST_TIMES, Plot, layout, line, note, thinned, with_slider
-from hpcwigner.plotting.spectra import DECADES, ENERGY, Spectra, strong_bands
+from hpcwigner.plotting.spectra import DECADES, ENERGY, Spectra, marks
 from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.errors import InputError
 
@@ -74,11 +74,9 @@ def by_sideband(spectra: Spectra) -> Plot:
 def _marked(figure: Any, spectra: Spectra) -> Any:
     """Dotted lines where the strong sidebands and the direct line begin, with their names."""
     energy = spectra.energy
-    bands = strong_bands(spectra.file, (float(energy[0]), float(energy[-1])))
-    for name, place in {**bands, spectra.file.attributes.get("bright_valley", "bright"): 0.0}.items():
-        if energy[0] < place < energy[-1]:
-            figure.add_vline(place, line={"dash": "dot", "width": 1, "color": "#999"})
-            figure.add_annotation(
-                x=place, y=1, yref="paper", yanchor="bottom", text=name, textangle=-90, showarrow=False, font_size=9
-            )
+    for name, place in marks(spectra.file, (float(energy[0]), float(energy[-1]))).items():
+        figure.add_vline(place, line={"dash": "dot", "width": 1, "color": "#999"})
+        figure.add_annotation(
+            x=place, y=1, yref="paper", yanchor="bottom", text=name, textangle=-90, showarrow=False, font_size=9
+        )
     return figure.update_layout(margin_t=130)

@@ -25,7 +25,7 @@ STRONG = 0.03  # Sidebands with less than this part of the photons of all sideba
 APART = 0.03  # Names closer than this part of the energy axis share a line
 MOST_TIMES = 5
 WIDER = 1.5  # Maps in logarithmic colours reach further than linear ones
-DIRECT = 10.0  # Without windows, light within this of the bright exciton is the direct line, and all below it sidebands [meV]
+DIRECT = 10.0  # Without windows, light within this of the direct line's energy is that line, all below it sidebands [meV]
 UM2_PER_PS = 1e4  # In cm²/s
 
 
@@ -145,7 +145,13 @@ def strong_bands(file: Variables, limits: tuple[float, float]) -> dict[str, floa
             merged[-1][1].append(name)
         else:
             merged.append(([energy], [name]))
-    return {", ".join(band): float(np.mean(energies)) for energies, band in merged}
+    return {", ".join(band[:2]) + " …" * (len(band) > 2): float(np.mean(energies)) for energies, band in merged}
+
+
+def marks(file: Variables, limits: tuple[float, float]) -> dict[str, float]:
+    """Energy [meV] by name of the strong sidebands and of the direct line, which is named as the bright valley."""
+    direct = float(file.need("direct_energy"))
+    return strong_bands(file, limits) | ({file.attributes["bright_valley"]: direct} if limits[0] < direct < limits[1] else {})
 
 
 def spectrum(directory: Path, look: Look) -> Any:
@@ -205,11 +211,10 @@ def log_map(axis: Any, x: Array, y: Array, values: Array) -> Any:
 def mark_bands(axis: Any, file: Variables, limits: tuple[float, float]) -> None:
     """Dotted lines where the strong sidebands and the direct line begin, with their names above the axes."""
     dark = bool(axis.collections)
-    for name, energy in {**strong_bands(file, limits), file.attributes.get("bright_valley", "bright"): 0.0}.items():
-        if limits[0] < energy < limits[1]:
-            axis.axvline(energy, color="white" if dark else "0.6", ls=":", lw=0.8, zorder=3 if dark else 0)
-            axis.annotate(name, (energy, 1.0), (0, 3), xycoords=("data", "axes fraction"), textcoords="offset points",
-                          rotation=90, ha="center", va="bottom", fontsize=7, annotation_clip=False)  # fmt: skip
+    for name, energy in marks(file, limits).items():
+        axis.axvline(energy, color="white" if dark else "0.6", ls=":", lw=0.8, zorder=3 if dark else 0)
+        axis.annotate(name, (energy, 1.0), (0, 3), xycoords=("data", "axes fraction"), textcoords="offset points",
+                      rotation=90, ha="center", va="bottom", fontsize=7, annotation_clip=False)  # fmt: skip
 
 
 def decay_text(file: Variables) -> str:
@@ -230,7 +235,10 @@ def measured_widths(spectra: Spectra) -> dict[str, Widths]:
         light = spectra.windowed()
     else:
         energy = spectra.energy
-        windows = spectra.look.windows or [(energy[0], -DIRECT), (-DIRECT, min(DIRECT, energy[-1]))]
+        margin, direct = 0.5 * float(energy[1] - energy[0]), float(spectra.file.need("direct_energy"))
+        low, high = float(energy[0]) - margin, float(energy[-1]) + margin
+        usual = [(low, direct - DIRECT), (max(low, direct - DIRECT), min(direct + DIRECT, high))]
+        windows = spectra.look.windows or usual
         windows = [(float(a), float(b)) for a, b in windows if b > a]
         titles, light = [f"{a:g} to {b:g} meV" for a, b in windows], spectra.windowed(windows)
     line = style.central_line(light) if len(spectra.places) == 2 else light

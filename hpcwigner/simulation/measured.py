@@ -1,5 +1,6 @@
 """What an instrument makes of the spectra of a run (observables/instrument.py), added to spectra.h5 when the run has ended."""
 
+import itertools
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from hpcwigner.runtime.errors import writing
 from hpcwigner.simulation.progress import LOG
 from hpcwigner.storage.files import FILTERS
 
-PIECE = 2**22  # Numbers that are in memory at a time; at least one image, or all times at one place and energy
+PIECE = 2**23  # Numbers that are in memory at a time; at least one image, or all times at one place and energy
 NAME = "measured"
 
 
@@ -37,7 +38,7 @@ def add(config: Config, path: Path) -> None:
                     responses[axis] = instrument.space_response(*grid, wanted.psf_fwhm * UM, name in periodic)
         source = file["intensity"]
         for row in range(len(source)):
-            for part in _pieces(source.shape[1:2], math.prod(source.shape[2:])):
+            for part in _pieces(source.shape[1:2], source.chunks[1:2], math.prod(source.shape[2:])):
                 values = source[row : row + 1, part[0]]
                 for axis, response in responses.items():
                     values = instrument.along(response, values, axis)
@@ -45,7 +46,7 @@ def add(config: Config, path: Path) -> None:
         attributes = {"psf_fwhm": f"{wanted.psf_fwhm * UM:g} um"} if responses and wanted.psf_fwhm is not None else {}
         if wanted.time_fwhm is not None:
             response = instrument.time_response(file["time"][()], wanted.time_fwhm)
-            for part in _pieces(seen.shape[1:], len(seen)):
+            for part in _pieces(seen.shape[1:], seen.chunks[1:], len(seen)):
                 seen[(slice(None), *part)] = instrument.along(response, seen[(slice(None), *part)], 0)
             attributes["time_fwhm"] = f"{wanted.time_fwhm:g} ps"
             if unknown := int(np.isnan(response[:, 0]).sum()):
@@ -80,16 +81,14 @@ def _grid(centers: Array) -> tuple[int, float]:
     return len(centers), float(centers[1] - centers[0])
 
 
-def _pieces(shape: tuple[int, ...], each: int) -> Iterator[tuple[slice, ...]]:
-    """Blocks that cover an array of this shape, of at most PIECE numbers when each element stands for `each` of them."""
-    if not shape:
-        yield ()
-        return
-    inner = math.prod(shape[1:])
-    step = max(1, PIECE // (each * inner))
-    for first in range(0, shape[0], step):
-        own = slice(first, first + step)
-        if step > 1 or each * inner <= PIECE:
-            yield (own, *(slice(None) for _ in shape[1:]))
-        else:
-            yield from ((own, *rest) for rest in _pieces(shape[1:], each))
+def _pieces(shape: tuple[int, ...], chunk: tuple[int, ...], each: int) -> Iterator[tuple[slice, ...]]:
+    """Blocks that cover an array of this shape, each a chunk of the file, or a part of it where it is too much.
+
+    That is more than PIECE numbers when each element stands for `each` of them.
+    """
+    block = list(chunk)
+    while each * math.prod(block) > PIECE and max(block) > 1:
+        longest = block.index(max(block))
+        block[longest] = -(-block[longest] // 2)
+    for corner in itertools.product(*(range(0, size, step) for size, step in zip(shape, block, strict=True))):
+        yield tuple(slice(first, first + step) for first, step in zip(corner, block, strict=True))

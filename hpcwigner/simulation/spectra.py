@@ -165,7 +165,10 @@ def bands_of(problem: Problem) -> list[Sideband]:
 
 
 def sideband_constants(problem: Problem) -> tuple[Constant, ...]:
-    """Where the sidebands begin: variables of spectra.h5 beside the coordinate `sideband`."""
-    energies = np.array([band.valley.energy + band.shift for band in bands_of(problem)]) + origin_shift(problem)
-    text = "photon energy of an exciton at rest, counted from the bright exciton without strain, at the origin"
-    return (("sideband_energy", energies, ("sideband",), "meV", text),)
+    """Where the lines begin at the origin: variables of spectra.h5 that do not depend on time."""
+    shift, text = origin_shift(problem), "counted from the bright exciton without strain, at the origin"
+    energies = np.array([band.valley.energy + band.shift for band in bands_of(problem)]) + shift
+    return (
+        ("sideband_energy", energies, ("sideband",), "meV", f"photon energy of an exciton at rest, {text}"),
+        ("direct_energy", np.array(shift), (), "meV", f"photon energy of the direct line, {text}"),
+    )
