@@ -196,7 +196,9 @@ def test_a_folded_sample_gives_the_whole_one(tmp_path, space, folded_on):
         for quantity, expected in whole.items():
             assert np.array_equal(np.isnan(expected), np.isnan(folded[quantity]))
             scale = np.nanmax(np.abs(whole["diffusion"] if quantity.startswith("diffusion_") else expected))
-            assert np.nanmax(np.abs(folded[quantity] - expected)) <= 1e-12 * scale, (name, quantity)
+            # While excitons form, rates that are hundreds of times larger cancel in the rate of a fit's width.
+            tolerance = 1e-11 if quantity.endswith("fit_diffusion") else 1e-12
+            assert np.nanmax(np.abs(folded[quantity] - expected)) <= tolerance * scale, (name, quantity)
 
 
 def test_folding_is_chosen_when_it_can_be(tmp_path):
