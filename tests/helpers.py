@@ -70,8 +70,8 @@ def close(a: Path, b: Path, names: Sequence[str] = FILES, tolerance: float = 1e-
     for file in names:
         one, other = read(a / file), read(b / file)
         assert one.data.keys() == other.data.keys()
-        for name, values in one.data.items():
-            reference = other.data[name]
+        for name in one.data:
+            values, reference = np.atleast_1d(one.data[name]), np.atleast_1d(other.data[name])
             assert np.array_equal(np.isnan(values), np.isnan(reference)), name
             if "valley" not in one.units or values.ndim < 2 or values.shape[1] != len(one.valleys):
                 values, reference = values[:, None], reference[:, None]
