@@ -94,8 +94,8 @@ def test_no_ring():
 
 
 GRIDS = [
-    SpaceGrid(1, 8000.0, (200, 1), "open"), SpaceGrid(1, 8000.0, (100, 1), "open", True),
-    SpaceGrid(2, 8000.0, (200, 180), "open"), SpaceGrid(2, 8000.0, (100, 90), "open", True),
+    SpaceGrid(1, 8000.0, (200, 1), "open"), SpaceGrid(1, 8000.0, (100, 1), "open", (True, False)),
+    SpaceGrid(2, 8000.0, (200, 180), "open"), SpaceGrid(2, 8000.0, (100, 90), "open", (True, True)),
 ]  # fmt: skip
 
 

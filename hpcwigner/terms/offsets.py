@@ -24,7 +24,7 @@ from hpcwigner.terms.generator import SparseBlocks, harmonics_by_order
 from hpcwigner.terms.scattering import ScatteringStage
 from hpcwigner.terms.term import HarmonicTerm
 
-NEAR = 0.5  # Part of a node's rate that may be explicit without a limit of the step
+NEAR = 0.8  # Part of a node's rate that may be explicit without a limit of the step; at 1 long exponential steps begin to grow
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -80,7 +80,7 @@ class OffsetScattering(HarmonicTerm):
         self._x = np.zeros((4, self._cells.size + 2 * WIDTH))
 
     def longest_step(self) -> float:
-        """Where upward rates exceed the nodes' by more than a half, steps must resolve the difference [ps]."""
+        """Where upward rates exceed the nodes' by more than NEAR, steps must resolve the difference [ps]."""
         beyond, fastest = self.local.factors() - 1.0, 0.0
         number, valleys = self.local.class_of_point, len(self._cells.valleys)
         for class_number, stage in enumerate(self.local.stages):
