@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import time
+from collections.abc import Callable
 
 import numpy as np
 from mpi4py import MPI
@@ -12,6 +13,7 @@ from hpcwigner.integrators.petsc import integrate
 from hpcwigner.integrators.schedule import Schedule
 from hpcwigner.problem.builder import Problem
 from hpcwigner.problem.config import Config
+from hpcwigner.problem.kinetics import whole_grid
 from hpcwigner.reference.step_choice import Choice
 from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.errors import InputError
@@ -19,7 +21,7 @@ from hpcwigner.runtime.kernels import HALO
 from hpcwigner.runtime.parallel import on_first_rank
 from hpcwigner.simulation import estimate
 from hpcwigner.space.grid import Decomposition, DecompositionError, SpaceGrid, process_grid
-from hpcwigner.studies.machine import Costs, Load, Machine, Parts, StepTimes, held, most_ranks, step_times
+from hpcwigner.studies.machine import Costs, Load, Machine, Parts, StepTimes, count, held, most_ranks, step_times
 from hpcwigner.terms.equation import WignerEquation
 from hpcwigner.terms.term import DensityTerm
 
@@ -71,25 +73,36 @@ def foresee(config: Config, comm: MPI.Intracomm, machine: Machine) -> str:
 
 
 def _foresee(config: Config, machine: Machine) -> str:
+    _require_cells(whole_grid(config), machine)  # before anything that takes seconds
     problem, reference, choice = estimate.planned(config, MPI.COMM_SELF)
     one_rank = problem.space
     try:
         space = held(one_rank, config.space.symmetry, machine.ranks)
     except DecompositionError as error:
-        widest = one_rank if config.space.symmetry == "folded" else one_rank.whole
-        raise InputError(f"--nodes, --cores: found {error}: at most {most_ranks(widest)} ranks") from None
+        raise InputError(f"--nodes, --cores: found {error}") from None
     if space != one_rank:  # too small for the ranks when folded
         problem.free()
         whole = dataclasses.replace(config, space=dataclasses.replace(config.space, symmetry="whole"))
         problem, reference, choice = estimate.planned(whole, MPI.COMM_SELF)
-    memory = estimate.predict_elsewhere(problem, choice, machine.ranks, machine.cores)
-    text = estimate.report(problem, choice, memory.describe(), machine.ranks, reference)
+    memory = estimate.predict_elsewhere(problem, choice, machine.ranks, machine.cores).describe()
+    text = estimate.report(problem, choice, memory, machine.ranks, reference)
     if not math.isinf(machine.memory) and choice.integrator not in SCHEMES:
         raise InputError(f"--memory-bandwidth: found integrator {choice.integrator}, expected one of {', '.join(SCHEMES)}")
     legs = measured_legs(problem, choice, machine.ranks)
-    lines = _lines(machine, one_rank, config.space.symmetry, legs)
+
+    def memory_of_node(machine: Machine, space: SpaceGrid) -> float:
+        return estimate.predict_elsewhere(dataclasses.replace(problem, space=space), choice, machine.ranks, machine.cores).node
+
+    lines = _lines(machine, forecasts(machine, one_rank, config.space.symmetry, legs, memory_of_node))
     problem.free()
     return "\n".join([text, *lines])
+
+
+def _require_cells(space: SpaceGrid, machine: Machine) -> None:
+    """Raises InputError when the ranks are more than a grid can have at all."""
+    if machine.ranks > (most := most_ranks(space)):
+        cells = "×".join(map(str, space.shape[: space.dimensions]))
+        raise InputError(f"--nodes, --cores: found {machine.ranks} ranks for {cells} cells, expected at most {most} ranks")
 
 
 def timed_shapes(space: SpaceGrid, ranks: int) -> list[tuple[int, int]]:
@@ -156,12 +169,14 @@ class Forecast:
     machine: Machine
     parts: Parts
     steps: tuple[tuple[Leg, StepTimes], ...]
+    memory: float  # Of a node [bytes]
 
     @classmethod
-    def of(cls, machine: Machine, space: SpaceGrid, legs: list[Leg]) -> "Forecast":
+    def of(cls, machine: Machine, space: SpaceGrid, legs: list[Leg], memory: float) -> "Forecast":
         """Raises DecompositionError."""
         parts = Parts.consecutive(space, machine.ranks, machine.cores)
-        return cls(machine, parts, tuple((leg, step_times(machine, space.dimensions, parts, leg.load)) for leg in legs))
+        times = tuple((leg, step_times(machine, space.dimensions, parts, leg.load)) for leg in legs)
+        return cls(machine, parts, times, memory)
 
     def _sum(self, name: str) -> float:
         return sum(leg.steps * float(getattr(times, name)) for leg, times in self.steps)
@@ -183,27 +198,33 @@ class Forecast:
 
     @property
     def text(self) -> str:
-        """Ranks, time and efficiency, for people."""
-        return f"{self.machine.ranks} ranks on {_nodes(self.machine)}: {_duration(self.seconds)}, {self.efficiency:.0%} efficient"
-
-
-def _nodes(machine: Machine) -> str:
-    return f"{machine.nodes} node{'s' if machine.nodes > 1 else ''}"
+        """Ranks, time, efficiency and memory, for people."""
+        ranks, nodes = count(self.machine.ranks, "rank"), count(self.machine.nodes, "node")
+        return (
+            f"{ranks} on {nodes}: {_duration(self.seconds)}, {self.machine.nodes * self.seconds / 3600:.3g} node-hours, "
+            f"{self.efficiency:.0%} efficient, {self.memory / 2**30:.3g} GiB per node"
+        )
 
 
 def _duration(seconds: float) -> str:
     return f"{seconds / 3600:.3g} h" if seconds >= 36 else f"{seconds:.2g} s"
 
 
-def forecasts(machine: Machine, one_rank: SpaceGrid, symmetry: str, legs: list[Leg]) -> list[Forecast]:
-    """Of 1, 2, 4, … nodes and of the whole machine, where the grid can be divided among their ranks."""
+def forecasts(
+    machine: Machine, one_rank: SpaceGrid, symmetry: str, legs: list[Leg], memory: Callable[[Machine, SpaceGrid], float]
+) -> list[Forecast]:
+    """Of 1, 2, 4, … nodes and of the whole machine, where the grid can be divided among their ranks.
+
+    `memory` gives that of a node [bytes] when a grid is held on a machine.
+    """
     made = []
     for nodes in sorted({machine.nodes, *(2**n for n in range(machine.nodes.bit_length()))}):
         part = machine.with_nodes(nodes)
         try:
-            made.append(Forecast.of(part, held(one_rank, symmetry, part.ranks), legs))
+            space = held(one_rank, symmetry, part.ranks)
         except DecompositionError:
             continue
+        made.append(Forecast.of(part, space, legs, memory(part, space)))
     return made
 
 
@@ -213,11 +234,11 @@ def best(made: list[Forecast]) -> Forecast:
     return min(good, key=lambda f: f.seconds) if good else max(made, key=lambda f: f.efficiency)
 
 
-def _lines(machine: Machine, one_rank: SpaceGrid, symmetry: str, legs: list[Leg]) -> list[str]:
-    """The machine's part of the report."""
-    made = forecasts(machine, one_rank, symmetry, legs)
+def _lines(machine: Machine, made: list[Forecast]) -> list[str]:
+    """The machine's part of the report; a step and its halo are those with the number of angles that takes longest."""
     asked, chosen, fastest = made[-1], best(made), min(made, key=lambda f: f.seconds)
-    load, parts, times = legs[0].load, asked.parts, asked.steps[0][1]
+    leg, times = max(asked.steps, key=lambda step: step[0].steps * step[1].total)
+    load, parts = leg.load, asked.parts
     unknowns = load.state_bytes / 8
     exchanged = load.exchanges * load.halo_bytes
     measured = ", ".join(
@@ -225,18 +246,22 @@ def _lines(machine: Machine, one_rank: SpaceGrid, symmetry: str, legs: list[Leg]
         for points, seconds in zip(load.costs.points, load.costs.seconds, strict=True)
     )
     wait = times.near + times.away + times.latency
-    why = f"the fastest of at least {WORTHWHILE:.0%} efficiency" if chosen.efficiency >= WORTHWHILE else "the most efficient"
+    why = (
+        f"the fastest of those at least {WORTHWHILE:.0%} efficient"
+        if chosen.efficiency >= WORTHWHILE
+        else "the most efficient one"
+    )
     return [
         f"machine       {machine.describe()}",
-        f"computing     per unknown and step, timed now on one core of this machine: {measured}",
+        f"computing     per unknown and step, timed now on one core here: {measured}",
         f"halo          {load.exchanges:g} exchanges of {HALO} layers per step: a rank sends up to "
         f"{exchanged * parts.sent / 1e6:.3g} MB, a node up to {exchanged * parts.away / 1e6:.4g} MB to other nodes",
-        f"step          {1e3 * times.total:.3g} ms on {'×'.join(map(str, parts.block))} cells per rank: "
+        f"step          {1e3 * times.total:.3g} ms on {'×'.join(map(str, parts.block))} cells per rank, {leg.angles} angles: "
         f"computing {1e3 * times.compute:.3g}, waiting {1e3 * wait:.3g} (network {1e3 * times.away:.3g}, "
         f"latency {1e3 * times.latency:.2g}, copies within nodes {1e3 * times.near:.2g})",
         *(f"prediction    {f.text}" for f in made),
-        f"best          {chosen.text}: {why}; fastest {fastest.machine.ranks} ranks, {_duration(fastest.seconds)}",
-        f"overlap       {asked.machine.ranks} ranks would be {asked.overlapped_efficiency:.0%} efficient if transfers hid behind "
-        f"all points that need no ghost cells",
-        "model         not measured on that machine: its cores as fast as the one here, no output, no other load; nothing overlaps",
+        f"best          {count(chosen.machine.ranks, 'rank')}, {why}; fastest {fastest.machine.ranks}",
+        f"overlap       {count(asked.machine.ranks, 'rank')} would be {asked.overlapped_efficiency:.0%} efficient if transfers "
+        f"hid behind all points that need no ghost cells",
+        "model         not measured on that machine: its cores as fast as the one here, no output, no other load",
     ]

@@ -62,12 +62,13 @@ class Machine:
         """For people."""
         memory = "memory bandwidth not given" if math.isinf(self.memory) else f"memory {self.memory / 1e9:.4g} GB/s"
         return (
-            f"{_count(self.nodes, 'node')} of {_count(self.cores, 'rank')}, one per core; of a node: network "
+            f"{count(self.nodes, 'node')} of {count(self.cores, 'rank')}, one per core; of a node: network "
             f"{self.network / 1e9:.4g} GB/s, {1e6 * self.latency:.3g} µs, {memory}"
         )
 
 
-def _count(number: int, what: str) -> str:
+def count(number: int, what: str) -> str:
+    """A number of things, in words."""
     return f"{number} {what}{'s' if number > 1 else ''}"
 
 
