@@ -196,7 +196,7 @@ class StepTimes:
     away: float  # Transfers between nodes
     latency: float
     hideable: float  # Computing of points that need no ghost cells
-    alone: float  # Computing of an equal share of the points, on blocks of this size, on a core alone
+    alone: float  # Computing of an equal share of the points at the fastest speed measured on one core
 
     @property
     def total(self) -> float:
@@ -205,7 +205,10 @@ class StepTimes:
 
     @property
     def efficiency(self) -> float:
-        """Parallel efficiency: compute / (compute + wait), times the share of an average rank in the largest one's points."""
+        """Parallel efficiency: speed-up over one core at its fastest, over the number of ranks.
+
+        Where all ranks hold equally many points, in blocks of the fastest size, that is compute / (compute + wait).
+        """
         return self.alone / self.total
 
     @property
@@ -226,5 +229,5 @@ def step_times(machine: Machine, dimensions: int, parts: Parts, load: Load) -> S
         away=parts.away * bytes_of / machine.network,
         latency=load.exchanges * load.messages * parts.messages * machine.latency,
         hideable=math.prod(inner.tolist()) * per_point,
-        alone=parts.points / math.prod(parts.processes) * load.costs.at(parts.largest),
+        alone=parts.points / math.prod(parts.processes) * min(load.costs.seconds),
     )
