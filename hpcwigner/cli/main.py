@@ -58,6 +58,13 @@ def declare(verb: str, parser: argparse.ArgumentParser) -> None:
         output("DIR", "run directory instead of output.directory")
     if verb == "run":
         add("--restart", nargs="?", const="latest", metavar="latest|FILE", help="continue from a checkpoint of the run directory")
+    elif verb == "check":
+        group = parser.add_argument_group("a machine: predicts hours, efficiency, memory per node and the best number of ranks")
+        group.add_argument("--nodes", metavar="N", help="number of nodes")
+        group.add_argument("--cores", metavar="N", help="cores of a node; one rank on each")
+        group.add_argument("--network", metavar="BANDWIDTH", help="of a node each way, such as 12GB/s or '100 Gbit/s'")
+        group.add_argument("--latency", metavar="TIME", help="of a message between nodes (default 2us)")
+        group.add_argument("--memory-bandwidth", metavar="BANDWIDTH", help="of a node, such as 400GB/s (default: no limit)")
     elif verb == "moments":
         output("DIR", "also write DIR/moments.h5; of a sweep, its directory")
     elif verb == "rates":
@@ -115,9 +122,9 @@ def _load(options: argparse.Namespace, comm: MPI.Intracomm, directory: str | Non
     return _on_first(comm, read)
 
 
-def _load_one(options: argparse.Namespace, comm: MPI.Intracomm) -> Config:
+def _load_one(options: argparse.Namespace, comm: MPI.Intracomm, directory: str | None = None) -> Config:
     """The input, or the point of its sweep that `--point` names. Raises InputError where neither is one run. Collective."""
-    config = _load(options, comm, None, options.point)
+    config = _load(options, comm, directory, options.point)
     if config.sweep is not None:
         raise InputError("sweep: found an input with a sweep, expected --point N: this verb takes one point")
     return config
@@ -142,9 +149,23 @@ def run(options: argparse.Namespace, comm: MPI.Intracomm) -> Outcome:
 def check(options: argparse.Namespace, comm: MPI.Intracomm) -> Outcome:
     from hpcwigner.simulation.estimate import estimate, estimate_sweep
 
-    config = _load(options, comm, options.output, options.point)
     options.quiet = False  # The text is all that it does
+    if any(word is not None for word in _machine_words(options)):
+        return _check_machine(options, comm)
+    config = _load(options, comm, options.output, options.point)
     return estimate(config, comm) if config.sweep is None else estimate_sweep(config, comm)
+
+
+def _machine_words(options: argparse.Namespace) -> tuple[str | None, ...]:
+    return options.nodes, options.cores, options.network, options.latency, options.memory_bandwidth
+
+
+def _check_machine(options: argparse.Namespace, comm: MPI.Intracomm) -> str:
+    from hpcwigner.studies.foresight import foresee
+    from hpcwigner.studies.machine import Machine
+
+    machine = _on_first(comm, lambda: Machine.from_words(*_machine_words(options)))
+    return foresee(_load_one(options, comm, options.output), comm, machine)
 
 
 def moments(options: argparse.Namespace, comm: MPI.Intracomm) -> Outcome:
@@ -261,7 +282,7 @@ observables = text_of("observables.registry:describe")
 
 VERBS: dict[str, tuple[Callable[[argparse.Namespace, MPI.Intracomm], Outcome], str]] = {
     "run": (run, "run an input"),
-    "check": (check, "validate an input; print unknowns, memory, steps and output size"),
+    "check": (check, "validate an input; print unknowns, memory, steps and output size; for a machine also hours and efficiency"),
     "moments": (moments, "D_v(t) and w_v²(t) from the closed moment equations, without a spatial grid"),
     "rates": (rates, "write the scattering rates of an input; `rates: FILE` in an input reads them"),
     "sensitivity": (sensitivity, "change of D_v(t) when each uncertain number of the material grows by a tenth"),

@@ -63,13 +63,42 @@ class Memory:
         """For people."""
         return (
             f"{self.resident / MIB:.0f} MiB per rank ({self.state / MIB:.0f} of it state and work arrays), "
-            f"{self.node / MIB:.0f} MiB on this node with {self.ranks_on_node} ranks, {available() / MIB:.0f} available"
+            f"{self.node / MIB:.0f} MiB on a node with {self.ranks_on_node} ranks"
         )
 
 
 def predict(problem: Problem, choice: Choice, comm: MPI.Intracomm) -> Memory:
     """Memory of a run on `comm`, to be called once the problem is built and its steps are chosen. Collective."""
-    px, py = process_grid(problem.space.shape, problem.space.dimensions, comm.size)
+    state, buffers, operators = _of_rank(problem, choice, comm.size)
+    resident, share = (size + LATER for size in _program(comm))
+    node = comm.Split_type(MPI.COMM_TYPE_SHARED)
+    ranks_on_node = node.size
+    node.Free()
+    return Memory(
+        program=comm.allreduce(resident, MPI.MAX),
+        program_share=comm.allreduce(share, MPI.SUM) / comm.size,
+        state=state,
+        buffers=buffers,
+        operators=operators,
+        ranks_on_node=ranks_on_node,
+    )
+
+
+def predict_elsewhere(problem: Problem, choice: Choice, ranks: int, ranks_on_node: int) -> Memory:
+    """Memory of a run on `ranks` ranks of another machine, seen from a single rank. Raises DecompositionError.
+
+    Ranks of a node share the files that they map, such as libraries; what this process holds besides is each rank's own.
+    """
+    state, buffers, operators = _of_rank(problem, choice, ranks)
+    resident, _ = _program(MPI.COMM_SELF)
+    own = min(resident, _sizes("self/smaps_rollup").get("Anonymous", resident))
+    share = own + (resident - own) / ranks_on_node
+    return Memory(resident + LATER, share + LATER, state, buffers, operators, ranks_on_node)
+
+
+def _of_rank(problem: Problem, choice: Choice, ranks: int) -> tuple[float, float, float]:
+    """Bytes of state and work arrays and of buffers, of the largest of `ranks` ranks, and of the operators of a node."""
+    px, py = process_grid(problem.space.shape, problem.space.dimensions, ranks)
     nx, ny = (math.ceil(n / p) for n, p in zip(problem.space.shape, (px, py), strict=True))
     cells, angles = problem.cells.size, problem.angles.count
     per_point = 8 * angles * cells
@@ -89,21 +118,15 @@ def predict(problem: Problem, choice: Choice, comm: MPI.Intracomm) -> Memory:
     if problem.offsets is not None:
         operators *= len(problem.offsets.stages)
         stencils = 8.0 * nx * ny * len(problem.cells.valleys) * problem.space.dimensions * 2 * (2 * HALO + 1)
-    warm_up(comm)  # the kernels take memory that belongs to the program
+    return float(arrays * nx * ny * per_point), float(halo + observation + checkpoint + stencils), float(operators)
+
+
+def _program(comm: MPI.Intracomm) -> tuple[float, float]:
+    """`footprint` once the kernels are loaded, which take memory that belongs to the program. Collective."""
+    warm_up(comm)
     if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
         trim(0)  # glibc would keep 7 MB per rank that start-up has freed
-    resident, share = (size + LATER for size in footprint())
-    node = comm.Split_type(MPI.COMM_TYPE_SHARED)
-    ranks_on_node = node.size
-    node.Free()
-    return Memory(
-        program=comm.allreduce(resident, MPI.MAX),
-        program_share=comm.allreduce(share, MPI.SUM) / comm.size,
-        state=float(arrays * nx * ny * per_point),
-        buffers=float(halo + observation + checkpoint + stencils),
-        operators=float(operators),
-        ranks_on_node=ranks_on_node,
-    )
+    return footprint()
 
 
 def require_room(memory: Memory, comm: MPI.Intracomm) -> None:
@@ -154,18 +177,21 @@ def _proc(name: str) -> str:
 
 def estimate(config: Config, comm: MPI.Intracomm) -> str:
     """Report of the verb `check`. Raises InputError, also when the run does not fit into memory. Collective."""
-    problem, reference, choice, memory = _needs(config, comm)
-    text = on_first_rank(comm, lambda: _report(problem, choice, memory, comm.size, reference))
+    problem, reference, choice = planned(config, comm)
+    memory = predict(problem, choice, comm)
+    here = f"{memory.describe()}, {available() / MIB:.0f} available"
+    text = on_first_rank(comm, lambda: report(problem, choice, here, comm.size, reference))
     require_room(memory, comm)
     return text
 
 
-def _needs(config: Config, comm: MPI.Intracomm) -> tuple[Problem, list[Budget], Choice, Memory]:
+def planned(config: Config, comm: MPI.Intracomm) -> tuple[Problem, list[Budget], Choice]:
+    """The problem of an input, its exact budgets and its steps. Raises InputError. Collective."""
     from hpcwigner.simulation.run import plan  # here: what a run loads counts as memory of the program
 
     problem = builder.build(config, comm)
     reference, choice = on_first_rank(comm, lambda: plan(problem))
-    return problem, reference, choice, predict(problem, choice, comm)
+    return problem, reference, choice
 
 
 def estimate_sweep(config: Config, comm: MPI.Intracomm) -> str:
@@ -186,7 +212,8 @@ def estimate_sweep(config: Config, comm: MPI.Intracomm) -> str:
 
 
 def _in_brief(config: Config, comm: MPI.Intracomm) -> tuple[str, float]:
-    problem, _, choice, memory = _needs(config, comm)
+    problem, _, choice = planned(config, comm)
+    memory = predict(problem, choice, comm)
     require_room(memory, comm)
     size = output_bytes(problem, choice.plan)
     problem.free()
@@ -209,7 +236,8 @@ def _unknowns(problem: Problem) -> int:
     return math.prod(problem.space.shape) * problem.angles.count * problem.cells.size
 
 
-def _report(problem: Problem, choice: Choice, memory: Memory, ranks: int, reference: list[Budget]) -> str:
+def report(problem: Problem, choice: Choice, memory: str, ranks: int, reference: list[Budget]) -> str:
+    """What `check` says of a problem and its steps; `memory` is the text on that."""
     plan, folded = choice.plan, ", folded at the axes" if any(problem.space.folded) else ""
     px, py = process_grid(problem.space.shape, problem.space.dimensions, ranks)
     per_valley = ", ".join(f"{v.name} {n}" for v, n in zip(problem.cells.valleys, problem.cells.counts, strict=True))
@@ -225,7 +253,7 @@ def _report(problem: Problem, choice: Choice, memory: Memory, ranks: int, refere
         *(f"{line.replace(': ', '     ', 1)}" for line in problem.about_landscape),
         *(f"warning       {doubt}" for doubt in problem.doubts),
         f"resolution    {resolution.describe(problem.peak_loss(reference))}",
-        f"memory        {memory.describe()}",
+        f"memory        {memory}",
         f"output        {output_bytes(problem, plan) / MIB:.1f} MiB in {problem.config.output.directory}"
         + _of_spectra(problem, plan.end),
     ]
