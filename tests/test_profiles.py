@@ -149,7 +149,7 @@ def test_images(tmp_path, kind, error, space):
     config = loading.load(small_input(tmp_path), settings)
     assert config.pump.profile[1].file.startswith(str(tmp_path))
     problem = builder.build(config, MPI.COMM_SELF)
-    assert not problem.space.folded
+    assert not any(problem.space.folded)
     source = problem.sources[0]
     x, y = problem.space.centers(0)[:, None] / 1000, problem.space.centers(1) / 1000
     expected = 0.1 + np.exp(-((x - 0.6) ** 2) - (y + 0.3) ** 2 / 2)
