@@ -15,6 +15,7 @@ from helpers import BROAD, FILES, LONG, ROOT, clean_environment, hpcwigner, same
 
 from hpcwigner.simulation.control import slurm_time_left
 from hpcwigner.storage.reading import read, read_summary
+from hpcwigner.terms.books import Books
 
 FEW_STEPS = "[{size: 50 fs, until: 0.75 ps}, {size: 125 fs}]"
 
@@ -263,3 +264,15 @@ def test_a_signal_during_start_up_is_not_lost(tmp_path):
     out, err = process.communicate(timeout=60)
     assert process.returncode == 3, out + err
     assert (tmp_path / "run/checkpoints/latest").exists()
+
+
+def test_a_checkpoint_with_other_auxiliary_fields_is_refused(tmp_path, monkeypatch):
+    """Of an older version, whose books were others."""
+    path, hills = small_input(tmp_path), ("--set", "sample.energy={all: {gaussian: {peak: 5 meV, fwhm: 1 um}}}")
+    with monkeypatch.context() as older:
+        older.setattr(Books, "names", property(lambda books: [f"older.{i}" for i in range(books.count)]))
+        assert hpcwigner(path, *hills, "--set", "time.end=0.5 ps").returncode == 0
+    refused = hpcwigner(path, *hills, "--set", "time.end=1 ps", "--restart")
+    assert refused.returncode == 2
+    assert "--restart: found a checkpoint with" in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1

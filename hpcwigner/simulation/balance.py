@@ -13,7 +13,6 @@ from hpcwigner.observables.budget import Entry
 from hpcwigner.problem.builder import Problem
 from hpcwigner.problem.equation import repulsion_of
 from hpcwigner.runtime.arrays import Array
-from hpcwigner.runtime.errors import InputError
 from hpcwigner.space.grid import Decomposition
 from hpcwigner.terms.annihilation import Annihilation
 from hpcwigner.terms.books import Books, Changes
@@ -29,10 +28,6 @@ class Balance:
         self, problem: Problem, books: Books, decomposition: Decomposition, weights: Array, resumed: Mapping[str, Sequence[float]]
     ) -> None:
         """`weights` (weight, point) are those of SpatialMoments, `resumed` the accumulators of the checkpoint resumed from."""
-        if resumed and "initial" not in resumed:
-            raise InputError(
-                "--restart: found a checkpoint of an older version without these balances, expected a newer one: start anew"
-            )
         self._problem, self._books, self._comm, self._weights = problem, books, decomposition.comm, weights
         self._measure = problem.space.cell_measure
         self._potential = problem.potential(decomposition)

@@ -234,6 +234,11 @@ def _load(solution: Solution, directory: Path, which: str, schedule: Schedule) -
             f"time.end, output.fields_every, output.wigner_at: found times that change the steps before the checkpoint at "
             f"{header.time:g} ps, expected multiples of output.series_every"
         )
+    if header.auxiliary != solution.equation.field_names:
+        raise InputError(
+            f"--restart: found a checkpoint with {len(header.auxiliary)} auxiliary fields, expected the "
+            f"{len(solution.equation.field_names)} of this version's books: start anew"
+        )
     solution.set_angles(solution.angles.with_count(u.shape[2]).number)
     state = solution.state
     np.copyto(state.u, u.reshape(state.u.shape))
