@@ -17,8 +17,8 @@ from hpcwigner.runtime.kernels import HALO
 from hpcwigner.simulation import estimate
 from hpcwigner.space.grid import Decomposition, DecompositionError, SpaceGrid, process_grid
 from hpcwigner.space.halo import Halo
-from hpcwigner.studies.foresight import LoneBlock, best, forecasts, measured_legs, timed_shapes
 from hpcwigner.studies.machine import STREAMED, Costs, Load, Machine, Parts, held, most_ranks, step_times
+from hpcwigner.studies.scaling import LoneBlock, best, measured_legs, predictions, timed_shapes
 
 MACHINE = Machine(nodes=16, cores=4, network=12e9, latency=2e-6, memory=300e9)
 LOAD = Load(Costs([16.0, 256.0], [1e-4, 8e-5]), exchanges=2, halo_bytes=8.0 * 16 * 287, state_bytes=8.0 * 16 * 287, order=2)
@@ -136,7 +136,7 @@ def test_the_best_number_of_ranks():
     numbers = []
     for network in (1e15, 12e9, 1e6):
         machine = Machine(24, 4, network, 1e-9)
-        made = forecasts(machine, GRID, "whole", [leg], lambda part, space: 1.0 / part.nodes)
+        made = predictions(machine, GRID, "whole", [leg], lambda part, space: 1.0 / part.nodes)
         assert [f.machine.nodes for f in made] == [1, 2, 4, 8, 16, 24]
         chosen = best(made)
         numbers.append(chosen.machine.nodes)
@@ -147,7 +147,7 @@ def test_the_best_number_of_ranks():
 
 
 def test_numbers_that_leave_too_few_cells_are_left_out():
-    made = forecasts(Machine(11, 4, 1e9, 1e-6), SpaceGrid(1, 1.0, (100, 1), "open"), "whole", [], lambda *_: 0.0)
+    made = predictions(Machine(11, 4, 1e9, 1e-6), SpaceGrid(1, 1.0, (100, 1), "open"), "whole", [], lambda *_: 0.0)
     assert [f.machine.nodes for f in made] == [1, 2, 4, 8]
 
 
@@ -208,7 +208,7 @@ def machine_words(nodes="2", cores="4", network="12GB/s", **more):
 
 
 @pytest.mark.parametrize("ranks", [8, 16])
-def test_check_foresees(tmp_path, ranks):
+def test_check_predicts_scaling(tmp_path, ranks):
     """24 cells, folded, on 8 ranks; 16 ranks hold the whole sample."""
     words = machine_words(cores=str(ranks // 2), network="'100 Gbit/s'".strip("'"), latency="1.5us", memory_bandwidth="300GB/s")
     ran = hpcwigner("check", small_input(tmp_path), *words)

@@ -161,11 +161,11 @@ def _machine_words(options: argparse.Namespace) -> tuple[str | None, ...]:
 
 
 def _check_machine(options: argparse.Namespace, comm: MPI.Intracomm) -> str:
-    from hpcwigner.studies.foresight import foresee
     from hpcwigner.studies.machine import Machine
+    from hpcwigner.studies.scaling import predict_scaling
 
     machine = _on_first(comm, lambda: Machine.from_words(*_machine_words(options)))
-    return foresee(_load_one(options, comm, options.output), comm, machine)
+    return predict_scaling(_load_one(options, comm, options.output), comm, machine)
 
 
 def moments(options: argparse.Namespace, comm: MPI.Intracomm) -> Outcome:

@@ -27,7 +27,7 @@ from hpcwigner.terms.term import DensityTerm
 
 EDGE, LENGTH = 16, 256  # Cells of the block that is timed, along each axis of a plane, and of a slab
 ROUNDS, STEPS, SECONDS = 2, 20, 0.25  # In each block so many steps at most are timed in a round, for about so long
-WORTHWHILE = 0.8  # Parallel efficiency above which the fastest number of ranks is called the best
+EFFICIENT = 0.8  # Parallel efficiency above which the fastest number of ranks is called the best
 
 
 class LoneBlock(Decomposition):
@@ -64,15 +64,15 @@ class Leg:
     load: Load
 
 
-def foresee(config: Config, comm: MPI.Intracomm, machine: Machine) -> str:
+def predict_scaling(config: Config, comm: MPI.Intracomm, machine: Machine) -> str:
     """Report of `check` for a machine: the usual lines for its ranks, then hours, efficiency and memory per node.
 
     Computed on rank 0 alone. Raises InputError. Collective.
     """
-    return on_first_rank(comm, lambda: _foresee(config, machine))
+    return on_first_rank(comm, lambda: _predict(config, machine))
 
 
-def _foresee(config: Config, machine: Machine) -> str:
+def _predict(config: Config, machine: Machine) -> str:
     _require_cells(whole_grid(config), machine)  # before anything that takes seconds
     problem, reference, choice = estimate.planned(config, MPI.COMM_SELF)
     one_rank = problem.space
@@ -93,7 +93,7 @@ def _foresee(config: Config, machine: Machine) -> str:
     def memory_of_node(machine: Machine, space: SpaceGrid) -> float:
         return estimate.predict_elsewhere(dataclasses.replace(problem, space=space), choice, machine.ranks, machine.cores).node
 
-    lines = _lines(machine, forecasts(machine, one_rank, config.space.symmetry, legs, memory_of_node))
+    lines = _lines(machine, predictions(machine, one_rank, config.space.symmetry, legs, memory_of_node))
     problem.free()
     return "\n".join([text, *lines])
 
@@ -212,7 +212,7 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 3600:.3g} h" if seconds >= 36 else f"{seconds:.2g} s"
 
 
-def forecasts(
+def predictions(
     machine: Machine, one_rank: SpaceGrid, symmetry: str, legs: list[Leg], memory: Callable[[Machine, SpaceGrid], float]
 ) -> list[Forecast]:
     """Of 1, 2, 4, … nodes and of the whole machine, where the grid can be divided among their ranks.
@@ -231,8 +231,8 @@ def forecasts(
 
 
 def best(made: list[Forecast]) -> Forecast:
-    """The fastest of those that are at least WORTHWHILE efficient, or the most efficient one if none is."""
-    good = [f for f in made if f.efficiency >= WORTHWHILE]
+    """The fastest of those that are at least EFFICIENT efficient, or the most efficient one if none is."""
+    good = [f for f in made if f.efficiency >= EFFICIENT]
     return min(good, key=lambda f: f.seconds) if good else max(made, key=lambda f: f.efficiency)
 
 
@@ -249,9 +249,7 @@ def _lines(machine: Machine, made: list[Forecast]) -> list[str]:
     )
     wait = times.near + times.away + times.latency
     why = (
-        f"the fastest of those at least {WORTHWHILE:.0%} efficient"
-        if chosen.efficiency >= WORTHWHILE
-        else "the most efficient one"
+        f"the fastest of those at least {EFFICIENT:.0%} efficient" if chosen.efficiency >= EFFICIENT else "the most efficient one"
     )
     return [
         f"machine       {machine.describe()}",
