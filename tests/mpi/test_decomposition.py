@@ -27,7 +27,8 @@ pytestmark = pytest.mark.mpi
 @pytest.mark.parametrize("shape", [(17, 1), (23, 14), (12, 30)])
 def test_profiles_do_not_depend_on_the_decomposition(shape, folded):
     """All ranks have the whole profile, unfolded."""
-    grid = SpaceGrid(1 if shape[1] == 1 else 2, 6000.0, shape, "open", folded)
+    dimensions = 1 if shape[1] == 1 else 2
+    grid = SpaceGrid(dimensions, 6000.0, shape, "open", (folded, folded and dimensions == 2))
     values = np.random.default_rng(5).random((2, *shape))
     expected = along_x(Decomposition(grid, MPI.COMM_SELF, (4, 8)), values)
     decomposition = Decomposition(grid, COMM, (4, 8))
