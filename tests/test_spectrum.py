@@ -194,3 +194,21 @@ def test_phonon_assisted_recombination_is_a_loss(tmp_path):
     assert plain.returncode == 0
     on, off = (read(folder / "run/series.h5").data["population_total"][-1] for folder in (tmp_path, tmp_path / "off"))
     assert 1e-6 < off - on < 1e-3
+
+
+def test_repulsion_moves_lines_up(tmp_path):
+    """By g n(r, t), against kernels whose edges are moved."""
+    path = small_input(tmp_path, space="{dimensions: 1, length: 4 um, cells: 24, boundary: open}")
+    dense = ["pump.density=1e12 cm^-2", "interaction.repulsion=1e-11 meV cm^2"]
+    problem = builder.build(loading.load(path, [f"{SPECTRUM}}}", *dense]), MPI.COMM_SELF)
+    decomposition = Decomposition(problem.space, MPI.COMM_SELF, (problem.angles.count, problem.cells.size))
+    spectra, density = Spectra(problem, decomposition), np.linspace(0, 0.01, problem.space.shape[0])  # up to 1e12 per cm²
+    light = spectra(density[:, None] * problem.equilibrium.population)
+    for found, n in zip(light[1:], density[1:], strict=True):
+        (moved,) = lines_of(problem, EDGES - 1e3 * n)  # g n = 10 meV in the end
+        expected = n * problem.equilibrium.population @ moved.kernel()
+        assert found.sum() == pytest.approx(expected.sum(), rel=1e-12)
+        assert np.abs(found - expected).max() < 0.02 * expected.max()
+    (still,) = lines_of(problem, EDGES)
+    assert np.abs(found - n * problem.equilibrium.population @ still.kernel()).max() > 0.3 * expected.max()
+    problem.free()

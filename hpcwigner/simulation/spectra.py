@@ -33,14 +33,17 @@ class Spectra:
         self._step = float(self._edges[1] - self._edges[0])
         self._classes = self._points_by_class(decomposition)
         self._fixed = self._shifts(decomposition)  # Of the lines by E_v(r) [meV], shape (point, valley); none without a landscape
-        furthest = 0.0 if self._fixed is None else self._comm.allreduce(float(np.abs(self._fixed).max(initial=0.0)), MPI.MAX)
-        self._beyond = math.ceil((furthest + self._strength * problem.peak_density) / self._step - 1e-9) + 1
-        """Further bins on either side, from which a shift brings light into the bins of the input."""
-        if self._fixed is None:
-            self._beyond = 0
-        more = self._step * np.arange(1, self._beyond + 1)
-        edges = np.concatenate((self._edges[0] - more[::-1], self._edges, self._edges[-1] + more))
-        lines = lines_of(problem, edges)
+        furthest = 0.0 if self._fixed is None else float(np.abs(self._fixed).max(initial=0.0))
+        self._make_lines(0 if self._fixed is None else self._bins(furthest))
+
+    def _bins(self, shift: float) -> int:
+        """Further bins on either side, from which a shift of lines [meV] may bring light into the bins of the input."""
+        return math.ceil(shift / self._step - 1e-9) + 1
+
+    def _make_lines(self, beyond: int) -> None:
+        """Kernels with so many bins beyond those of the input."""
+        self._beyond, more = beyond, self._step * np.arange(1, beyond + 1)
+        lines = lines_of(self._problem, np.concatenate((self._edges[0] - more[::-1], self._edges, self._edges[-1] + more)))
         self._kernels, self._rates = [one.kernel() for one in lines], [one.rates for one in lines]
 
     def _points_by_class(self, decomposition: Decomposition) -> Sequence[NDArray[np.int64]]:
@@ -71,6 +74,8 @@ class Spectra:
         shifts = self._fixed
         if self._strength:
             shifts = shifts + self._strength * isotropic.sum(axis=1)[:, None]
+            if (needed := self._bins(float(np.abs(shifts).max(initial=0.0)))) > self._beyond:
+                self._make_lines(needed)
         result = np.zeros((len(isotropic), len(self._edges) + 1))
         for kernel, members in zip(self._kernels, self._classes, strict=True):
             for valley, own in enumerate(cells.slices):
