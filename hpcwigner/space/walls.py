@@ -19,9 +19,7 @@ from numpy.typing import NDArray
 from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.kernels import HALO, UPWIND5
 from hpcwigner.runtime.schema import require
-
-EXTRAPOLATION = np.array([[3.0, -3.0, 1.0], [6.0, -8.0, 3.0], [10.0, -15.0, 6.0]])
-"""Of a quadratic function: cells 1, 2, 3 beyond the wall from the three inside."""
+from hpcwigner.space.faces import ARRIVING, LEAVING
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,13 +92,13 @@ class FaceWeights:
         """
         upstream = np.array([-sum(incoming[d, ..., 2 - j - d] for d in range(HALO - j)) for j in range(HALO)])
         downstream = np.array([sum(outgoing[d, ..., 4 + j + d] for d in range(HALO - j)) for j in range(HALO)])
-        beyond = np.array([[EXTRAPOLATION[g, j] * weight[g] / weight[j] for j in range(HALO)] for g in range(HALO)])
+        beyond = np.array([[LEAVING[g, j] * weight[g] / weight[j] for j in range(HALO)] for g in range(HALO)])
         leaving = upstream + (downstream[:, None] * beyond).sum(axis=0)
         at_rest = ((upstream + downstream) * weight).sum(axis=0)  # value of p on the face
         from_face, from_inside = np.zeros_like(upstream), np.zeros_like(beyond)
         for g in (1, 2):  # u/p = β − (2g + 1)(u_1/p_1 − β) with β = b/at_rest
-            from_face[g] = (2 * g + 2) * weight[g] / at_rest
-            from_inside[g, 0] = -(2 * g + 1) * weight[g] / weight[0]
+            from_face[g] = ARRIVING[g, 0] * weight[g] / at_rest
+            from_inside[g, 0] = ARRIVING[g, 1] * weight[g] / weight[0]
         from_face[0] = (1 - upstream[1] * from_face[1] - upstream[2] * from_face[2]) / upstream[0]
         rest = downstream + upstream[1] * from_inside[1] + upstream[2] * from_inside[2]
         from_inside[0] = -rest / upstream[0]

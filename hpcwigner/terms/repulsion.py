@@ -17,7 +17,7 @@ from hpcwigner.space.grid import Decomposition
 from hpcwigner.space.landscape import Landscape, fitted
 from hpcwigner.terms.drift import Drift
 from hpcwigner.terms.force import Force
-from hpcwigner.terms.term import DensityTerm
+from hpcwigner.terms.term import DensityTerm, State
 
 
 class Repulsion(DensityTerm):
@@ -52,6 +52,9 @@ class Repulsion(DensityTerm):
         fixed = np.array([self.landscape.windows(axis)[here] for axis in axes])  # (axis, valley, x, y, 7)
         together = (np.ptp(fixed - fixed[..., HALO, None], axis=1) < 1e-12).all()
         self._fixed = fixed[:, :1] if together else fixed  # One for all valleys where their landscapes are parallel
+
+    def add(self, time: float, state: State, out: State) -> None:
+        """Nothing: drift and force have it all."""
 
     def prepare(self, densities: Array) -> None:
         scale = self.strength / self.landscape.thermal_energy

@@ -122,9 +122,6 @@ class DensityTerm(Term):
         `densities` (x, y, valley) has three ghost cells on each side of a distributed axis and is valid until the next call.
         """
 
-    def add(self, time: float, state: State, out: State) -> None:
-        raise NotImplementedError(f"{self.name} acts through other terms")
-
 
 class Source(Term):
     """A term that does not depend on the state: strength(t) × profile(r) × spectrum(cell).
