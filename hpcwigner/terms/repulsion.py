@@ -54,7 +54,7 @@ class Repulsion(DensityTerm):
         self._fixed = fixed[:, :1] if together else fixed  # One for all valleys where their landscapes are parallel
 
     def add(self, time: float, state: State, out: State) -> None:
-        """Nothing: drift and force have it all."""
+        """Adds nothing: the repulsion acts through drift and force."""
 
     def prepare(self, densities: Array) -> None:
         scale = self.strength / self.landscape.thermal_energy
