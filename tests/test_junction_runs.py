@@ -17,7 +17,6 @@ from hpcwigner.runtime.errors import InputError
 from hpcwigner.storage.reading import read
 from hpcwigner.terms.junction import Junction
 
-
 JUNCTION = ("radiation=off", "output.wigner_at=[]", "pump=off", "time.tolerance=1e-3")
 STEPS = (
     "sample.energy={KK: {step: {height: 25 meV, width: 3 nm, at: 52 nm}}, "
