@@ -31,7 +31,7 @@ class PlaneWaves:
         waves = (state.u[0::2] + 1j * state.u[1::2]) * self.rates
         out.u[0::2], out.u[1::2] = waves.real, waves.imag
 
-    def tiles(self, tile, time, state):
+    def tiles(self, tile, time, state, out=None):
         change = State(np.empty_like(state.u), state.fields)
         self.explicit(time, state, change)
         for first in range(0, self.shape[0], tile.room):

@@ -101,9 +101,9 @@ def test_what_is_returned_diffusely_is_the_equilibrium(warm):
     """Ghost cells of the incoming directions beside a uniform state of any kind, each valley by itself."""
     sample = Sample(warm, grid_of((9, 1), Surface(0.8, 1.0)))
     u = np.ones((9, 1, 1, 1)) * np.random.default_rng(3).random(sample.decomposition.local_shape[2:])
-    sample.drift._halo.start(u)
+    sample.drift.halo.start(u)
     coming, cells = sample.angles.cosine > 0, sample.equilibrium.cells
-    ghosts = sample.drift._halo.ghosts[0][0]
+    ghosts = sample.drift.halo.ghosts[0][0]
     at_face = ghosts[1] + (ghosts[1] - ghosts[0]) * 1.5  # they lie on a straight line through the face's value
     shape = sample.at_rest()[0, 0]
     for valley in cells.slices:

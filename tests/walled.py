@@ -41,12 +41,13 @@ class Sample:
     landscape: object = None
     scheme: type = ETD3
     part: float = 0.9  # Of the longest stable step
+    nodes: tuple | None = None  # Of each rank; the real ones without it
 
     def __post_init__(self):
         self.comm = self.comm or MPI.COMM_SELF
         self.angles = Angles(2 * (self.generator.orders - 1), half=self.grid.dimensions == 1)
         equilibrium = self.equilibrium = self.generator.equilibrium
-        self.decomposition = Decomposition(self.grid, self.comm, (self.angles.count, equilibrium.cells.size))
+        self.decomposition = Decomposition(self.grid, self.comm, (self.angles.count, equilibrium.cells.size), self.nodes)
         self.drift = Drift(equilibrium, self.angles, self.grid, self.landscape)
         terms = [self.drift, Scattering(self.angles, [self.generator.scattering])]
         rate = self.drift.courant_rate()
@@ -77,6 +78,7 @@ class Sample:
         operators = StepOperators(self.scheme, [self.generator], [], self.step, self.equation.orders, self.comm)
         state = State(u.reshape(self.equation.shape).copy(), np.zeros((self.equation.shape[0], 0)))
         integrator = self.scheme(self.equation)
+        self.equation.discard_sent()
         for _ in range(count):
             integrator.step(state, 0.0, operators, ())
             yield state.u.reshape(u.shape)

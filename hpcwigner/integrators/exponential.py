@@ -65,9 +65,9 @@ class ExponentialIntegrator(abc.ABC):
         one_evaluation, one_combination = (EVALUATION, 1.0) if cls.dense else (EVALUATION + IN_SCATTERING, DIAGONAL)
         return cls.evaluations * one_evaluation + products * one_combination
 
-    def _evaluate(self, state: State, t: float, operators: StepOperators) -> Iterator[Tile]:
-        """Tiles with slots N = N(u, t) and U = u, until all points had their turn."""
-        for tile in self.system.tiles(self._tile, t, state):
+    def _evaluate(self, state: State, t: float, operators: StepOperators, out: State) -> Iterator[Tile]:
+        """Tiles with slots N = N(u, t) and U = u, until all points had their turn; `out` is what N is asked of next."""
+        for tile in self.system.tiles(self._tile, t, state, out):
             operators.add_rest(tile)
             yield tile
 
@@ -100,10 +100,10 @@ class ETD2(ExponentialIntegrator):
     def step(self, state: State, t: float, operators: StepOperators, sources: Polynomials) -> None:
         stage_a, correction = operators.stages
         a, n_u = self._stored
-        for tile in self._evaluate(state, t, operators):
+        for tile in self._evaluate(state, t, operators, a):
             tile.save(N, n_u.u, n_u.fields)
             self._assign(a, stage_a, tile, sources)
-        for tile in self._evaluate(a, t + operators.size, operators):
+        for tile in self._evaluate(a, t + operators.size, operators, state):
             self._assign(state, correction, tile, sources, onto=U, minus=n_u)
 
 
@@ -139,17 +139,17 @@ class ETD3(ExponentialIntegrator):
     def step(self, state: State, t: float, operators: StepOperators, sources: Polynomials) -> None:
         h, (stage_a, stage_b, correction) = operators.size, operators.stages
         a, n_u, w = self._stored
-        for tile in self._evaluate(state, t, operators):
+        for tile in self._evaluate(state, t, operators, a):
             tile.save(N, n_u.u, n_u.fields)
             self._assign(a, stage_a, tile, sources)
-        for tile in self._evaluate(a, t + h / 2, operators):
+        for tile in self._evaluate(a, t + h / 2, operators, state):
             tile.slot(N)[...] *= 2
             tile.fields[N] *= 2
             tile.subtract(N, n_u.u, n_u.fields)
             tile.save(N, w.u, w.fields)
             self.system.load(tile, U, state)
             self._assign(state, stage_b, tile, sources)  # b takes the place of u, which only its own point still needs
-        for tile in self._evaluate(state, t + h, operators):
+        for tile in self._evaluate(state, t + h, operators, a):
             tile.load(self.N_U, n_u.u, n_u.fields)
             tile.load(self.W, w.u, w.fields)
             self._assign(a, correction, tile, sources, onto=U)

@@ -36,8 +36,12 @@ class SemilinearSystem(Protocol):
     def read(self, vector: Any) -> State:
         """The same for reading only: PETSc locks the vectors that it passes to callbacks."""
 
-    def tiles(self, tile: Tile, time: float, state: State) -> Iterator[Tile]:
-        """Fills `tile` with N(u, t) and u, some points at a time, until all had their turn. Collective."""
+    def tiles(self, tile: Tile, time: float, state: State, out: State | None = None) -> Iterator[Tile]:
+        """Fills `tile` with N(u, t) and u, some points at a time, until all had their turn. Collective.
+
+        `out` is what the caller fills at the tile's points, if that is the next state that N is asked of: its ghost cells then
+        travel ahead.
+        """
 
     def load(self, tile: Tile, number: int, state: State) -> None:
         """Slot of the tile = harmonics of `state` at its points."""

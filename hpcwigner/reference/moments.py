@@ -61,7 +61,7 @@ class MomentSystem:
         out.u[0, 1] = self.velocity * state.u[0, 0]
         out.u[0, 2] = 2 * self.velocity * state.u[0, 1]
 
-    def tiles(self, tile: Tile, time: float, state: State) -> Iterator[Tile]:
+    def tiles(self, tile: Tile, time: float, state: State, out: State | None = None) -> Iterator[Tile]:
         """One tile with one point."""
         change = State(np.empty_like(state.u), state.fields)
         self.explicit(time, state, change)

@@ -11,6 +11,7 @@ from numba import njit
 from hpcwigner.runtime.vectors import WIDTH, load, multiply, multiply_add, splat, store
 
 HALO = 3  # Cells that the stencil reaches to either side
+DOWNSTREAM = 2  # Of them on the side to which excitons move
 UPWIND5 = (-2 / 60, 15 / 60, -60 / 60, 20 / 60, 30 / 60, -3 / 60)
 """Weights of u at i−3 … i+2 in Δx ∂u/∂x for motion towards larger i; order 5."""
 

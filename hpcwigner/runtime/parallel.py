@@ -17,6 +17,61 @@ from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.errors import InputError, RunError, WriteError
 
 T = TypeVar("T")
+SHARED_MEMORY = "/dev/shm"  # Where Linux keeps memory that processes share
+
+
+class NodeWindow:
+    """Memory of the ranks of a node that all of them see: each has a part of its own, of as many numbers as it asks for.
+
+    Making and freeing are collective over the node. Garbage collection does not free it: call `free`.
+    """
+
+    def __init__(self, node: MPI.Intracomm, numbers: int) -> None:
+        """`node` belongs to the window from now on. Raises MPI.Exception where the system has no such memory."""
+        self.comm = node
+        self._window = MPI.Win.Allocate_shared(8 * numbers, 8, comm=node)
+        self._window.Lock_all(MPI.MODE_NOCHECK)
+
+    @classmethod
+    def on_nodes(cls, comm: MPI.Intracomm, node: int, numbers: int) -> "NodeWindow | None":
+        """A window for the ranks of `comm` on the same node; None where they cannot share memory. Collective over `comm`."""
+        ranks = cast(MPI.Intracomm, comm.Split(node))
+        members = ranks.allgather((comm.rank, numbers))
+        room = os.statvfs(SHARED_MEMORY) if os.path.isdir(SHARED_MEMORY) else None
+        enough = room is None or 8 * sum(size for _, size in members) < room.f_bavail * room.f_frsize
+        window = None
+        if len(members) > 1 and ranks.allreduce(enough, MPI.LAND):
+            with contextlib.suppress(MPI.Exception):
+                window = cls(ranks, numbers)
+        if window is None:
+            ranks.Free()
+        else:
+            window.ranks = {rank: number for number, (rank, _) in enumerate(members)}
+        return window
+
+    ranks: dict[int, int]
+    """Numbers on the node of the ranks of the communicator that `on_nodes` was given."""
+
+    def part(self, rank: int) -> Array:
+        """The part of a rank of the node, shape (numbers,)."""
+        buffer, _ = self._window.Shared_query(rank)
+        return np.frombuffer(cast(Any, buffer), dtype=np.float64)
+
+    def sync(self) -> None:
+        """What was written before is seen by the others before what is written after; the same for reading."""
+        self._window.Sync()
+
+    def meet(self) -> None:
+        """All ranks see what each has written. Collective."""
+        self.sync()
+        self.comm.Barrier()
+        self.sync()
+
+    def free(self) -> None:
+        """Returns the memory. Collective."""
+        self._window.Unlock_all()
+        self._window.Free()
+        self.comm.Free()
 
 
 class NodeShared:
@@ -28,31 +83,36 @@ class NodeShared:
     def __init__(self, comm: MPI.Intracomm, shape: tuple[int, ...]) -> None:
         self.comm = cast(MPI.Intracomm, comm.Split_type(MPI.COMM_TYPE_SHARED))
         """The ranks of this node."""
-        self._window: MPI.Win | None = None
-        if self.comm.size == 1:
-            self.array: Array = np.empty(shape)
-            return
-        size = 8 * math.prod(shape)
-        self._window = MPI.Win.Allocate_shared(size if self.comm.rank == 0 else 0, 8, comm=self.comm)
-        buffer, _ = self._window.Shared_query(0)
-        self.array = np.frombuffer(cast(Any, buffer), dtype=np.float64, count=math.prod(shape)).reshape(shape)
+        self._window = NodeWindow(self.comm, math.prod(shape) if self.comm.rank == 0 else 0) if self.comm.size > 1 else None
+        whole = self._window.part(0) if self._window else np.empty(math.prod(shape))
+        self.array: Array = whole[: math.prod(shape)].reshape(shape)
 
     def fill(self, parts: int, compute: Callable[[int], None]) -> None:
         """Call compute(part) for parts 0…`parts`−1, distributed over the node's ranks. Collective."""
         for part in range(self.comm.rank, parts, self.comm.size):
             compute(part)
         if self._window:
-            self._window.Sync()
-            self.comm.Barrier()
-            self._window.Sync()
+            self._window.meet()
 
     def free(self) -> None:
         """Return the memory; a second call does nothing. Collective. The array must not be used afterwards."""
         self.array = np.empty(0)
         if self._window:
-            self._window.Free()
-        if self.comm != MPI.COMM_NULL:
+            self._window.free()
+            self._window = None
+        elif self.comm != MPI.COMM_NULL:
             self.comm.Free()
+
+
+def node_numbers(comm: MPI.Intracomm) -> tuple[int, ...]:
+    """The node of each rank, numbered in the order of their first ranks. Collective."""
+    if comm.size == 1:
+        return (0,)
+    node = comm.Split_type(MPI.COMM_TYPE_SHARED)
+    firsts = comm.allgather(node.allreduce(comm.rank, MPI.MIN))
+    node.Free()
+    numbers = {first: number for number, first in enumerate(sorted(set(firsts)))}
+    return tuple(numbers[first] for first in firsts)
 
 
 def readable(vector: Any) -> Array:

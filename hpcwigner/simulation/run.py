@@ -27,6 +27,7 @@ from hpcwigner.simulation.progress import LOG, Progress, start_logging
 from hpcwigner.simulation.restart import CHECKPOINTS, FIELDS, SERIES, SPECTRA, WIGNER
 from hpcwigner.simulation.solution import Solution
 from hpcwigner.simulation.summary import announce, checks, performance
+from hpcwigner.space.placement import placed
 from hpcwigner.storage import xdmf
 from hpcwigner.storage.archive import CheckpointError
 from hpcwigner.storage.checkpoint import CheckpointStore, Header, Layout
@@ -144,6 +145,8 @@ def run(
     with CollectiveStack() as stack:
         problem = builder.build(config, comm)
         stack.callback(problem.free)
+        comm = placed(comm, problem.space)
+        stack.callback(comm.Free)
         reference, choice = on_first_rank(comm, lambda: plan(problem))
         needed = estimate.predict(problem, choice, comm)
         estimate.require_room(needed, comm)

@@ -11,6 +11,7 @@ from mpi4py import MPI
 
 from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.kernels import HALO
+from hpcwigner.runtime.parallel import node_numbers
 from hpcwigner.space.walls import Edges, Surface, Wall
 
 
@@ -131,10 +132,16 @@ def block(cells: int, parts: int, index: int) -> slice:
 class Decomposition:
     """A rank's block of the grid and of arrays (x, y, angle, cell)."""
 
-    def __init__(self, grid: SpaceGrid, comm: MPI.Intracomm, per_point: tuple[int, int]) -> None:
-        """`per_point` is the number of angles and of energy cells. Raises DecompositionError."""
+    def __init__(
+        self, grid: SpaceGrid, comm: MPI.Intracomm, per_point: tuple[int, int], nodes: tuple[int, ...] | None = None
+    ) -> None:
+        """`per_point` is the number of angles and of energy cells, `nodes` the node of each rank, the real one if not given.
+
+        Raises DecompositionError. Collective.
+        """
         self.grid, self.comm, self.per_point = grid, comm, per_point
         self.processes = process_grid(grid.shape, grid.dimensions, comm.size)
+        self.nodes = node_numbers(comm) if nodes is None else nodes
         self.position = divmod(comm.rank, self.processes[1])
         self.x, self.y = map(block, grid.shape, self.processes, self.position)
 

@@ -36,7 +36,7 @@ class LoneBlock(Decomposition):
     def __init__(self, grid: SpaceGrid, per_point: tuple[int, int], shape: tuple[int, int]) -> None:
         """`shape` is the number of cells, `per_point` the number of angles and of energy cells."""
         self.grid, self.comm, self.per_point = grid, MPI.COMM_SELF, per_point
-        self.processes, self.position = (1, 1), (0, 0)
+        self.processes, self.position, self.nodes = (1, 1), (0, 0), (0,)
         starts = [0 if fold else (n - m) // 2 for n, m, fold in zip(grid.shape, shape, grid.folded, strict=True)]
         self.x, self.y = (slice(start, start + m) for start, m in zip(starts, shape, strict=True))
 

@@ -1,7 +1,6 @@
 """Drift: −v·∇u by linear upwind differences of order 5 on uniform cells, fitted to a landscape where there is one."""
 
 import itertools
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from hpcwigner.momentum.tile import N
 from hpcwigner.observables.budget import Entry, SpatialMoments
 from hpcwigner.runtime import kernels
 from hpcwigner.runtime.arrays import Array, flat
-from hpcwigner.runtime.kernels import HALO
+from hpcwigner.runtime.kernels import DOWNSTREAM, HALO
 from hpcwigner.space.grid import Decomposition, SpaceGrid
 from hpcwigner.space.halo import Halo
 from hpcwigner.space.landscape import Landscape, stencil_excess
@@ -23,7 +22,6 @@ from hpcwigner.terms.term import State, Term
 
 NARROW, NARROW_EXCESS = 16, 1.4
 """Cells between surfaces below which waves that they return limit the step, and by how much at most (tests/test_walls.py)."""
-STRIP = 8  # Points along y that are processed together along x, so that a point's neighbours stay in the shared cache
 
 
 class Drift(Term):
@@ -37,21 +35,22 @@ class Drift(Term):
         dx, dy = grid.spacing
         self.speed = np.ascontiguousarray(equilibrium.velocity)
         self.rates = np.stack((angles.cosine / dx, angles.sine / dy if grid.dimensions == 2 else 0 * angles.sine))
-        self._halo: Halo | None = None
+        self.halo: Halo | None = None
+        """Ghost cells of u on this rank, once distributed."""
 
     def distribute(self, decomposition: Decomposition) -> None:
         self.free()
         angles, axes = self.angles, range(self.grid.dimensions)
-        self._halo = Halo(
+        self.halo = Halo(
             decomposition,
             decomposition.per_point,
             mirrors=tuple(angles.mirror(axis) for axis in axes),
             outward=tuple((angles.cosine, angles.sine)[axis] for axis in axes),
             walls=self._walls(decomposition),
+            downstream=DOWNSTREAM if self.landscape is None else HALO,
         )
         self._shape = decomposition.local_shape
         self._places = np.ascontiguousarray(np.indices(self._shape[:2]).reshape(2, -1).T)
-        self._points = self._split_points(self._halo)
         self._scratch = np.zeros((1, *self._shape[2:]))
         self._weights, self._bounds = np.zeros((0,) * 5), np.zeros(1, dtype=np.int64)
         if self.landscape is not None:
@@ -93,19 +92,9 @@ class Drift(Term):
         return FaceWeights.from_stencils(incoming, outgoing, weight[:, :, None, per_cell])
 
     def free(self) -> None:
-        if self._halo is not None:
-            self._halo.free()
-            self._halo = None
-
-    def _split_points(self, halo: Halo) -> list[NDArray[np.int64]]:
-        """Numbers of the points that need no other rank, and of those that do, in the order of processing."""
-        shape, (x, y) = self._shape[:2], self._places.T
-        waiting = np.zeros(len(self._places), dtype=bool)
-        for axis, side in halo.remote:
-            along = self._places[:, axis]
-            waiting |= along >= shape[axis] - HALO if side else along < HALO
-        order = np.lexsort((y, x, y // STRIP))
-        return [order[~waiting[order]], order[waiting[order]]]
+        if self.halo is not None:
+            self.halo.free()
+            self.halo = None
 
     def courant_rate(self) -> Array:
         """max over angles of |v_x|/Δx + |v_y|/Δy [1/ps], shape (cell,), times what landscapes and narrow samples add."""
@@ -122,22 +111,18 @@ class Drift(Term):
     def entry(self, time: float, moments: SpatialMoments) -> Entry:
         return Entry(self.equilibrium.cells.valley_sum(self.speed * moments.gradients), 0.0)
 
-    def exchange(self, u: Array) -> Iterator[NDArray[np.int64]]:
-        """Numbers of the points that need no other rank, while ghost cells of u travel, then of those that do. Collective."""
-        assert self._halo is not None, "distribute has not been called"
-        first, second = self._points
-        self._halo.start(u.reshape(self._shape))
-        yield first
-        self._halo.finish()
-        yield second
-
     def add(self, time: float, state: State, out: State) -> None:
         """Adds −v·∇u. Collective."""
-        for points in self.exchange(state.u):
+        assert self.halo is not None, "distribute has not been called"
+        self.halo.start(state.u.reshape(self._shape))
+        inner, outer = self.halo.points
+        for points in (inner, outer):
+            if points is outer:
+                self.halo.finish()
             kernels.add_upwind(*self._arguments(state.u, points), self._scratch, out.u)
 
     def to_harmonics(self, u: Array, points: NDArray[np.int64], transform: AngularTransform, slots: Array) -> None:
-        """Slot U = harmonics of u, slot N = harmonics of −v·∇u, at some points during `exchange`.
+        """Slot U = harmonics of u, slot N = harmonics of −v·∇u, at some points whose ghost cells have arrived.
 
         Of `slots` (harmonic, point, slot, cell) it fills the first points, in one pass over u (point, angle, cell).
         """
@@ -149,7 +134,7 @@ class Drift(Term):
 
     def _arguments(self, u: Array, points: NDArray[np.int64]) -> tuple[Any, ...]:
         """The arguments of kernels.upwind, up to `bounds`."""
-        assert self._halo is not None, "distribute has not been called"
-        ghosts = tuple(ghost for axis in self._halo.ghosts for ghost in axis)
+        assert self.halo is not None, "distribute has not been called"
+        ghosts = tuple(ghost for axis in self.halo.ghosts for ghost in axis)
         stencil = self.rates, self.speed, self._weights, self._bounds
         return self._places[points], points, u.reshape(self._shape), ghosts, *stencil

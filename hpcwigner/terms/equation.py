@@ -1,5 +1,6 @@
 """The Wigner equation on a decomposed grid: a list of terms, as the integrators see it."""
 
+import dataclasses
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -13,6 +14,7 @@ from hpcwigner.momentum.tile import N, Tile, U
 from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.parallel import huge_zeros, readable
 from hpcwigner.space.grid import Decomposition
+from hpcwigner.space.halo import Face
 from hpcwigner.terms.books import Books, Changes
 from hpcwigner.terms.densities import GhostedDensities
 from hpcwigner.terms.drift import Drift
@@ -21,6 +23,16 @@ from hpcwigner.terms.scattering import Scattering
 from hpcwigner.terms.term import POINTS, DensityTerm, HarmonicTerm, LocalLinearTerm, Source, State, Term
 
 Points = NDArray[np.int64]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Chunk:
+    """Points that are processed together."""
+
+    class_number: int
+    points: Points
+    faces: tuple[Face, ...] = ()  # To other ranks, of which the points need ghost cells
+    completes: tuple[Face, ...] = ()  # Faces whose layers are known when this chunk and all before are done
 
 
 class WignerEquation:
@@ -61,7 +73,8 @@ class WignerEquation:
         self._sum = State(
             huge_zeros(self.shape if self._drift is None else (0, rows, cells)), np.zeros((nx * ny, self.field_count))
         )
-        self._tiles: dict[tuple[int, int], list[tuple[int, Points]]] = {}
+        self._halo = next((term.halo for term in self.other_terms if isinstance(term, Drift)), None)
+        self._chunks: dict[int, tuple[list[_Chunk], list[_Chunk]]] = {}
 
     def create_vector(self) -> Any:
         """A PETSc vector of zeros for the state, in huge pages."""
@@ -108,43 +121,84 @@ class WignerEquation:
         points, rows, cells = self.shape
         return Tile(rows, max(1, min(points, POINTS)), 2, cells, self.field_count)
 
-    def tiles(self, tile: Tile, time: float, state: State) -> Iterator[Tile]:
+    def tiles(self, tile: Tile, time: float, state: State, out: State | None = None) -> Iterator[Tile]:
         """Fills `tile` with the harmonics of `explicit` and of u, some points at a time, until all had their turn.
 
-        Points that need no other rank come first, while ghost cells travel. Collective.
+        `out` is what the caller fills at the tile's points, if it is the state of the next call: its outermost layers are then
+        sent as soon as they are known, and travel while the other points have their turn. Collective.
         """
         self._prepare(state.u)
         if self._drift is None:
             self._sum.u[...], self._sum.fields[...] = 0.0, 0.0
             self._add(self.other_terms, time, state, self._sum)
-        groups = [np.arange(self.shape[0])] if self._drift is None else self._drift.exchange(state.u)
-        for group, points in enumerate(groups):
-            for number, members in self._chunks(group, points, tile.room):
-                tile.class_number, tile.points = number, members
-                count = len(tile.points)
-                if self._drift is not None:
-                    self._drift.to_harmonics(state.u, tile.points, self._transform, tile.slots)
-                else:
-                    self._transform.forward(self._sum.u, tile.slots, N, tile.points)
-                    self._transform.forward(state.u, tile.slots, U, tile.points)
-                tile.fields[N, :count], tile.fields[U, :count] = self._sum.fields[tile.points], state.fields[tile.points]
-                booked = None if self.books is None else self.books.record(tile, 0, None)
-                for entry, term in enumerate(self.harmonic_terms, start=1):
-                    term.add_to(tile)
-                    if self.books is not None:
-                        booked = self.books.record(tile, entry, booked)
-                yield tile
+        elif self._halo is not None:
+            self._halo.start(self._on_block(state.u))
+        for chunk in self._in_turn(tile.room):
+            tile.class_number, tile.points = chunk.class_number, chunk.points
+            self._fill(tile, state)
+            yield tile
+            if out is not None and chunk.completes and self._halo is not None:
+                self._halo.send(self._on_block(out.u), chunk.completes)
+                if self._densities is not None:
+                    self._densities.send(self._on_block(out.u), chunk.completes)
 
-    def _chunks(self, group: int, points: Points, room: int) -> list[tuple[int, Points]]:
-        """A group of points in tiles of one class: (class, points)."""
-        key = group, room
-        if key not in self._tiles:
-            chunks = []
-            for number, members in enumerate(self.classes):
-                own = points if len(self.classes) == 1 else points[np.isin(points, members)]
-                chunks += [(number, own[first : first + room].copy()) for first in range(0, len(own), room)]
-            self._tiles[key] = chunks
-        return self._tiles[key]
+    def _fill(self, tile: Tile, state: State) -> None:
+        """Slots U and N of a tile."""
+        count = len(tile.points)
+        if self._drift is not None:
+            self._drift.to_harmonics(state.u, tile.points, self._transform, tile.slots)
+        else:
+            self._transform.forward(self._sum.u, tile.slots, N, tile.points)
+            self._transform.forward(state.u, tile.slots, U, tile.points)
+        tile.fields[N, :count], tile.fields[U, :count] = self._sum.fields[tile.points], state.fields[tile.points]
+        booked = None if self.books is None else self.books.record(tile, 0, None)
+        for entry, term in enumerate(self.harmonic_terms, start=1):
+            term.add_to(tile)
+            if self.books is not None:
+                booked = self.books.record(tile, entry, booked)
+
+    def _on_block(self, u: Array) -> Array:
+        return u.reshape(self.decomposition.local_shape)
+
+    def _in_turn(self, room: int) -> Iterator[_Chunk]:
+        """Chunks beside faces as soon as their ghost cells have arrived, and the others meanwhile and afterwards."""
+        if room not in self._chunks:
+            self._chunks[room] = self._divided(room)
+        outer, inner = self._chunks[room]
+        others, halo = iter(inner), self._halo
+        for chunk in outer:
+            assert halo is not None
+            while not halo.arrived(chunk.faces) and (other := next(others, None)) is not None:
+                yield other
+            halo.wait(chunk.faces)
+            yield chunk
+        for other in others:
+            if halo is not None:
+                halo.arrived(())  # Moves messages on
+            yield other
+
+    def _divided(self, room: int) -> tuple[list[_Chunk], list[_Chunk]]:
+        """Points in chunks of one class: those beside faces to other ranks, first to other nodes, and those in between.
+
+        What a chunk holds does not depend on the places of ranks on nodes, since its size shows in the last bits.
+        """
+        halo = self._halo
+        if halo is None:
+            return [], self._in_classes(np.arange(self.shape[0]), room)
+        inner, outer = halo.points
+        chunks = [dataclasses.replace(c, faces=halo.faces_of(c.points)) for c in self._in_classes(outer, room)]
+        chunks.sort(key=lambda chunk: not halo.of_other_nodes(chunk.faces))
+        last = {face: number for number, chunk in enumerate(chunks) for face in chunk.faces}
+        by_chunk = [tuple(face for face, number in last.items() if number == n) for n in range(len(chunks))]
+        done = [dataclasses.replace(c, completes=faces) for c, faces in zip(chunks, by_chunk, strict=True)]
+        return done, self._in_classes(inner, room)
+
+    def _in_classes(self, points: Points, room: int) -> list[_Chunk]:
+        chunks = []
+        for number, members in enumerate(self.classes):
+            own = points if len(self.classes) == 1 else points[np.isin(points, members)]
+            chunks += [_Chunk(number, own[first : first + room].copy()) for first in range(0, len(own), room)]
+        return chunks
 
     def load(self, tile: Tile, number: int, state: State) -> None:
         """Slot of the tile = harmonics of `state` at its points."""
@@ -217,6 +271,12 @@ class WignerEquation:
         """Names of the auxiliary fields."""
         own = [f"{term.name}.{i}" for term in self.terms for i in range(term.field_count)]
         return (*own, *(self.books.names if self.books else ()))
+
+    def discard_sent(self) -> None:
+        """To be called when a state is changed between steps: ghost cells that were sent ahead are void. Collective."""
+        for ghosts in (self._halo, self._densities):
+            if ghosts is not None:
+                ghosts.discard()
 
     def free(self) -> None:
         """Releases requests and buffers of the terms' distribution. Collective."""

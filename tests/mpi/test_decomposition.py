@@ -72,9 +72,9 @@ def test_ghost_cells_of_densities(shape, boundary, folded):
     halo = Halo(decomposition, (2,))
     state = np.zeros(drift.decomposition.local_shape)
     for _ in range(2):
-        drift.drift._halo.start(state)
+        drift.drift.halo.start(state)
         halo.start(mine)
-        drift.drift._halo.finish()
+        drift.drift.halo.finish()
         halo.finish()
         for axis in range(dimensions):
             own = (decomposition.x, decomposition.y)[axis]
@@ -86,15 +86,6 @@ def test_ghost_cells_of_densities(shape, boundary, folded):
                 where = (slice(begin, begin + HALO), across) if axis == 0 else (across, slice(begin, begin + HALO))
                 assert np.array_equal(halo.ghosts[axis][side], padded[where])
     halo.free()
-
-
-def test_halos_free_their_requests():
-    halo = drift_on((23, 14), "periodic", COMM)[0].drift._halo
-    requests = list(halo._requests)
-    assert len(requests) == 2 * len(halo.remote) >= min(COMM.size - 1, 1)
-    halo.free()
-    halo.free()
-    assert all(request == MPI.REQUEST_NULL for request in requests)
 
 
 def test_blocks_cover_the_grid_once():
