@@ -236,8 +236,8 @@ class Problem(Kinetics):
         speeds, widths = self.equilibrium.mean_square_speed, np.array([b.width_squared for b in reference[1:]])
         return resolution.flattening(speeds, widths, self.space.spacing[0], self.config.output.series_every)
 
-    def choose_steps(self, reference: list[Budget]) -> Choice:
-        """Integrator and steps from the input, or chosen beforehand on the moment equations. Raises InputError."""
+    def choose_steps(self, reference: list[Budget], comm: MPI.Intracomm = MPI.COMM_SELF) -> Choice:
+        """Integrator and steps from the input, or chosen on the moment equations. Raises InputError on all ranks. Collective."""
         time, output = self.config.time, self.config.output
         candidates = AUTO_INTEGRATORS if time.integrator == "auto" else (time.integrator,)
         if time.steps != "auto":
@@ -247,7 +247,7 @@ class Problem(Kinetics):
             return Choice(candidates[0], chosen)
         try:
             largest = {name: self.largest_step(name) for name in candidates}
-            return choose(self.moments, largest, time.tolerance, reference)
+            return choose(self.moments, largest, time.tolerance, reference, comm)
         except NoStepsError as error:
             raise InputError(f"time.tolerance: {error}; raise it, or choose another time.integrator") from None
 

@@ -4,6 +4,7 @@ Under the linear stencil the discrete spatial moments close, so the time error o
 of the same integrator on the moment system: it is measured there, against the exact solution, to the tolerance asked for.
 """
 
+import contextlib
 import dataclasses
 import itertools
 import math
@@ -45,18 +46,28 @@ class Choice:
         return len(self.plan.steps()) * per_step
 
 
-def choose(problem: MomentProblem, largest_steps: Mapping[str, float], tolerance: float, reference: Sequence[Budget]) -> Choice:
-    """The cheapest of the integrators whose error of D_v(t) stays below `tolerance`. Raises NoStepsError.
+def choose(
+    problem: MomentProblem, largest_steps: Mapping[str, float], tolerance: float, reference: Sequence[Budget],
+    comm: MPI.Intracomm = MPI.COMM_SELF,
+) -> Choice:  # fmt: skip
+    """The cheapest of the integrators whose error of D_v(t) stays below `tolerance`. Raises NoStepsError on all ranks.
 
-    `largest_steps` [ps] are what the stability of the explicit terms allows each of them.
+    `largest_steps` [ps] are what the stability of the explicit terms allows each of them. Ranks share the searches; the choice
+    does not depend on their number. Collective.
     """
-    best: Choice | None = None
-    for name, largest in largest_steps.items():
-        trial = _Trial(problem, name, tolerance, largest, reference)
-        best = trial.cheapest(math.inf if best is None else best.cost) or best
-    if best is None:
+    searches = list(itertools.product(largest_steps, SHARES))
+    own = [(number, *searches[number]) for number in range(comm.rank, len(searches), comm.size)]
+    bound = math.inf
+    best: tuple[float, int, Choice | None] = (bound, len(searches), None)
+    for name, of_name in itertools.groupby(own, key=lambda search: search[1]):
+        with contextlib.closing(_Trial(problem, name, tolerance, largest_steps[name], reference)) as trial:
+            for number, _, share in of_name:
+                if choice := trial.longest(share * tolerance, bound):
+                    bound, best = choice.cost, (choice.cost, number, choice)
+    _, _, cheapest = min(comm.allgather(best), key=lambda result: result[:2])
+    if cheapest is None:
         raise NoStepsError(f"{' and '.join(largest_steps)} do not reach {tolerance:g} with steps as long as during the pulse")
-    return best
+    return cheapest
 
 
 class _Trial:
@@ -75,20 +86,16 @@ class _Trial:
             generators = [[generator] for generator in problem.generators]
             self._cache = OperatorCache(SCHEMES[name], generators, problem.system, MPI.COMM_SELF)
 
-    def cheapest(self, bound: float) -> Choice | None:
-        """The cheapest choice that reaches the tolerance and costs less than `bound`, None if there is none."""
-        best = None
-        try:
-            for share in SHARES:
-                if choice := self._forward(share * self.tolerance, bound):
-                    best, bound = choice, choice.cost
-        finally:
-            if self._cache is not None:
-                self._cache.free()
-        return best
+    def close(self) -> None:
+        """Releases the operators."""
+        if self._cache is not None:
+            self._cache.free()
 
-    def _forward(self, target: float, bound: float) -> Choice | None:
-        """In each phase the longest steps with an error below `target`, or else the shortest if within the tolerance."""
+    def longest(self, target: float, bound: float) -> Choice | None:
+        """In each phase the longest steps with an error below `target`, or else the shortest if within the tolerance.
+
+        None if that costs `bound` or more, or does not exist.
+        """
         phases: tuple[tuple[float, int], ...] = ()
         done, state = 0, None
         for end in self.ends:

@@ -190,7 +190,7 @@ def planned(config: Config, comm: MPI.Intracomm) -> tuple[Problem, list[Budget],
     from hpcwigner.simulation.run import plan  # here: what a run loads counts as memory of the program
 
     problem = builder.build(config, comm)
-    reference, choice = on_first_rank(comm, lambda: plan(problem))
+    reference, choice = plan(problem, comm)
     return problem, reference, choice
 
 

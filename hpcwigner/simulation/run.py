@@ -147,7 +147,7 @@ def run(
         stack.callback(problem.free)
         comm = placed(comm, problem.space)
         stack.callback(comm.Free)
-        reference, choice = on_first_rank(comm, lambda: plan(problem))
+        reference, choice = plan(problem, comm)
         needed = estimate.predict(problem, choice, comm)
         estimate.require_room(needed, comm)
         complete = builder.completed(problem.config, choice, any(problem.space.folded))
@@ -180,16 +180,22 @@ def run(
         return directory, not stepper.stopped
 
 
-def plan(problem: Problem) -> tuple[list[Budget], Choice]:
-    """Exact budgets at the series outputs and the steps, on one rank. Raises InputError, and RunError when nothing is formed."""
+def plan(problem: Problem, comm: MPI.Intracomm = MPI.COMM_SELF) -> tuple[list[Budget], Choice]:
+    """Exact budgets at the series outputs and the steps. Raises InputError, and RunError when nothing is formed. Collective."""
+    reference = on_first_rank(comm, lambda: _exact(problem))
+    choice = problem.choose_steps(reference, comm)
+    reductions = on_first_rank(comm, lambda: problem.reductions(reference))
+    return reference, dataclasses.replace(choice, plan=dataclasses.replace(choice.plan, reductions=reductions))
+
+
+def _exact(problem: Problem) -> list[Budget]:
     reference = problem.moments.reference()
     final = reference[-1].population
     if not np.isfinite(final).all() or final.sum() <= 0:
         raise RunError(
             f"the moment equations end with {final.sum():g} excitons at {problem.config.time.end:g} ps, expected more than 0"
         )
-    choice = problem.choose_steps(reference)
-    return reference, dataclasses.replace(choice, plan=dataclasses.replace(choice.plan, reductions=problem.reductions(reference)))
+    return reference
 
 
 def _advance(
