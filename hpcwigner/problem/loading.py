@@ -8,7 +8,7 @@ from typing import Any
 
 from hpcwigner.exciton import materials
 from hpcwigner.problem.config import Config, Sweep
-from hpcwigner.runtime import schema
+from hpcwigner.runtime import schema, yaml_files
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.runtime.schema import KeyInputError
 
@@ -119,15 +119,14 @@ def _located(key: str, value: Any, folder: Path) -> Any:
 
 
 def _override(data: dict[str, Any], text: str) -> None:
-    import yaml
-
     key, equals, value = text.partition("=")
     if not equals or not key:
         raise InputError(f"--set {text}: expected path.to.key=value")
     try:
-        _substitute(data, key, yaml.safe_load(value), f"--set {text}")
-    except yaml.YAMLError:
+        parsed = yaml_files.parse(value)
+    except ValueError:
         raise InputError(f"--set {text}: the value is not valid YAML") from None
+    _substitute(data, key, parsed, f"--set {text}")
 
 
 def _substitute(data: dict[str, Any], key: str, value: Any, origin: str) -> None:

@@ -5,6 +5,7 @@ import dataclasses
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 import tempfile
@@ -14,6 +15,7 @@ from pathlib import Path
 
 TOOLS = Path(__file__).resolve().parents[1]
 BATCH = 250  # Cases of one process
+PATIENCE = 15
 START = 600.0  # Seconds until a worker is ready: the first one on a machine compiles the kernels
 
 
@@ -33,9 +35,12 @@ class Outcome:
 
 
 def campaign(
-    seed: int, cases: int, folder: Path, jobs: int = 1, limit: float = 60.0, first: int = 0, say: Callable[[str], None] = print
+    seed: int, cases: int, folder: Path, jobs: int = 1, limit: int = 60, first: int = 0, say: Callable[[str], None] = print
 ) -> Outcome:
-    """Runs the cases `first` … of a seed in `folder`, where the files of those with a problem stay. `limit` [s] is that of a case."""
+    """Runs the cases `first` … of a seed in `folder`, where the files of those with a problem stay.
+
+    `limit` [s] is the processor time of a case; one that waits instead of computing has PATIENCE times as long.
+    """
     outcome = Outcome()
     rates = folder / "rates.h5"
     folder.mkdir(parents=True, exist_ok=True)
@@ -49,7 +54,7 @@ def campaign(
 
 
 def _batch(
-    seed: int, start: int, end: int, folder: Path, rates: Path, limit: float, outcome: Outcome, say: Callable[[str], None]
+    seed: int, start: int, end: int, folder: Path, rates: Path, limit: int, outcome: Outcome, say: Callable[[str], None]
 ) -> bool:  # fmt: skip
     """Runs cases in as many workers as needed; a worker that dies or hangs ends with its case, the next one goes on behind it."""
     while True:
@@ -60,11 +65,11 @@ def _batch(
 
 
 def _worker(
-    seed: int, start: int, end: int, folder: Path, rates: Path, limit: float, outcome: Outcome, say: Callable[[str], None]
+    seed: int, start: int, end: int, folder: Path, rates: Path, limit: int, outcome: Outcome, say: Callable[[str], None]
 ) -> int | None:  # fmt: skip
     """Runs cases in one worker; returns the case in which it died or hung, None when all are done."""
     own = Path(tempfile.mkdtemp(prefix="worker_", dir=folder))
-    words = [sys.executable, "-X", "faulthandler", "-m", "fuzzing.worker", *map(str, (seed, start, end, own, rates))]
+    words = [sys.executable, "-X", "faulthandler", "-m", "fuzzing.worker", *map(str, (seed, start, end, own, rates, limit))]
     search = os.pathsep.join([str(TOOLS), str(TOOLS.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = os.environ | {"PYTHONPATH": search, "H5PY_ALWAYS_USE_MPI": "1"}
     number, kind, wait = start, "", START
@@ -80,7 +85,7 @@ def _worker(
         lines = _Lines(process.stdout.fileno())
         while (line := lines.next(wait)) is not None and line:
             word, *rest = line.split(" ", 3)
-            wait = limit
+            wait = PATIENCE * limit
             if word == "start":
                 number, kind = int(rest[0]), rest[1]
             elif word == "end":
@@ -98,7 +103,8 @@ def _worker(
     if not kind:
         raise RuntimeError(f"a worker did not start (exit code {code}): {words_at_end}")
     outcome.codes[kind][code] += 1
-    note(f"no answer within {limit:g} s" if line is None else f"the process died with exit code {code}: {words_at_end}")
+    late = line is None or code == -signal.SIGXCPU
+    note(f"no answer within {limit} s of processor time" if late else f"the process died with exit code {code}: {words_at_end}")
     return number
 
 

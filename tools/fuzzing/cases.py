@@ -101,7 +101,12 @@ def _write_companion(rng: np.random.Generator, kind: str, data: dict[str, Any], 
         data_files.write_picture(folder / "spot.tiff", rng)
         if rng.integers(2):
             data_files.damage(folder / "spot.tiff", rng)
-        data["pump"] = {"profile": {"file": "spot.tiff", "pixel": ["0.6 um", "0.1 um", "1e-300 um", "1e300 um"][rng.choice(4, p=[0.7, 0.1, 0.1, 0.1])]}}
+        data["pump"] = {
+            "profile": {
+                "file": "spot.tiff",
+                "pixel": ["0.6 um", "0.1 um", "1e-300 um", "1e300 um"][rng.choice(4, p=[0.7, 0.1, 0.1, 0.1])],
+            }
+        }
     else:
         data_files.write_map(folder / "map.h5", rng)
         data_files.damage(folder / "map.h5", rng)

@@ -100,7 +100,9 @@ def _damaged(rng: np.random.Generator, text: str) -> bytes:
     if kind == 4:
         return text.encode(["utf-16", "utf-32", "utf-8-sig", "utf-16-le"][rng.integers(4)], "surrogatepass")
     if kind == 5:
-        return text.replace("\n", ["\r", "\r\n", "\n\n", "\x85", "\u2028", "\n\t", "\0\n"][rng.integers(7)]).encode("utf-8", "surrogatepass")
+        return text.replace("\n", ["\r", "\r\n", "\n\n", "\x85", "\u2028", "\n\t", "\0\n"][rng.integers(7)]).encode(
+            "utf-8", "surrogatepass"
+        )
     data = bytearray(text.encode("utf-8", "surrogatepass") or b"x")
     if kind == 9:
         return [b"", b"\n", b"\x00", b"\xff\xfe", b"\x89HDF\r\n\x1a\n", b"null", b"3", b"[]", b"{}"][rng.integers(9)]

@@ -32,7 +32,10 @@ def value(rng: np.random.Generator, depth: int = 0) -> Any:
     if kind == 10 and depth < 3:
         return [value(rng, depth + 1) for _ in range(rng.integers(1, 4))]
     if kind == 11 and depth < 3:
-        return {_pick(rng, ("x", "value", "gaussian", "file", "KK", "size", "")): value(rng, depth + 1) for _ in range(rng.integers(1, 4))}
+        return {
+            _pick(rng, ("x", "value", "gaussian", "file", "KK", "size", "")): value(rng, depth + 1)
+            for _ in range(rng.integers(1, 4))
+        }
     return "x" * int(rng.choice([1, 100, 5000]))
 
 
@@ -46,7 +49,14 @@ def neighbour(rng: np.random.Generator, old: Any) -> Any:
     except ValueError:
         return old[: rng.integers(len(old) + 1)] if isinstance(old, str) else value(rng)
     factor = _pick(rng, (-1.0, 0.0, 0.5, 2.0, 1e-3, 1e3, 1e-9, 1e9, 1e-200, 1e200, math.nan, math.inf))
-    other = [f"{given * factor!r} {unit}", f"{number} {_pick(rng, UNITS)}", number, given, f"{number}{unit}", f"{number}  {unit.upper()}"]
+    other = [
+        f"{given * factor!r} {unit}",
+        f"{number} {_pick(rng, UNITS)}",
+        number,
+        given,
+        f"{number}{unit}",
+        f"{number}  {unit.upper()}",
+    ]
     changed = other[rng.integers(len(other))]
     if isinstance(old, int | float) and rng.random() < 0.7:
         return int(given * factor) if isinstance(old, int) and math.isfinite(given * factor) else given * factor

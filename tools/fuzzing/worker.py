@@ -1,4 +1,4 @@
-"""Runs the verb `check` on the cases START…END in this process and judges each: python -m fuzzing.worker SEED START END FOLDER RATES.
+"""Runs the verb `check` on the cases START…END in this process and judges each: python -m fuzzing.worker SEED START END FOLDER RATES LIMIT.
 
 Prints a line "start NUMBER KIND" before each case, and "end NUMBER CODE PROBLEM" after it, the problem as JSON, empty if all is well. A
 case's folder stays where there is one. Standard output and error of a case are those of the process: what C libraries print counts.
@@ -97,6 +97,12 @@ def _check(work: Path) -> int:
         os.chdir("/")
 
 
+def allow(seconds: int) -> None:
+    """Lets the system end this process after further seconds of processor time, so that a loaded machine makes no difference."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    resource.setrlimit(resource.RLIMIT_CPU, (int(usage.ru_utime + usage.ru_stime) + seconds, resource.RLIM_INFINITY))
+
+
 def make_rates(path: Path) -> None:
     """The file of rates that cases damage."""
     from fuzzing.cases import SMALL
@@ -111,7 +117,7 @@ def make_rates(path: Path) -> None:
 
 
 def main() -> None:
-    seed, start, end, folder, rates = int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4]), Path(sys.argv[5])
+    (seed, start, end), (folder, rates), limit = map(int, sys.argv[1:4]), map(Path, sys.argv[4:6]), int(sys.argv[6])
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     from mpi4py import MPI  # noqa: F401 - MPI keeps files of its own in the temporary directory
 
@@ -121,6 +127,7 @@ def main() -> None:
         make_rates(rates)
     print("ready", flush=True)
     for number in range(start, end):
+        allow(limit)
         code, problem = run_case(seed, number, folder, rates)
         print(f"end {number} {code} {json.dumps(problem)}", flush=True)
 
