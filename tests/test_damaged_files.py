@@ -57,6 +57,7 @@ RATES = {
     "short": (replaced("velocity", np.zeros(2)), r"velocity: found the shape \(2,\), expected \(\d+,\)"),
     "other part": (replaced("gamma_intervalley", np.zeros((5, 2, 2))), r"gamma_intervalley: found the shape \(5, 2, 2\), exp"),
     "numbers as names": (replaced("valley", [1.0, 2.0]), "valley: found the type float64, expected names"),
+    "other units": (lambda f: f["formation"].write_direct(1e20 * f["formation"][()]), "found a rate of .* /ps, expected at most"),
     "no temperature": (attribute("temperature", "77 K"), "attribute temperature: found 77 K, expected a number"),
     "temperatures": (attribute("temperature", [77.0, 78.0]), "attribute temperature: found .*, expected a number"),
 }

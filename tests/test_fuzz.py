@@ -82,7 +82,7 @@ def check(work):
     while number == 3:
         pass
     if number == 4:
-        open("left", "w").close()
+        (work / "left").touch()
     return 0
 
 worker._check = check
@@ -128,3 +128,11 @@ def test_a_pulse_that_would_take_hours_to_resolve_is_refused(tmp_path):
     assert ran.returncode == 2
     assert "pump.duration_fwhm: found a pulse that the exact moments resolve in" in ran.stderr
     assert len(ran.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("space", ["{dimensions: 1, length: 120 um, cells: 48}", "{dimensions: 2, length: 60 um, cells: 20}"])
+def test_a_spot_between_the_cells_is_refused(tmp_path, space):
+    ran = hpcwigner("check", small_input(tmp_path, space=space))
+    assert ran.returncode == 2
+    assert ran.stderr.startswith("hpcwigner: space.cells: found cells of ")
+    assert "lies between their centres" in ran.stderr

@@ -16,6 +16,7 @@ from hpcwigner.runtime.parallel import NodeShared
 from hpcwigner.storage.files import add_variable
 
 TOLERANCE = 1e-6  # Accepted relative error of detailed balance and particle number; errors below it are corrected exactly
+LARGEST = 1e6  # Rate [1/ps] that no scattering has: ħ times it is 658 eV
 NEGLIGIBLE = 1e-12  # Detailed balance is not checked for rates below this fraction of the largest one
 REMEDY = "take the material, energy_step and energy_max it was made with"
 _AXES = {
@@ -100,6 +101,8 @@ def _load(path: Path, equilibrium: Equilibrium, orders: int) -> tuple[Array, Arr
         raise InputError(f"rates: '{path}' cannot be read as a file of rates ({' '.join(str(error).split())})") from None
     if not all(np.isfinite(a).all() for a in (gamma, intervalley, formation, formation_out)):
         raise InputError(f"{path}: found numbers that are not finite, expected finite rates")
+    if (largest := max(float(np.abs(a).max()) for a in (gamma, intervalley, formation, formation_out))) > LARGEST:
+        raise InputError(f"{path}: found a rate of {largest:.3g} /ps, expected at most {LARGEST:g} /ps: are they in 1/ps?")
     _require(path, "formation", formation, formation >= 0, "a rate ≥ 0", equilibrium)
     given = equilibrium.with_values(**per_cell)
     total, between = (_in_scattering(path, *part, given) for part in (("gamma", gamma), ("gamma_intervalley", intervalley)))

@@ -10,9 +10,12 @@ import numpy as np
 from mpi4py import MPI
 
 from hpcwigner.runtime.arrays import Array
+from hpcwigner.runtime.errors import InputError
 from hpcwigner.runtime.kernels import HALO
 from hpcwigner.runtime.parallel import node_numbers
 from hpcwigner.space.walls import Edges, Surface, Wall
+
+SEEN = 1e-6  # Of a spot's peak: at least so much of it the nearest cell must hold
 
 
 class DecompositionError(ValueError):
@@ -95,8 +98,14 @@ class SpaceGrid:
         return np.asarray((x**2 + y**2) * (2.0 if self.dimensions == 1 else 1.0))
 
     def gaussian(self, width_squared: float) -> Array:
-        """exp(−r²/w²) normalised to 1 on the grid [1/nm or 1/nm²], shape `shape`."""
+        """exp(−r²/w²) normalised to 1 on the grid [1/nm or 1/nm²], shape `shape`. Raises InputError where no cell sees it."""
         factors = [np.exp(-(self.centers(axis) ** 2) / width_squared) for axis in range(self.dimensions)]
+        for axis, factor in enumerate(factors):
+            if factor.max() < SEEN:
+                raise InputError(
+                    f"space.cells: found cells of {self.spacing[axis]:.4g} nm, expected smaller ones, since a spot with a 1/e "
+                    f"half-width of {math.sqrt(width_squared):.4g} nm lies between their centres"
+                )
         profile = factors[0][:, None] if self.dimensions == 1 else np.outer(*factors)
         return np.asarray(profile / (math.fsum(profile.ravel()) * self.cell_measure))
 
