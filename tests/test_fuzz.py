@@ -10,7 +10,7 @@ from helpers import ROOT, hpcwigner, small_input
 from hpcwigner.problem import loading
 from hpcwigner.runtime import yaml_files
 
-SEED, CASES = 1, 200
+SEED, CASES = 1, 170
 
 
 def test_every_case_ends_with_one_line_or_none(tmp_path):

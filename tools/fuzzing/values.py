@@ -68,8 +68,8 @@ WORDS = ("auto", "none", "open", "reflecting", "periodic", "folded", "whole", "e
 
 
 def plausible(rng: np.random.Generator, old: Any) -> Any:
-    """A value of the same kind that may well be right: a number up to 30 times larger or smaller, or another word."""
-    factor = 10.0 ** rng.uniform(-1.5, 1.5)
+    """A value of the same kind that may well be right: a number up to 5 times smaller or 30 times larger, or another word."""
+    factor = 10.0 ** rng.uniform(-0.7, 1.5)
     if isinstance(old, bool):
         return not old
     if isinstance(old, int):
