@@ -40,6 +40,7 @@ space: {space}
 time: {{end: 3 ps, integrator: {integrator}, tolerance: 1e-2, steps: {steps}}}
 output: {{directory: {directory}, series_every: 0.25 ps, fields_every: 1 ps, wigner_at: [2 ps]}}
 """
+OTHERS_WORDS = re.compile(r"\[warn\] Epoll|\[[^\]]+:\d+\] PMIX ERROR")
 WORDS_OF_OPEN_MPI_5 = re.compile(r"^-+\nprterun detected that one or more processes exited.*?^-+\n", re.MULTILINE | re.DOTALL)
 FILES = ("series.h5", "fields.h5", "wigner.h5")
 SLAB = "{dimensions: 1, length: 6 um, cells: 48, boundary: periodic}"
@@ -108,8 +109,8 @@ def hpcwigner(
     if ranks > 1:
         command = ["mpirun", "-n", str(ranks), *command]
     ran = subprocess.run(command, cwd=cwd, env=clean_environment(), capture_output=True, text=True, timeout=timeout, check=False)
-    # mpirun's own event library sometimes says this when ranks end while it still listens to them.
-    ran.stderr = "".join(line for line in ran.stderr.splitlines(True) if not line.startswith("[warn] Epoll"))
+    # mpirun's own libraries sometimes say this when ranks end while it still listens to them.
+    ran.stderr = "".join(line for line in ran.stderr.splitlines(True) if not OTHERS_WORDS.match(line))
     ran.stderr = WORDS_OF_OPEN_MPI_5.sub("", ran.stderr)
     return ran
 
