@@ -32,16 +32,18 @@ def isolated(command: list[str]) -> int:
     """
     tied = ["setpriv", "--pdeathsig", "KILL"]  # dies with this process
     own = ["unshare", "--net", "--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child", "--mount-proc"]
-    process = subprocess.Popen([*tied, *own, *command])
 
     def stop(number: int, _frame: object) -> None:
-        process.kill()
-        process.wait()
         sys.exit(128 + number)
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, stop)
-    return process.wait()
+    process = subprocess.Popen([*tied, *own, *command])
+    try:
+        return process.wait()
+    finally:  # unshare passes no signal on, but takes its processes with it
+        process.kill()
+        process.wait()
 
 
 class Nodes:

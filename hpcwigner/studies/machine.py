@@ -23,7 +23,7 @@ COPIES = 3  # Times that a byte of a message within a node crosses the memory bu
 STREAMED = {2: 72.0, 3: 160.0}
 """Bytes per unknown that an exponential step of some order moves through memory, beside ghost cells (the sum of tools/bench)."""
 COUPLED = {1: 5, 2: 10}
-"""Ranks, in a slab and a plane, whose slowest sets the pace: each waits for its neighbours only (tests/test_network.py)."""
+"""Ranks, in a slab and a plane, whose slowest sets the pace: each waits for its neighbours only (test_check_machine.py)."""
 
 
 @dataclasses.dataclass(frozen=True)
