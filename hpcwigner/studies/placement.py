@@ -88,7 +88,7 @@ class Parts:
 
     @classmethod
     def squares(cls, space: SpaceGrid, ranks: int, cores: int) -> "Parts":
-        """The ranks of each node form the rectangle of the grid of ranks that sends least to other nodes.
+        """The ranks of each node form the rectangle that sends least to other nodes, and of such the one with most `free` points.
 
         Where the ranks are no whole number of such rectangles they lie in the order of their numbers. Raises DecompositionError.
         """
@@ -96,4 +96,4 @@ class Parts:
         tiles = [(a, cores // a) for a in range(1, cores + 1) if cores % a == 0 and px % a == 0 and py % (cores // a) == 0]
         x, y = np.indices(processes)
         cuts = [cls.of(space, processes, x // a * (py // b) + y // b) for a, b in tiles]
-        return min(cuts, key=lambda parts: parts.away, default=cls.consecutive(space, ranks, cores))
+        return min(cuts, key=lambda parts: (parts.away, -parts.free), default=cls.consecutive(space, ranks, cores))
