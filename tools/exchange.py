@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from hpcwigner.studies.machine import COMMUNICATION, slowest
 from hpcwigner.studies.placement import HALO
 
 PINGS = 1000
+REST = 0.02
+"""Seconds before each measurement."""
 
 
 def measured(cells: list[int], cores: int, steps: int, rounds: int) -> dict[str, Any] | None:
@@ -71,6 +74,12 @@ def bytes_sent() -> int:
     raise RuntimeError(f"no interface {INTERFACE}")
 
 
+def rest(comm: MPI.Intracomm) -> None:
+    """Sleeps until the same moment on all ranks: a busy machine runs those that wake up before those that have been running."""
+    wake = comm.bcast(time.monotonic() + REST)
+    time.sleep(max(0.0, wake - time.monotonic()))
+
+
 class Rounds:
     """Steps of blocks of edge × edge cells: with neighbours, and alone, in turn with messages of their size. Collective."""
 
@@ -96,17 +105,19 @@ class Rounds:
         """
         comm, apart, met, away, near = self.comm, [], [], [], []
         for _ in range(rounds):
-            comm.Barrier()
+            rest(comm)
             _, each = self.alone.timed(count)
             every = np.array(comm.allgather(each))
             apart.append((float(every.mean()), float(every.max(axis=0).mean())))
-            comm.Barrier()
+            rest(comm)
             before = bytes_sent()
             seconds, _ = self.together.timed(count)
             comm.Barrier()
             sent = (bytes_sent() - before) / count
             met.append(np.mean(comm.allgather([*(seconds[piece] for piece in PIECES), sent]), axis=0))
+            rest(comm)
             away.append(self.cores * streamed(comm, self.away, self.message))
+            rest(comm)
             near.append(self.cores * streamed(comm, self.near, self.message))
         mean, longest = min(apart)
         best = min(met, key=lambda numbers: numbers[PIECES.index("total")]).tolist()
