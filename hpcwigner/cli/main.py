@@ -65,6 +65,7 @@ def declare(verb: str, parser: argparse.ArgumentParser) -> None:
         group.add_argument("--network", metavar="BANDWIDTH", help="of a node each way, such as 12GB/s or '100 Gbit/s'")
         group.add_argument("--latency", metavar="TIME", help="of a message between nodes (default 2us)")
         group.add_argument("--memory-bandwidth", metavar="BANDWIDTH", help="of a node, such as 400GB/s (default: no limit)")
+        group.add_argument("--jitter", metavar="PERCENT", help="spread of a core's steps, such as 1percent (default 0)")
     elif verb == "moments":
         output("DIR", "also write DIR/moments.h5; of a sweep, its directory")
     elif verb == "rates":
@@ -157,7 +158,7 @@ def check(options: argparse.Namespace, comm: MPI.Intracomm) -> Outcome:
 
 
 def _machine_words(options: argparse.Namespace) -> tuple[str | None, ...]:
-    return options.nodes, options.cores, options.network, options.latency, options.memory_bandwidth
+    return options.nodes, options.cores, options.network, options.latency, options.memory_bandwidth, options.jitter
 
 
 def _check_machine(options: argparse.Namespace, comm: MPI.Intracomm) -> str:
