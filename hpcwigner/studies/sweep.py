@@ -158,12 +158,12 @@ def _finished(config: Config, moments: bool) -> bool:
     return finished(config, moments)
 
 
-def moments_run(config: Config, material: Material, couplings: Couplings) -> None:
-    """Write moments.h5 and the complete input into the run directory, on this rank alone. Raises InputError."""
+def moments_run(config: Config, material: Material, couplings: Couplings, directory: Path | None = None) -> None:
+    """Write moments.h5 and the complete input into the run directory or another one, on this rank alone. Raises InputError."""
     solved = kinetics.for_material(config, material, couplings, MPI.COMM_SELF)
     problem = builder.assemble(solved, builder.space_grid(config, 1))
     solved.rates.free()
-    directory = Path(config.output.directory)
+    directory = directory or Path(config.output.directory)
     try:
         require_closed(problem)
         directory.mkdir(parents=True, exist_ok=True)
