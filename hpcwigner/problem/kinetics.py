@@ -17,7 +17,7 @@ from hpcwigner.momentum.equilibrium import MAX_DISCARDED_WEIGHT, Equilibrium, au
 from hpcwigner.momentum.rates import Rates
 from hpcwigner.problem import maps
 from hpcwigner.problem.config import Config
-from hpcwigner.problem.loading import to_yaml
+from hpcwigner.problem.loading import provenance_of
 from hpcwigner.problem.sample import Variation
 from hpcwigner.problem.shapes import Function, Image
 from hpcwigner.runtime.arrays import Array
@@ -25,7 +25,6 @@ from hpcwigner.runtime.errors import InputError
 from hpcwigner.runtime.parallel import on_first_rank
 from hpcwigner.runtime.vectors import WIDTH
 from hpcwigner.space.grid import SpaceGrid
-from hpcwigner.storage import provenance
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,7 +114,7 @@ def write_rates(config: Config, comm: MPI.Intracomm, path: Path) -> str:
 
     def write() -> str:
         rates = solved.rates
-        rates_file.write(path, rates, solved.light_cone.valley, provenance.attributes(to_yaml(solved.config), comm.size))
+        rates_file.write(path, rates, solved.light_cone.valley, provenance_of(solved.config, comm.size))
         out = rates.out.sum(axis=0)
         harmonics, cells = rates.intravalley.shape[:2]
         return (

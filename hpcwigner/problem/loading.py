@@ -11,6 +11,8 @@ from hpcwigner.problem.config import Config, Sweep
 from hpcwigner.runtime import schema
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.runtime.schema import KeyInputError
+from hpcwigner.storage import provenance
+from hpcwigner.terms.extension import versions
 
 Overrides = Sequence[str] | Mapping[str, Any]
 """Values by dotted key: texts "key=value", or a mapping, in which texts are read as YAML too and other values are as they are."""
@@ -62,6 +64,11 @@ def to_yaml(config: Config) -> str:
     import yaml
 
     return str(yaml.safe_dump(schema.dump(config), sort_keys=False, default_flow_style=None, width=120, allow_unicode=True))
+
+
+def provenance_of(config: Config, ranks: int) -> dict[str, str | int]:
+    """Attributes of every output file of a complete input. To be called on one rank: it starts git."""
+    return provenance.attributes(to_yaml(config), ranks, versions(config.extensions))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,8 +133,8 @@ _PATHS = {"material": (), "rates": ("auto",), "initial": ("none", "equilibrium")
 
 
 def _located(key: str, value: Any, folder: Path) -> Any:
-    """The value of a dotted key, made absolute if it is the path of a file to read; so are the files of maps and images."""
-    if str(key).split(".")[0] in ("sample", "pump"):
+    """The value of a dotted key, made absolute if it is the path of a file to read; so are `file` keys of blocks."""
+    if str(key).split(".")[0] in ("sample", "pump", "extensions"):
         if isinstance(value, dict):
             return {name: _located(f"{key}.{name}", part, folder) for name, part in value.items()}
         if isinstance(value, list):
