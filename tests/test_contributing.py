@@ -100,7 +100,7 @@ extensions:
 LIFETIME = 2.0
 
 
-def still(folder, name, dimensions=1, cells=96, end=4):
+def still(folder, name, dimensions=1, cells="96", end=4):
     """Excitons everywhere in equilibrium, which are quenched between 0.5 and 5.5 µm."""
     path = folder / f"{name}.yaml"
     text = STILL.format(dimensions=dimensions, cells=cells, directory=folder / name, end=end)
@@ -137,24 +137,26 @@ def test_excitons_in_the_strip_decay_and_others_do_not(extended, tmp_path, dimen
 
 
 def test_a_run_of_the_written_input_and_a_restart_repeat_it(extended, tmp_path):
-    run(still(tmp_path, "run"))
+    run(still(tmp_path, "run", cells="24", end=2))
     stored = yaml.safe_load((tmp_path / "run/input.yaml").read_text(encoding="utf-8"))
     assert stored["extensions"] == {"quenching": {"lifetime": "2.0 ps", "width": "5.0 um", "center": "3.0 um"}}
     run(tmp_path / "run/input.yaml", "-o", tmp_path / "again")
-    run(still(tmp_path, "part", end=2))
-    run(still(tmp_path, "part"), "--restart")
+    run(still(tmp_path, "part", cells="24", end=1))
+    run(still(tmp_path, "part", cells="24", end=2), "--restart")
     for name in ("again", "part"):
         same(tmp_path / "run", tmp_path / name, ["series.h5", "fields.h5"])
     for name in ("series.h5", "fields.h5"):
         assert "hpcwigner-quenching 0.1" in read(tmp_path / "run" / name).attributes["libraries"]
-    refused = hpcwigner(still(tmp_path, "part"), "--restart", "--set", "extensions.quenching.lifetime='3 ps'", process=True)
+    refused = hpcwigner(
+        still(tmp_path, "part", cells="24", end=2), "--restart", "--set", "extensions.quenching.lifetime='3 ps'", process=True
+    )
     assert refused.returncode == 2
     assert "extensions.quenching.lifetime: found '3.0 ps', expected '2.0 ps'" in refused.stderr
 
 
 def test_two_ranks_agree_with_one(extended, tmp_path):
     for ranks in (1, 2):
-        run(still(tmp_path, f"run{ranks}", 2, "[48, 12]", end=1), ranks=ranks)
+        run(still(tmp_path, f"run{ranks}", 2, "[24, 8]", end=0.5), ranks=ranks)
     close(tmp_path / "run1", tmp_path / "run2", ["series.h5", "fields.h5"])
 
 
