@@ -22,6 +22,7 @@ from hpcwigner.api import Input, Values, communicator, configured
 from hpcwigner.exciton.constants import UM
 from hpcwigner.integrators.exponential import SCHEMES
 from hpcwigner.integrators.petsc import integrate
+from hpcwigner.integrators.propagators import phi_functions
 from hpcwigner.integrators.schedule import Schedule
 from hpcwigner.integrators.steps import plan
 from hpcwigner.momentum.angles import Angles
@@ -43,6 +44,7 @@ from hpcwigner.terms.sources import injection_spectrum
 from hpcwigner.terms.term import LocalLinearTerm, State
 
 SCHEME = "etd3_dense"  # Exact for L in every harmonic; the force is explicit, of order 3
+ROUNDING = 1e-13  # Harmonics below this part of harmonic 0 are none
 SAFETY = 0.1  # Part of the stability limit of the force that steps use: errors are 1e-5 then (tests/test_point.py)
 
 
@@ -123,24 +125,41 @@ class Point:
         """u at `times` [ps], which increase from above 0, from u at t = 0: shape (time, angle, cell).
 
         Without a force by exact exponentials of L, so that small populations are exact as well; a force (F_x, F_y) [meV/µm] is
-        advanced by steps of order 3 below its stability limit. Raises ValueError for other times or shapes.
+        advanced by steps of order 3 below its stability limit. Each different interval between times costs matrices of its own.
+        Raises ValueError for other times or shapes.
         """
-        ends = [float(time) for time in times]
+        ends, start = [float(time) for time in times], self._checked(u)
         if not ends or any(b <= a for a, b in itertools.pairwise([0.0, *ends])):
             raise ValueError(f"times: found {ends}, expected increasing ones above 0")
-        terms: list[Any] = [self._scattering, *self._losses]
-        step = ends[-1]
-        if any(force):
-            terms.append(self._force)
-            rates = self._force.courant_rate_of(np.full(len(self.valleys), UM * math.hypot(*force)))
-            step = min(step, SAFETY * stable_step(SCHEMES[SCHEME].amplification, rates, np.zeros_like(rates)))
-        equation = WignerEquation(self._decomposition, self._angles, terms)
-        self._set_force(force)
+        return self._stepped(start, ends, force) if any(force) else self._exact(start, ends)
+
+    def _exact(self, u: Array, ends: Sequence[float]) -> Array:
+        """Harmonics that are there are multiplied by exp(L_m Δt)."""
+        generator, states, propagators = self.problem.generators[0], [], dict[tuple[int, float], Array]()
+        harmonics = self._angles.to_harmonics @ u
+        harmonics[np.abs(harmonics) < ROUNDING * np.abs(harmonics[0])] = 0.0
+        for begin, end in itertools.pairwise([0.0, *ends]):
+            interval = round(end - begin, 12)
+            for row, m in zip(harmonics, self._angles.orders, strict=True):
+                if not row.any():
+                    continue
+                if (m, interval) not in propagators:
+                    propagators[m, interval] = phi_functions(generator.block(m), interval, highest=0).full[0]
+                row[:] = propagators[m, interval] @ row
+            states.append(self._angles.from_harmonics @ harmonics)
+        return np.array(states)
+
+    def _stepped(self, u: Array, ends: Sequence[float], force: Sequence[float]) -> Array:
+        """By the integrator of a run."""
+        rates = self._force.courant_rate_of(np.full(len(self.valleys), UM * math.hypot(*force)))
+        step = min(ends[-1], SAFETY * stable_step(SCHEMES[SCHEME].amplification, rates, np.zeros_like(rates)))
+        equation = WignerEquation(self._decomposition, self._angles, [self._scattering, *self._losses, self._force])
+        self._set_force(force)  # the equation has set that of its landscape, none
         vector = equation.create_vector()
-        equation.view(vector).u[0] = self._checked(u)
+        equation.view(vector).u[0] = u
         steps = plan(ends[-1], ends[-1], [(ends[-1], step)], (), ends[:-1])
         outputs = dict(zip(steps.steps_until(ends).tolist(), range(len(ends)), strict=True))
-        states = np.empty((len(ends), *self.equilibrium.shape))
+        states = np.empty((len(ends), *u.shape))
 
         def monitor(done: int, vector: Any) -> None:
             if done in outputs:
