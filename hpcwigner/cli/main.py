@@ -115,20 +115,14 @@ def _load(options: argparse.Namespace, comm: MPI.Intracomm, directory: str | Non
     """The input, or point `point` of its sweep, with its output in `directory`. Raises InputError. Collective."""
     from hpcwigner.problem import loading
 
-    def read() -> Config:
-        config = loading.load(options.input, options.set)
-        config = config.in_directory(directory) if directory else config
-        return config if point is None else loading.point(config, point).config
-
-    return _on_first(comm, read)
+    return _on_first(comm, lambda: loading.load_one(options.input, options.set, directory, point))
 
 
 def _load_one(options: argparse.Namespace, comm: MPI.Intracomm, directory: str | None = None) -> Config:
     """The input, or the point of its sweep that `--point` names. Raises InputError where neither is one run. Collective."""
-    config = _load(options, comm, directory, options.point)
-    if config.sweep is not None:
-        raise InputError("sweep: found an input with a sweep, expected --point N: this verb takes one point")
-    return config
+    from hpcwigner.problem import loading
+
+    return loading.require_no_sweep(_load(options, comm, directory, options.point))
 
 
 def run(options: argparse.Namespace, comm: MPI.Intracomm) -> Outcome:
@@ -192,30 +186,9 @@ def moments(options: argparse.Namespace, comm: MPI.Intracomm) -> Outcome:
 
 
 def rates(options: argparse.Namespace, comm: MPI.Intracomm) -> Outcome:
-    from hpcwigner.momentum import rates_file
     from hpcwigner.problem import kinetics
-    from hpcwigner.problem.loading import to_yaml
-    from hpcwigner.storage import provenance
 
-    solved = kinetics.load(_load_one(options, comm), comm)
-    if solved.variation is not None and len(solved.variation.nodes) > 1:
-        raise InputError(
-            "sample: found valley offsets that vary in space, expected uniform ones: a rates file holds one set of them"
-        )
-
-    def write() -> str:
-        rates, origin = solved.rates, provenance.attributes(to_yaml(solved.config), comm.size)
-        rates_file.write(options.output, rates, solved.light_cone.valley, origin)
-        out = rates.out.sum(axis=0)
-        harmonics, cells = rates.intravalley.shape[:2]
-        return (
-            f"{options.output}: {harmonics} harmonics of {cells} cells at {solved.equilibrium.temperature:g} K, "
-            f"rates out of a cell {out.min():.4g} to {out.max():.4g} /ps"
-        )
-
-    text = _on_first(comm, write)
-    solved.rates.free()
-    return text
+    return kinetics.write_rates(_load_one(options, comm), comm, options.output)
 
 
 def sensitivity(options: argparse.Namespace, comm: MPI.Intracomm) -> Outcome:

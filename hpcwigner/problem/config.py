@@ -17,6 +17,7 @@ from hpcwigner.problem.shapes import Width
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.runtime.schema import Document, OnOff, Quantity, did_you_mean, require
 from hpcwigner.space.walls import Edges, Wall
+from hpcwigner.terms.extension import Extensions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -221,6 +222,8 @@ class Config(Document):
     recombination: Recombination | None = None
     sample: Sample | None = None
     interaction: Interaction | None = None
+    extensions: Annotated[dict[str, Any], Extensions()] | None = None
+    """Terms of other packages: the blocks of installed extensions by name (CONTRIBUTING.md)."""
     space: Space = Space()
     time: Time = Time()
     output: Output = dataclasses.field(default_factory=Output)

@@ -18,6 +18,7 @@ from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.space.grid import Decomposition, SpaceGrid
 from hpcwigner.space.landscape import Landscape
+from hpcwigner.storage.files import access
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,5 +94,5 @@ class InitialState:
             densities = np.moveaxis(here.reshape(len(here), -1), 0, 1)[:, self.valley_of_cell] * self.cell_populations
             u[...] = self.angular_share[:, None] * densities[:, None, :]
             return
-        with h5py.File(self.file, "r", driver="mpio", comm=decomposition.comm) as file:
+        with h5py.File(self.file, "r", **access(decomposition.comm)) as file:
             u[...] = file["u"][decomposition.x, decomposition.y].reshape(u.shape)

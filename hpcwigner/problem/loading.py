@@ -11,21 +11,43 @@ from hpcwigner.problem.config import Config, Sweep
 from hpcwigner.runtime import schema
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.runtime.schema import KeyInputError
+from hpcwigner.storage import provenance
+from hpcwigner.terms.extension import versions
+
+Overrides = Sequence[str] | Mapping[str, Any]
+"""Values by dotted key: texts "key=value", or a mapping, in which texts are read as YAML too and other values are as they are."""
 
 
-def load(path: Path, overrides: Sequence[str] = ()) -> Config:
-    """Config of the input file `path` with overrides "key=value" applied. Raises InputError.
+def load(source: Path | Mapping[str, Any], overrides: Overrides = ()) -> Config:
+    """Config of an input, a file or the data of one, with overrides applied. Raises InputError.
 
-    Paths of files that the run reads start at the input's folder and become absolute: a run directory's input names the same.
+    Paths of files that the run reads start at the input's folder (of data: the current one) and become absolute: a run
+    directory's input names the same.
     """
-    return from_data(schema.read_yaml(path), overrides, str(path), path.absolute().parent)
+    if isinstance(source, Mapping):
+        return from_data(source, overrides, "input", Path.cwd())
+    return from_data(schema.read_yaml(source), overrides, str(source), source.absolute().parent)
 
 
-def from_data(data: Mapping[str, Any], overrides: Sequence[str], origin: str, folder: Path) -> Config:
+def load_one(source: Path | Mapping[str, Any], overrides: Overrides, directory: str | None, number: int | None) -> Config:
+    """Config of an input, or of point `number` of its sweep, with its output in `directory` if given. Raises InputError."""
+    config = load(source, overrides)
+    config = config.in_directory(directory) if directory else config
+    return config if number is None else point(config, number).config
+
+
+def require_no_sweep(config: Config) -> Config:
+    """The same input. Raises InputError where it is not one run."""
+    if config.sweep is not None:
+        raise InputError("sweep: found an input with a sweep, expected --point N (in Python point=N): this takes one point")
+    return config
+
+
+def from_data(data: Mapping[str, Any], overrides: Overrides, origin: str, folder: Path) -> Config:
     """Config of `data`, all points of a sweep validated; `origin` is for messages, paths start at `folder`. Raises InputError."""
     plain = copy.deepcopy(dict(data))
-    for override in overrides:
-        _override(plain, override)
+    for override in overrides.items() if isinstance(overrides, Mapping) else map(_split, overrides):
+        _override(plain, *override)
     sweep: Sweep | None = None
     if (block := plain.pop("sweep", None)) is not None:
         sweep = schema.validate(Sweep, block, origin, "sweep")
@@ -42,6 +64,11 @@ def to_yaml(config: Config) -> str:
     import yaml
 
     return str(yaml.safe_dump(schema.dump(config), sort_keys=False, default_flow_style=None, width=120, allow_unicode=True))
+
+
+def provenance_of(config: Config, ranks: int) -> dict[str, str | int]:
+    """Attributes of every output file of a complete input. To be called on one rank: it starts git."""
+    return provenance.attributes(to_yaml(config), ranks, versions(config.extensions))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,8 +133,8 @@ _PATHS = {"material": (), "rates": ("auto",), "initial": ("none", "equilibrium")
 
 
 def _located(key: str, value: Any, folder: Path) -> Any:
-    """The value of a dotted key, made absolute if it is the path of a file to read; so are the files of maps and images."""
-    if str(key).split(".")[0] in ("sample", "pump"):
+    """The value of a dotted key, made absolute if it is the path of a file to read; so are `file` keys of blocks."""
+    if str(key).split(".")[0] in ("sample", "pump", "extensions"):
         if isinstance(value, dict):
             return {name: _located(f"{key}.{name}", part, folder) for name, part in value.items()}
         if isinstance(value, list):
@@ -118,16 +145,21 @@ def _located(key: str, value: Any, folder: Path) -> Any:
     return value if key == "material" and not materials.is_path(value) else str(folder / value)
 
 
-def _override(data: dict[str, Any], text: str) -> None:
-    import yaml
-
+def _split(text: str) -> tuple[str, str]:
     key, equals, value = text.partition("=")
     if not equals or not key:
         raise InputError(f"--set {text}: expected path.to.key=value")
+    return key, value
+
+
+def _override(data: dict[str, Any], key: str, value: Any) -> None:
+    import yaml
+
+    origin = f"--set {key}={value}"
     try:
-        _substitute(data, key, yaml.safe_load(value), f"--set {text}")
+        _substitute(data, key, yaml.safe_load(value) if isinstance(value, str) else copy.deepcopy(value), origin)
     except yaml.YAMLError:
-        raise InputError(f"--set {text}: the value is not valid YAML") from None
+        raise InputError(f"{origin}: the value is not valid YAML") from None
 
 
 def _substitute(data: dict[str, Any], key: str, value: Any, origin: str) -> None:
