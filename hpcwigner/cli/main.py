@@ -48,7 +48,7 @@ def declare(verb: str, parser: argparse.ArgumentParser) -> None:
     def output(metavar: str, text: str, default: str | None = None) -> None:
         add("-o", "--output", metavar=metavar, type=Path if metavar == "FILE" else str, default=default, help=text)
 
-    if verb in ("run", "check", "moments", "rates", "sensitivity"):
+    if verb in ("run", "check", "moments", "reduce", "rates", "sensitivity"):
         add("input", metavar="INPUT", type=Path, help="input file (YAML)")
         add("--point", metavar="N", type=int, help="only point N of the input's sweep, counted from 0")
         overrides()
@@ -65,6 +65,9 @@ def declare(verb: str, parser: argparse.ArgumentParser) -> None:
         group.add_argument("--network", metavar="BANDWIDTH", help="of a node each way, such as 12GB/s or '100 Gbit/s'")
         group.add_argument("--latency", metavar="TIME", help="of a message between nodes (default 2us)")
         group.add_argument("--memory-bandwidth", metavar="BANDWIDTH", help="of a node, such as 400GB/s (default: no limit)")
+    elif verb == "reduce":
+        output("DIR", "run directory (default: output.directory with _reduced behind it)")
+        add("--restart", nargs="?", const="latest", help=argparse.SUPPRESS)
     elif verb == "moments":
         output("DIR", "also write DIR/moments.h5; of a sweep, its directory")
     elif verb == "rates":
@@ -190,6 +193,18 @@ def moments(options: argparse.Namespace, comm: MPI.Intracomm) -> Outcome:
     return _on_first(comm, solve)
 
 
+def reduce(options: argparse.Namespace, comm: MPI.Intracomm) -> Outcome:
+    from hpcwigner.reduced import run as reduced
+
+    if options.restart:
+        raise InputError(f"--restart {options.restart}: found with the reduced model, which writes no checkpoints: start it anew")
+    config = _load_one(options, comm, options.output)
+    if not options.output:
+        config = config.in_directory(str(reduced.default_directory(config)))
+    reduced.reduce(config, comm, options.quiet)
+    return ""
+
+
 def rates(options: argparse.Namespace, comm: MPI.Intracomm) -> Outcome:
     from hpcwigner.momentum import rates_file
     from hpcwigner.problem import kinetics
@@ -284,6 +299,7 @@ VERBS: dict[str, tuple[Callable[[argparse.Namespace, MPI.Intracomm], Outcome], s
     "run": (run, "run an input"),
     "check": (check, "validate an input; print unknowns, memory, steps and output size; for a machine also hours and efficiency"),
     "moments": (moments, "D_v(t) and w_v²(t) from the closed moment equations, without a spatial grid"),
+    "reduce": (reduce, "the reduced model: drift and diffusion of thermal valleys, from the same input to the same files"),
     "rates": (rates, "write the scattering rates of an input; `rates: FILE` in an input reads them"),
     "sensitivity": (sensitivity, "change of D_v(t) when each uncertain number of the material grows by a tenth"),
     "verify": (verify, "linewidths, lifetimes and diffusion coefficients of a material beside reference values"),
