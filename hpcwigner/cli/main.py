@@ -85,6 +85,7 @@ def declare(verb: str, parser: argparse.ArgumentParser) -> None:
         either = parser.add_mutually_exclusive_group().add_argument
         either("--show", choices=[*VIEWS, *OF_SPECTRA], default="overview", help="what to draw (default overview)")
         films = [*ANIMATED, "spectrum"]
+        either("--against", metavar="OTHER", type=Path, help="lay another run directory over it: n, w², D and profiles")
         either("--animate", choices=films, nargs="?", const="pl", help="GIF of PL (default), density or spectra against time")
         output("FILE", "PNG, PDF, SVG or GIF to write (default RUN/VIEW.png or .gif)")
         add("--interactive", action="store_true", help="open a window instead of writing a picture")
@@ -242,7 +243,7 @@ def plot(options: argparse.Namespace, comm: MPI.Intracomm) -> Outcome:
     from hpcwigner.cli.texts import look_of
     from hpcwigner.plotting import spectra
     from hpcwigner.plotting.maps import animate
-    from hpcwigner.plotting.views import plot
+    from hpcwigner.plotting.views import plot, plot_against
 
     def draw() -> Path | None:
         look = look_of(options.psf, options.time_response, options.window, options.at)
@@ -250,6 +251,8 @@ def plot(options: argparse.Namespace, comm: MPI.Intracomm) -> Outcome:
             return spectra.animate(options.directory, options.output, look)
         if options.animate:
             return animate(options.directory, options.animate, options.output)
+        if options.against:
+            return plot_against(options.directory, options.against, options.output, options.interactive)
         return plot(options.directory, options.show, options.output, options.interactive, look)
 
     return _on_first(comm, draw) or Exit.DONE

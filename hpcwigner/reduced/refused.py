@@ -44,8 +44,8 @@ def require_reducible(problem: Problem) -> None:
     for term in problem.terms:
         if isinstance(term, Junction):
             raise InputError(
-                f"sample: found a step that is narrower than a cell, expected a width of at least "
-                f"{max(problem.space.spacing[: problem.space.dimensions]):.4g} nm: what a junction reflects neither drifts nor diffuses"
+                f"sample: found a step narrower than a cell, expected a width of at least "
+                f"{max(problem.space.spacing[: problem.space.dimensions]):.4g} nm: a junction reflects, which is no diffusion"
             )
         if isinstance(term, Annihilation) and term.hot > 0:
             raise InputError(

@@ -8,7 +8,6 @@ from mpi4py import MPI
 
 from hpcwigner.integrators.steps import StepPlan
 from hpcwigner.problem import builder
-from hpcwigner.problem.builder import Problem
 from hpcwigner.problem.config import Config
 from hpcwigner.reduced import refused, summary
 from hpcwigner.reduced.equation import DriftDiffusion
@@ -63,7 +62,7 @@ def reduce(config: Config, comm: MPI.Intracomm, quiet: bool = False) -> Path:
             write_whole(directory / "input.yaml", str(attributes["input"]))
         stepper = Stepper(equation)
         stack.callback(stepper.free)
-        departures, plan, began = Departures(equation), _ticks(problem), time.perf_counter()
+        departures, plan, began = Departures(equation), problem.moments.plan((problem.moments.end, 1)), time.perf_counter()
         output = ReducedOutput(problem, equation, stepper, plan, directory, attributes, kinetic.final)
         try:
             initial, n = _advance(equation, stepper, plan, output, departures, quiet)
@@ -83,33 +82,24 @@ def reduce(config: Config, comm: MPI.Intracomm, quiet: bool = False) -> Path:
         return directory
 
 
-def _ticks(problem: Problem) -> StepPlan:
-    """All times at which something is due, at most half a ps apart."""
-    moments = problem.moments
-    return moments.plan((moments.end, 1))
-
-
 def _advance(
     equation: DriftDiffusion, stepper: Stepper, plan: StepPlan, output: ReducedOutput, departures: Departures, quiet: bool
 ) -> tuple[float, Array]:
-    """From 0 to the end. Returns the excitons at the start and the densities at the end. Collective."""
-    problem, ticks = equation.problem, plan.steps()
+    """From one mark of the plan to the next. Returns the excitons at the start and the densities at the end. Collective."""
+    problem = equation.problem
     shares = problem.cells.valley_sum(problem.equilibrium.population)
     floors = SMALL * problem.peak_density * np.maximum(shares, 1e-300)
     windows = [(*source.window, source.shortest_time) for source in problem.sources]
-    progress = Progress(equation.decomposition.comm, len(ticks), plan.end, quiet)
+    progress = Progress(equation.decomposition.comm, len(plan.marks), plan.end, quiet)
     n = equation.start()
     initial = _total(equation, n)
     try:
-        for done, tick in enumerate([*ticks, None]):
-            now = plan.end if tick is None else tick.start
-            output.observe(done, equation.state(n))
+        for number, (due, now) in enumerate(zip(plan.steps_until(plan.marks), plan.marks, strict=True)):
+            output.observe(int(due), equation.state(n))
             departures.look(now, n)
-            progress.update(done, now)
-            if tick is not None:
-                end = ticks[done + 1].start if done + 1 < len(ticks) else plan.end
-                for begin, stop in pieces(tick.start, end, windows):
-                    n = stepper.advance(n, begin, stop, tick.stage, floors)
+            progress.update(number + 1, now)
+            for begin, stop in pieces(now, plan.marks[number + 1], windows) if now < plan.marks[-1] else []:
+                n = stepper.advance(n, begin, stop, problem.scattering.stage_at(stop), floors)
     finally:
         progress.close()
     if not np.isfinite(_total(equation, n)):

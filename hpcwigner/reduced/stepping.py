@@ -5,6 +5,8 @@ n_v(r)/S_v with the present peak S_v of each valley: tolerances of steps and of 
 unknowns, then mean the same in a valley that holds 1e-13 of the excitons.
 """
 
+import itertools
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,10 +22,13 @@ from hpcwigner.runtime.parallel import readable
 PREFIX = "reduced_"
 """Of PETSc's options, such as `-- -reduced_ts_arkimex_type 3`."""
 TOLERANCE = 1e-9  # Of a step, relative to each density and, where that is more, to the valley's peak
+EMPTIED, SHORTEST = 1e-2, 1e-3  # A valley's peak may fall to this part, unless the time is that short [ps]
+REJECTIONS = 100  # In a row, after which the run fails
 SOLVED = 1e-13  # Linear equations, relative to the residual before
 DEFAULTS = {
     "ts_type": "arkimex", "ts_arkimex_type": "4", "ts_adapt_wnormtype": "infinity", "ksp_type": "gmres",
-    "ksp_rtol": SOLVED, "ksp_max_it": 500, "ksp_gmres_restart": 100, "pc_type": "asm", "snes_rtol": 1e-12, "snes_stol": 0.0,
+    "ksp_rtol": SOLVED, "ksp_max_it": 500, "ksp_gmres_restart": 100, "pc_type": "asm", 
+    "snes_rtol": 1e-10, "snes_stol": 1e-12, "snes_max_it": 10, "snes_linesearch_type": "basic",
 }  # fmt: skip
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(3)
 
@@ -64,7 +69,8 @@ class Stepper:
         ts.setTolerances(rtol=TOLERANCE, atol=TOLERANCE)
         ts.setExactFinalTime(petsc.TS.ExactFinalTime.MATCHSTEP)
         ts.setMaxSteps(10**9)
-        ts.setMaxSNESFailures(-1)
+        ts.setMaxSNESFailures(REJECTIONS)
+        ts.setMaxStepRejections(REJECTIONS)
         ts.setPostStep(self._sum_up)
         ts.setFromOptions()
         return ts
@@ -102,13 +108,27 @@ class Stepper:
     def advance(self, n: Array, begin: float, end: float, stage: int, floors: Array) -> Array:
         """Densities at `end` from those at `begin` [ps]; `floors` (valley,) are densities that count as small. Collective.
 
+        Where a valley empties meanwhile, so that tolerances have become too large for it, the same is done in two parts.
         Raises RunError.
         """
-        peaks = np.empty(len(floors))
+        scales, lost = np.maximum(self._peaks(n), floors), self.lost.copy()
+        result = self._solve(n, begin, end, stage, scales)
+        kept = np.maximum(self._peaks(result), floors) / scales
+        if kept.min() > EMPTIED or end - begin < SHORTEST:
+            return result
+        self.lost, middle = lost, 0.5 * (begin + end)
+        return self.advance(self.advance(n, begin, middle, stage, floors), middle, end, stage, floors)
+
+    def _peaks(self, n: Array) -> Array:
+        """Largest density of each valley, (valley,). Collective."""
+        peaks = np.empty(n.shape[2])
         np.abs(n).max(axis=(0, 1), out=peaks)
         self._comm.Allreduce(MPI.IN_PLACE, peaks, MPI.MAX)
-        self._scales, self._stage = np.maximum(peaks, floors), stage
-        self._x.setArray((n / self._scales).ravel())
+        return peaks
+
+    def _solve(self, n: Array, begin: float, end: float, stage: int, scales: Array) -> Array:
+        self._scales, self._stage = scales, stage
+        self._x.setArray((n / scales).ravel())
         ts = self._ts
         ts.setTime(begin)
         ts.setMaxTime(end)
@@ -136,6 +156,9 @@ class Stepper:
 
 def pieces(begin: float, end: float, windows: Sequence[tuple[float, float, float]]) -> list[tuple[float, float]]:
     """A part of the run cut so that no step passes over a pulse: `windows` are (begin, end, shortest time) of sources [ps]."""
-    longest = min((short / 2 for a, b, short in windows if begin < b and end > a), default=end - begin)
-    edges = np.linspace(begin, end, max(1, int(np.ceil((end - begin) / longest - 1e-9))) + 1)
-    return list(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True))
+    inside = {t for a, b, _ in windows for t in (a, b) if begin < t < end}
+    cuts: list[float] = [begin]
+    for start, stop in itertools.pairwise(sorted({begin, end, *inside})):
+        longest = min((short / 2 for a, b, short in windows if start < b and stop > a), default=stop - start)
+        cuts += np.linspace(start, stop, math.ceil((stop - start) / longest - 1e-9) + 1)[1:].tolist()
+    return list(itertools.pairwise(cuts))

@@ -69,17 +69,17 @@ def departures_of(problem: Problem, departures: Departures, relaxation: Relaxati
     steep, strong = map(float, departures.shares)
     names = ", ".join(valley.name for valley in problem.cells.valleys)
     LOG.info(
-        "departs from kinetics: ℓ|∇ ln n| > %g for %.2g %% of the excitons and time (for more than %g %% of them %s), ℓF > %g kT "
+        "departs from kinetics: ℓq > %g for %.2g %% of the excitons and time (for more than %g %% of them %s), ℓF > %g kT "
         "for %.2g %% (%s); energies of a homogeneous sample thermal from: %s",
         STEEP, 100 * steep, 100 * FEW, _until(departures.until[0]), STRONG, 100 * strong, _until(departures.until[1]),
         time_or_not(relaxation.thermal_from),
     )  # fmt: skip
     last = "last time with more than 5 % of the excitons there"
     return {
-        "departs_steep": Entry(steep, "1", f"part of excitons and time with mean free path |grad ln n| > {STEEP:g}"),
-        "departs_strong": Entry(strong, "1", f"part of excitons and time with mean free path times force > {STRONG:g} kT"),
-        "departs_steep_until": Entry(float(departures.until[0]), "ps", f"mean free path |grad ln n| > {STEEP:g}: {last}"),
-        "departs_strong_until": Entry(float(departures.until[1]), "ps", f"mean free path times force > {STRONG:g} kT: {last}"),
+        "departs_steep": Entry(steep, "1", f"part of excitons and time with ℓq > {STEEP:g}"),
+        "departs_strong": Entry(strong, "1", f"part of excitons and time with ℓF > {STRONG:g} kT"),
+        "departs_steep_until": Entry(float(departures.until[0]), "ps", f"ℓq > {STEEP:g}: {last}"),
+        "departs_strong_until": Entry(float(departures.until[1]), "ps", f"ℓF > {STRONG:g} kT: {last}"),
         "thermal_from": Entry(relaxation.thermal_from, "ps", "energies of a homogeneous sample within 5 % of thermal from"),
         "relaxation_within": Entry(relaxation.within.tolist(), "ps-1", f"slowest relaxation of energies in {names}"),
         "leaving": Entry(relaxation.leaving.tolist(), "ps-1", f"transfer of thermal excitons out of {names}"),
