@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from helpers import hpcwigner
 from mpi4py import MPI
 from scipy.linalg import expm
 from scipy.optimize import brentq
+from scipy.special import erfc
 
 from hpcwigner.exciton.constants import BOLTZMANN, HBAR2_OVER_M0, HBAR_OVER_M0
 from hpcwigner.observables.transport import chapman_enskog
@@ -292,3 +294,75 @@ def test_dense_excitons(tmp_path):
     level = fields["landscape"] + 4e3 * density.sum(axis=0) + kt * np.log(density)
     assert 4e3 * density.sum(axis=0).max() > 2
     assert np.ptp(level, axis=1).max() < 1e-9
+
+
+REFUSED = {
+    "scattering.intravalley=off": "scattering.intravalley: found off or off_at, expected on: in the reduced model the excitons "
+    "of a valley are thermal",
+    "interaction.annihilation={rate: 0.1 cm^2/s, hot: 0.5, above: 100 meV}": "interaction.annihilation.hot: found 0.5, expected "
+    "0: excitons of the reduced model are thermal at once",
+    "sample.energy.all={step: {height: 5 meV, width: 3 nm}}": "sample: found a step narrower than a cell, expected a width of at "
+    "least 93.75 nm: a junction reflects, which is no diffusion",
+}
+
+
+@pytest.mark.parametrize("setting", REFUSED)
+def test_what_has_no_reduced_form_is_refused(tmp_path, setting):
+    input_file(tmp_path, values=WARM)
+    space = "space={length: 12 um, cells: 128, boundary: open}"
+    words = "--set", space, "--set", "pump.density=1e10 cm^-2", "--set", setting
+    process = hpcwigner("reduce", tmp_path / "reduced.yaml", *words)
+    assert (process.returncode, process.stderr.strip()) == (2, f"hpcwigner: {REFUSED[setting]}")
+    assert not (tmp_path / "reduced_reduced").exists()
+
+
+def test_command_writes_a_run_directory(tmp_path):
+    """As a run's: info, plot and report take it. It lies beside that of the kinetics, and is never written over."""
+    input_file(tmp_path, values=WARM)
+    path, directory = tmp_path / "reduced.yaml", tmp_path / "reduced_reduced"
+    words = "--quiet", "--set", "time.end=1.5 ps", "--set", "output.wigner_at=[1 ps]"
+    process = hpcwigner("reduce", path, *words)
+    assert process.returncode == 0, process.stderr
+    assert sorted(p.name for p in directory.iterdir()) == ["fields.h5", "input.yaml", "run.lock", "run.log", "series.h5"]
+    written, summary = read(directory / "series.h5"), read_summary(directory / "series.h5")[1]
+    assert written.attributes["model"].startswith("reduced")
+    warnings = [entry.value for entry in summary["warnings"].values()]
+    assert warnings[0] == "left out wigner: excitons of the reduced model are thermal and have no direction"
+    assert warnings[1].startswith(
+        "no rate constants exist before energies are thermal (5 %: from 0.5 ps on): excitons leave valleys"
+    )
+    checks = summary["checks"]
+    assert abs(checks["number_not_accounted_for"].value) < 1e-7
+    assert checks["departs_steep"].value < 1e-12
+    assert abs(checks["slowest_mode"].value / 6.8 - 1) < 0.1
+    parts = sum(written.data[f"diffusion_{name}"] for name in ("drift", "interv", "source", "radiative"))
+    assert np.nanmax(np.abs(parts - written.data["diffusion"])) < 1e-12 * np.nanmax(np.abs(parts))
+    for verb in ("info", "plot", "report"):
+        assert hpcwigner(verb, directory).returncode == 0
+    assert "reduced" in hpcwigner("info", directory).stdout
+    again = hpcwigner("reduce", path, *words)
+    assert again.returncode == 2
+    assert "which holds a run already" in again.stderr
+    restarted = hpcwigner("reduce", path, "--restart")
+    expected = "hpcwigner: --restart latest: found with the reduced model, which writes no checkpoints: start it anew"
+    assert (restarted.returncode, restarted.stderr.strip()) == (2, expected)
+
+
+def test_departures_of_a_steep_profile(tmp_path):
+    """In a spot exp(−r²/w²) ℓq = 2ℓr/w² exceeds 0.3 beyond r = 0.15 w²/ℓ, where erfc(0.15 w/ℓ) of the excitons are."""
+    space = "space={dimensions: 1, length: 0.2 um, cells: 400, boundary: open}"
+    pump = "pump={center: 0.05 ps, duration_fwhm: 20 fs, spot_fwhm: 40 nm, energy: {valley: KK, above: 20 meV}}"
+    steps = "output.series_every=0.05 ps", "time.end=0.1 ps", "scattering.intervalley=off"
+    config = input_file(tmp_path, space, pump, *steps, values=WARM)
+    directory = reduce(config, MPI.COMM_SELF, quiet=True)
+    checks, series = read_summary(directory / "series.h5")[1]["checks"], read(directory / "series.h5").data
+    problem = builder.build(config, MPI.COMM_SELF)
+    length, widths = mean_free_paths(problem)[0], 1e3 * np.sqrt(series["width_squared"][1:, 0])
+    number = series["population"][:, 0]
+    beyond = np.append(0.0, erfc(0.15 * widths / length)) * number
+    expected = (beyond[1:] + beyond[:-1]).sum() / (number[1:] + number[:-1]).sum()
+    assert 0.05 < expected < 0.95
+    assert abs(checks["departs_steep"].value / expected - 1) < 0.02
+    assert checks["departs_steep_until"].value == 0.1
+    assert np.isnan(checks["departs_strong_until"].value)
+    problem.free()

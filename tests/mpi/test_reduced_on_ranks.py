@@ -14,7 +14,8 @@ COMM = MPI.COMM_WORLD
 pytestmark = pytest.mark.mpi
 
 SETTINGS = (
-    "pump={density: 1e12 cm^-2, spot_fwhm: 0.9 um}", "recombination.lifetime={KK: 3 ps, KΛ: 7 ps}", "time.end=0.5 ps", "output.series_every=0.5 ps",
+    "pump={density: 1e12 cm^-2, spot_fwhm: 0.9 um}", "recombination.lifetime={KK: 3 ps, KΛ: 7 ps}", "time.end=0.5 ps",
+    "output.series_every=0.5 ps",
     "sample.energy={all: {gaussian: {peak: -8 meV, fwhm: 1 um, center: [9 nm, 0 nm]}}, KΛ: {step: {height: 5 meV, width: 1 um}}}",
 )  # fmt: skip
 DENSE = "interaction={annihilation: 0.5 cm^2/s, repulsion: 3e-12 meV cm^2}"
