@@ -16,6 +16,8 @@ from hpcwigner.reduced.equation import DriftDiffusion
 from hpcwigner.reduced.fluxes import bernoulli, bernoulli_slope
 from hpcwigner.reduced.matrix import JacobianMatrix
 from hpcwigner.reduced.run import reduce
+from hpcwigner.runtime.errors import InputError
+from hpcwigner.simulation.run import ensure
 from hpcwigner.space.grid import Decomposition
 from hpcwigner.storage.reading import read, read_summary
 
@@ -340,6 +342,8 @@ def test_command_writes_a_run_directory(tmp_path):
     for verb in ("info", "plot", "report"):
         assert hpcwigner(verb, directory).returncode == 0
     assert "reduced" in hpcwigner("info", directory).stdout
+    with pytest.raises(InputError, match="which holds the model 'reduced', expected a run of the kinetics"):
+        ensure(loading.load(path).in_directory(str(directory)), MPI.COMM_SELF, quiet=True)
     again = hpcwigner("reduce", path, *words)
     assert again.returncode == 2
     assert "which holds a run already" in again.stderr
