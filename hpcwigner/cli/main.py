@@ -48,7 +48,7 @@ def declare(verb: str, parser: argparse.ArgumentParser) -> None:
     def output(metavar: str, text: str, default: str | None = None) -> None:
         add("-o", "--output", metavar=metavar, type=Path if metavar == "FILE" else str, default=default, help=text)
 
-    if verb in ("run", "check", "moments", "rates", "sensitivity"):
+    if verb in ("run", "check", "moments", "reduce", "rates", "sensitivity"):
         add("input", metavar="INPUT", type=Path, help="input file (YAML)")
         add("--point", metavar="N", type=int, help="only point N of the input's sweep, counted from 0")
         overrides()
@@ -66,6 +66,9 @@ def declare(verb: str, parser: argparse.ArgumentParser) -> None:
         group.add_argument("--latency", metavar="TIME", help="of a message between nodes (default 2us)")
         group.add_argument("--memory-bandwidth", metavar="BANDWIDTH", help="of a node, such as 400GB/s (default: no limit)")
         group.add_argument("--jitter", metavar="PERCENT", help="spread of a core's steps, such as 1percent (default 0)")
+    elif verb == "reduce":
+        output("DIR", "run directory (default: output.directory with _reduced behind it)")
+        add("--restart", nargs="?", const="latest", help=argparse.SUPPRESS)
     elif verb == "moments":
         output("DIR", "also write DIR/moments.h5; of a sweep, its directory")
     elif verb == "rates":
@@ -83,6 +86,7 @@ def declare(verb: str, parser: argparse.ArgumentParser) -> None:
         either = parser.add_mutually_exclusive_group().add_argument
         either("--show", choices=[*VIEWS, *OF_SPECTRA], default="overview", help="what to draw (default overview)")
         films = [*ANIMATED, "spectrum"]
+        either("--against", metavar="OTHER", type=Path, help="lay another run directory over it: n, w², D and profiles")
         either("--animate", choices=films, nargs="?", const="pl", help="GIF of PL (default), density or spectra against time")
         output("FILE", "PNG, PDF, SVG or GIF to write (default RUN/VIEW.png or .gif)")
         add("--interactive", action="store_true", help="open a window instead of writing a picture")
@@ -185,6 +189,18 @@ def moments(options: argparse.Namespace, comm: MPI.Intracomm) -> Outcome:
     return _on_first(comm, solve)
 
 
+def reduce(options: argparse.Namespace, comm: MPI.Intracomm) -> Outcome:
+    from hpcwigner.reduced import run as reduced
+
+    if options.restart:
+        raise InputError(f"--restart {options.restart}: found with the reduced model, which writes no checkpoints: start it anew")
+    config = _load_one(options, comm, options.output)
+    if not options.output:
+        config = config.in_directory(str(reduced.default_directory(config)))
+    reduced.reduce(config, comm, options.quiet)
+    return ""
+
+
 def rates(options: argparse.Namespace, comm: MPI.Intracomm) -> Outcome:
     from hpcwigner.problem import kinetics
 
@@ -201,7 +217,7 @@ def plot(options: argparse.Namespace, comm: MPI.Intracomm) -> Outcome:
     from hpcwigner.cli.texts import look_of
     from hpcwigner.plotting import spectra
     from hpcwigner.plotting.maps import animate
-    from hpcwigner.plotting.views import plot
+    from hpcwigner.plotting.views import plot, plot_against
 
     def draw() -> Path | None:
         look = look_of(options.psf, options.time_response, options.window, options.at)
@@ -209,6 +225,8 @@ def plot(options: argparse.Namespace, comm: MPI.Intracomm) -> Outcome:
             return spectra.animate(options.directory, options.output, look)
         if options.animate:
             return animate(options.directory, options.animate, options.output)
+        if options.against:
+            return plot_against(options.directory, options.against, options.output, options.interactive)
         return plot(options.directory, options.show, options.output, options.interactive, look)
 
     return _on_first(comm, draw) or Exit.DONE
@@ -258,6 +276,7 @@ VERBS: dict[str, tuple[Callable[[argparse.Namespace, MPI.Intracomm], Outcome], s
     "run": (run, "run an input"),
     "check": (check, "validate an input; print unknowns, memory, steps and output size; for a machine also hours and efficiency"),
     "moments": (moments, "D_v(t) and w_v²(t) from the closed moment equations, without a spatial grid"),
+    "reduce": (reduce, "the reduced model: drift and diffusion of thermal valleys, from the same input to the same files"),
     "rates": (rates, "write the scattering rates of an input; `rates: FILE` in an input reads them"),
     "sensitivity": (sensitivity, "change of D_v(t) when each uncertain number of the material grows by a tenth"),
     "verify": (verify, "linewidths, lifetimes and diffusion coefficients of a material beside reference values"),
