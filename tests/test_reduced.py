@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from helpers import hpcwigner
+from helpers import close, hpcwigner
 from mpi4py import MPI
 from scipy.linalg import expm
 from scipy.optimize import brentq
@@ -11,6 +11,7 @@ from scipy.special import erfc
 from hpcwigner.exciton.constants import BOLTZMANN, HBAR2_OVER_M0, HBAR_OVER_M0
 from hpcwigner.observables.transport import chapman_enskog
 from hpcwigner.problem import builder, loading
+from hpcwigner.reduced import stepping
 from hpcwigner.reduced.coefficients import coefficients, mean_free_paths
 from hpcwigner.reduced.equation import DriftDiffusion
 from hpcwigner.reduced.fluxes import bernoulli, bernoulli_slope
@@ -370,3 +371,34 @@ def test_departures_of_a_steep_profile(tmp_path):
     assert checks["departs_steep_until"].value == 0.1
     assert np.isnan(checks["departs_strong_until"].value)
     problem.free()
+
+
+def test_spectra_are_those_of_thermal_valleys(tmp_path):
+    """All photons of spectra.h5 are what the losses take; after the pulse their rate is −∂t n."""
+    spectrum = "output.spectrum={from: -120 meV, to: 60 meV, step: 2 meV, every: 0.5 ps}"
+    config = input_file(tmp_path, "radiation={phonon_assisted: on}", spectrum, "time.end=5 ps", values=WARM)
+    directory = reduce(config, MPI.COMM_SELF, quiet=True)
+    series, spectra = read(directory / "series.h5").data, read(directory / "spectra.h5").data
+    n, t, photons = series["population_total"], series["time"], spectra["photons"]
+    assert abs(spectra["time"][-3] - t[-5]) < 1e-9
+    loss = -(n[-4] - n[-6]) / (t[-4] - t[-6])
+    assert abs(photons[-3] / loss - 1) < 1e-4
+    assert photons[-3] > 1.01 * series["pl_total"][-5]
+    checks = read_summary(directory / "series.h5")[1]["checks"]
+    assert checks["number_sidebands"].value < 0
+    assert abs(1 + checks["number_sidebands"].value + checks["number_radiation"].value - n[-1]) < 1e-7
+
+
+def test_folded_and_whole_planes_agree(tmp_path, monkeypatch):
+    """A well in the middle of a plane, with walls: a quarter of it is enough."""
+    monkeypatch.setattr(stepping, "TOLERANCE", 1e-6)
+    space = "space={{dimensions: 2, length: 0.2 um, cells: [14, 12], boundary: {{x: open, y: reflecting}}, symmetry: {}}}"
+    well = "sample.energy.all={gaussian: {peak: -20 meV, fwhm: 0.1 um}}"
+    pump = "pump={center: 0.1 ps, duration_fwhm: 50 fs, spot_fwhm: 0.1 um}"
+    even = "output.observables=[population, width_squared, width_squared_axis, diffusion, pl_total, density, pl, shape_variation]"
+    made = []
+    for symmetry in ("folded", "whole"):
+        settings = space.format(symmetry), well, pump, "time.end=0.5 ps", even
+        config = input_file(tmp_path, *settings, name=symmetry, values=WARM)
+        made.append(reduce(config, MPI.COMM_SELF, quiet=True))
+    close(*made, names=("series.h5", "fields.h5"), tolerance=1e-10)

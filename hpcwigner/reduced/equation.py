@@ -6,7 +6,6 @@ Densities are arrays (x, y, valley) of a rank's own cells [1/nm²; slab 1/nm].
 """
 
 import functools
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -180,8 +179,3 @@ def _product(matrices: Array, values: Array) -> Array:
     if matrices.shape[:2] == (1, 1):
         return np.asarray(values @ matrices[0, 0].T)
     return np.einsum("xyvw,xyw->xyv", matrices, values)
-
-
-def names_of(entries: Sequence[tuple[str, str]]) -> list[str]:
-    """Names of some entries, each once."""
-    return list(dict.fromkeys(name for name, _ in entries))

@@ -37,10 +37,6 @@ class JacobianMatrix:
         self._order, self._valleys = order.data - 1, valleys
         self._rows, self._columns = order.indptr.astype(PETSc.IntType), order.indices.astype(PETSc.IntType)
         self._diagonal = np.flatnonzero(np.repeat(np.arange(own), np.diff(order.indptr)) + first == order.indices)
-        self._ratio = (
-            np.broadcast_to(np.arange(valleys)[:, None], inside[0].shape),
-            np.broadcast_to(np.arange(valleys), inside[0].shape),
-        )
         csr = self._rows, self._columns, np.zeros(len(self._order))
         self.mat: Any = PETSc.Mat().createAIJ(size=((own, total), (own, total)), csr=csr, comm=decomposition.comm)
 

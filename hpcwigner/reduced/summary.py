@@ -50,6 +50,9 @@ def announce(problem: Problem, equation: DriftDiffusion, directory: Path, relaxa
 
 
 def _announce_relaxation(names: Sequence[str], relaxation: Relaxation) -> None:
+    if not relaxation.leaving.any():
+        LOG.info("energies relax within a valley at: %s per ps; no transfer", _list(names, relaxation.within))
+        return
     LOG.info(
         "energies relax within a valley at: %s per ps; slowest mode of all scattering %.3g, of the transfer %.3g per ps",
         _list(names, relaxation.within), relaxation.modes[0], relaxation.transfer_modes.min(initial=np.inf),
