@@ -21,6 +21,7 @@ INSIDE = 0.1  # The search aims so many tolerances inside the limits of a target
 DIFFERENCE = 0.01  # Of a number in units of its range, for the slopes of least squares
 REFINED = 1e-3  # Least squares ends when the sum of squares falls by less than this part
 MISSED = 10.0  # How many ranges of distance a tolerance counts where the nearest set is sought
+SMALL = 0.1  # Distance [ranges] from which on a number counts less in the second pass
 BOX = 0.2  # First size of its steps, in ranges
 
 
@@ -120,6 +121,8 @@ class Search:
         self.targets = list(task.fit.targets.values())
         self.goals = np.array([target.bounds for target in self.targets]).T
         self.tolerances = np.array([target.tolerance for target in self.targets])
+        self.weights = np.ones(len(ranges.keys))
+        """Of the distances where the nearest set is sought."""
         self.centred = np.array([target.value is not None for target in self.targets])
 
     def score(self, place: Array) -> Score:
@@ -151,7 +154,11 @@ class Search:
             best = self._evolve(best)
         if wanted.method != "nearest":
             best = self._least_squares(best, wanted.iterations)
-        return self._nearest(best, wanted.iterations) if wanted.method == "nearest" or wanted.nearest else best
+        if wanted.method == "nearest" or wanted.nearest:
+            best = self._nearest(best, wanted.iterations)
+            self.weights = SMALL / (SMALL + np.abs(best.place - self.ranges.home))
+            best = self._nearest(best, wanted.iterations)
+        return best
 
     def _log(self, words: str, score: Score) -> None:
         text = "%s: sum of squares %.4g, %d of %d targets met, %d numbers moved"
@@ -212,25 +219,26 @@ class Search:
         """Sum of the distances from home, and of what targets miss, which counts more than any distance."""
         missed = np.abs(score.residuals[: len(self.targets)])
         missed = np.where(self.centred, np.maximum(missed - 1 + INSIDE, 0.0), missed)
-        return float(np.abs(score.place - self.ranges.home).sum() + MISSED * missed.sum())
+        return float(self.weights @ np.abs(score.place - self.ranges.home) + MISSED * missed.sum())
 
     def _nearest(self, best: Score, iterations: int) -> Score:
         """Sequential linear programming: the smallest sum of distances from home with which the targets are met.
 
-        This sum, unlike that of squares, leaves as many numbers at home as it can. Steps stay within a box that shrinks where
-        the targets are not linear enough.
+        This sum, unlike that of squares, leaves numbers at home; with the `weights` of a second pass, which are smaller for
+        those that are far away already, the others go home if they can. Steps stay within a box that shrinks where
+        the targets are not linear enough; slopes are corrected on the way, and measured anew when no step helps any more.
         """
-        box = BOX
         for _ in range(iterations):
             self._log("nearest", best)
             (_, *others), steps = self._around(best.place)
             slopes = np.array([(other.values - best.values) / h for other, h in zip(others, steps, strict=True)]).T
-            before = best
-            while best is before and box >= DIFFERENCE:
+            began, box = best, BOX
+            while box >= DIFFERENCE:
                 trial = self.score(self._linear_step(best, slopes, box))
                 improved = self._merit(trial) < self._merit(best) * (1 - REFINED)
+                slopes = _corrected(slopes, trial.place - best.place, trial.values - best.values)
                 best, box = (trial, 2 * box) if improved else (best, 0.5 * box)
-            if best is before:
+            if best is began:
                 break
         self._log("nearest", best)
         return best
@@ -254,7 +262,7 @@ class Search:
         apart = np.hstack((np.eye(count), -np.eye(count), np.zeros((count, len(unit)))))
         upper, lower = np.minimum(1.0, best.place + box), np.maximum(0.0, best.place - box)
         solved = linprog(
-            np.concatenate((np.ones(2 * count), np.full(len(unit), MISSED))),
+            np.concatenate((self.weights, self.weights, np.full(len(unit), MISSED))),
             A_ub=np.concatenate((rows[used], apart, -apart)),
             b_ub=np.concatenate((limits[used], upper - home, home - lower)),
         )  # fmt: skip
@@ -263,6 +271,29 @@ class Search:
         above, below = solved.x[:count], solved.x[count : 2 * count]
         moved = np.where(np.abs(above - below) < 1e-9, 0.0, above - below)
         return np.asarray(np.clip(home + moved, 0.0, 1.0))
+
+
+def needed_for(search: Search, best: Score) -> dict[str, list[str]]:
+    """For each number that moved, by key: the targets that are missed when it alone goes home. Raises Stopped. Collective."""
+    home, names = search.ranges.home, list(search.task.fit.targets)
+    moved = np.flatnonzero(best.place != home)
+    if not len(moved):
+        return {}
+    places = np.repeat(best.place[None], len(moved), axis=0)
+    places[np.arange(len(moved)), moved] = home[moved]
+    trials = search.scores(places)
+    return {
+        search.ranges.keys[i]: [names[n] for n in sorted(best.met - trial.met)] for i, trial in zip(moved, trials, strict=True)
+    }
+
+
+def _corrected(slopes: Array, step: Array, change: Array) -> Array:
+    """Slopes (target, number) that give the `change` of the values with a step, by Broyden's formula; where both are finite."""
+    if not step.any():
+        return slopes
+    missing = change - slopes @ step
+    correction = np.outer(np.where(np.isfinite(missing), missing, 0.0), step) / (step @ step)
+    return np.asarray(slopes + correction)
 
 
 def rounded(search: Search, best: Score) -> Score:
