@@ -19,7 +19,7 @@ from hpcwigner.runtime.errors import InputError
 from hpcwigner.studies import verification
 from hpcwigner.studies.fit import readings, targets
 from hpcwigner.studies.fit.history import History
-from hpcwigner.studies.fit.search import Evaluator, Ranges, Search
+from hpcwigner.studies.fit.search import Evaluator, Ranges, Search, needed_for
 from hpcwigner.studies.fit.study import fit
 from hpcwigner.studies.fit.targets import Reading, Target
 
@@ -128,6 +128,7 @@ def test_numbers_are_found_again_from_data_made_with_them(file, tmp_path):
     row = next(line for line in table.splitlines() if line.startswith("sound_velocity")).split()
     shown = materials.shown(materials.load(str(tmp_path / "fit/material.yaml")), "sound_velocity")
     assert (float(row[1]), float(row[2])) == (4.3, pytest.approx(shown[0], rel=1e-3))
+    assert "        D of KK, 3 ps" in table  # what is missed without a number that moved
     assert len(f"{shown[0]:.12g}") <= 6  # as few digits as the targets allow
     references = materials.load(str(tmp_path / "fit/material.yaml")).references
     assert references.keys() == materials.load("ws2_hbn").references.keys() | {"fit"}
@@ -206,6 +207,26 @@ def test_the_nearest_set_moves_no_number_that_no_target_needs(file, tmp_path):
     assert list(np.array(search.ranges.keys)[best.place != search.ranges.home]) == ["sound_velocity"]
     assert search.ranges.home[0] < best.place[0] < begin[0]
     assert best.values[0] == pytest.approx(24.9, abs=0.02)  # a tenth of the tolerance inside the limit
+
+
+def test_the_table_says_what_a_number_is_needed_for(file):
+    """The linewidth needs the sound velocity, and the share of KΛ the mass; no target needs the coupling."""
+    lines = {name: f"{READ_RATES[name]}, at_least: 0{_unit(READ_RATES[name])}, tolerance: 0.01{_unit(READ_RATES[name])}"
+             for name in ("linewidth", "share of KΛ")}  # fmt: skip
+    search, _ = searching(file(lines))
+    material = materials.load("ws2_hbn")
+    for key, value in TRUE.items():
+        material = materials.with_value(material, key, value)
+    there, home = (search.score(place).values for place in (search.ranges.place(material), search.ranges.home))
+    lines = {name: line.replace("at_least: 0", f"at_{'most' if a < b else 'least'}: {0.5 * (a + b)}")
+             for (name, line), a, b in zip(lines.items(), there, home, strict=True)}  # fmt: skip
+    search, _ = searching(file(lines))
+    needed = needed_for(search, search.score(search.ranges.place(material)))
+    assert needed == {
+        "sound_velocity": ["linewidth"],
+        "intervalley_phonons.M TA.electron": [],
+        "valleys.KΛ.electron_mass": ["share of KΛ"],
+    }
 
 
 def test_distance_counts_in_units_of_the_ranges(ws2):
