@@ -268,3 +268,27 @@ def with_value(material: Material, key: str, value: float) -> Material:
     low, high = number.range or (number.value, number.value)
     changed = dataclasses.replace(number, value=value, range=(min(low, value), max(high, value)))
     return copy.deepcopy(material, {id(number): changed})  # a copy holds `changed` where the material holds `number`
+
+
+def with_number(material: Material, key: str, number: Number) -> Material:
+    """The material with another number at `key`, source and range included."""
+    return copy.deepcopy(material, {id(dict(numbers(material))[key]): number})
+
+
+def shown(material: Material, key: str, value: float | None = None) -> tuple[float, str]:
+    """The number at `key`, or another value for it, in the unit of material files, and the unit."""
+    if value is not None:
+        material = with_value(material, key, value)
+    parts: list[str] = []
+    part: Any = material
+    for name in key.split("."):  # phonons are named in keys
+        if isinstance(part, tuple):
+            place = [item.name for item in part].index(name)
+            parts.append(str(place))
+            part = part[place]
+            continue
+        parts.append(name)
+        part = part[name] if isinstance(part, dict) else getattr(part, name)
+    number, unit = schema.shown(material, ".".join([*parts, "value"]))
+    assert isinstance(number, float)
+    return number, unit
