@@ -17,7 +17,7 @@ TRANSPORT = Transport(
     phases={"300 K": (0.5, 0.75), "77 K": (2.0, 8.0), "20 K": (8.0, NAN)},
     warm_level=1.0, warm_spread=0.001, warm_steady_from=1.0, warm_growth=1.2, cool_growth=1.9,
     cool_early=9.0, cool_at_2=5.0, cool_at_20=2.5, cool_at_1=(5.0, 4.0, 3.0), cool_end=40.0, widths_apart=0.1, slopes_apart=0.01,
-    first=0.3, peak=300.0, peak_time=8.0, exceeds_from=8.0, exceeds_at_20=True, window=(31.0, 99.0), lowest=-50.0,
+    first=0.3, peak=300.0, peak_time=8.0, rise_time=7.0, exceeds_from=8.0, exceeds_at_20=True, window=(31.0, 99.0), lowest=-50.0,
     windows={"KK": ((31.0, 99.0),), "KK'": (), "KΛ": ()}, shares=(1e-12, 0.9, 0.1), dark_part=0.01, correlation=0.99,
     peak_part=0.98, window_part=1.1, early_part=1e-4, end=120.0, end_interv=-1.0, end_diffusion=2.0, second=2,
     balance={5.0: 1.0, 20.0: 1.1},

@@ -101,7 +101,7 @@ def declare(verb: str, parser: argparse.ArgumentParser) -> None:
         either = parser.add_mutually_exclusive_group().add_argument
         either("--plane", action="store_true", help="two-dimensional runs instead of slabs (minutes to hours)")
         either("--spectra", action="store_true", help="phonon sidebands instead: spectra and published statements on them")
-        scan = "statements that exclude each other and the time of D_KK's peak, from N (200) materials drawn in their ranges"
+        scan = "statements that exclude each other and the time at which D_KK rises, from N (200) materials drawn in their ranges"
         either("--scan", metavar="N", type=int, nargs="?", const=200, help=scan)
         overrides()
 

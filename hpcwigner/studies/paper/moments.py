@@ -29,17 +29,22 @@ class Solved:
     radiative: float  # ħγ
     inside: float  # ħΓ_0 by phonons within the bright valley
     between: float  # and by phonons to other valleys, ħΓ_interv
-    share_at_peak: float  # Share of KK in all excitons at the peak of D_KK
+    share_at_rise: float  # Share of KK in all excitons when D_KK has risen to half of its peak
 
     @property
     def product(self) -> float:
-        """Time of the peak of D_KK times Γ_interv."""
-        return self.transport.peak_time * self.between / HBAR
+        """Time of the rise of D_KK times Γ_interv."""
+        return self.transport.rise_time * self.between / HBAR
 
     @property
     def remaining(self) -> float:
-        """−ln(n_KK/n) at the peak of D_KK."""
-        return -float(np.log(self.share_at_peak))
+        """−ln(n_KK/n) at the rise of D_KK."""
+        return -float(np.log(self.share_at_rise))
+
+    @property
+    def lag(self) -> float:
+        """Time of the peak of D_KK over that of the rise."""
+        return self.transport.peak_time / self.transport.rise_time
 
 
 def configs(name: str, overrides: Sequence[str] = ()) -> dict[str, Config]:
@@ -86,5 +91,6 @@ def solve(inputs: Mapping[str, Config], material: Material) -> Solved:
         problem.free()
     cold = series["20 K"]
     transport = Transport.of(series, lifetimes)
-    at_peak = cold.at(cold.population, transport.peak_time)
-    return Solved(transport, *at_20, share_at_peak=float(at_peak[cold.bright] / at_peak.sum()))
+    logarithm = np.log(cold.population[cold.late, cold.bright] / cold.population[cold.late].sum(axis=1))
+    at_rise = float(np.exp(np.interp(transport.rise_time, cold.time[cold.late], logarithm)))
+    return Solved(transport, *at_20, share_at_rise=at_rise)

@@ -1,9 +1,11 @@
-"""`figures --scan`: which statements exclude each other within this model, and the law for the time of the peak of D_KK.
+"""`figures --scan`: which statements exclude each other within this model, and the law for the time at which D_KK rises.
 
 Materials are drawn inside the documented ranges; of each the moment equations give the statements on D_v, w_v² and n_v.
 """
 
+import csv
 import dataclasses
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,7 +26,7 @@ from hpcwigner.storage.files import write_whole
 from hpcwigner.studies import sensitivity
 from hpcwigner.studies.paper import moments, scan_drawing
 from hpcwigner.studies.paper.moments import Solved
-from hpcwigner.studies.paper.statements import Statement, of_transport
+from hpcwigner.studies.paper.statements import NEGLIGIBLE, Statement, of_transport
 
 KNOWN = ("ws2_hbn", "ws2_hbn_rosati2020", "wse2_hbn")  # Shipped materials with dark valleys below the bright one
 GIVEN = ("valleys.KK'.energy", "valleys.KΛ.energy", "radiation.refractive_index")  # Stated by the paper, or without effect
@@ -34,6 +36,8 @@ SEED = 20
 LEAST = 2  # Materials, so that there is one of each kind
 EXPECTED = 5.0  # Two statements exclude each other if they never hold together where this many samples would by chance
 STRICT = "coherent excitons live 10–100 fs at every temperature (earlier criterion)"
+EARLY = "D^interv of KK negligible at 2 ps (part of the statement on η)"
+SOON = 1.5  # A peak before this multiple of the time of the rise is that of the rise
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,14 +51,13 @@ class Scan:
 
     @property
     def statements(self) -> list[str]:
-        """What is judged of each material: the statements on transport, and the lifetimes by the earlier criterion."""
-        return [*(s.paper for s in _judged(self.solved[0])), STRICT]
+        """What is judged of each material: the statements on transport, a part of one on η, and the earlier one on lifetimes."""
+        return [*(s.paper for s in _judged(self.solved[0])), EARLY, STRICT]
 
     @property
     def holds(self) -> NDArray[np.bool_]:
         """Verdicts on the drawn materials, shape (material, statement)."""
-        rows = [[*(s.holds for s in judged), judged[0].held] for judged in map(_judged, self.drawn)]
-        return np.array(rows, dtype=bool)
+        return np.array([_verdicts(s) for s in self.drawn], dtype=bool)
 
     @property
     def drawn(self) -> tuple[Solved, ...]:
@@ -62,8 +65,13 @@ class Scan:
         return self.solved[self.known :]
 
     def number(self, solved: Solved) -> int:
-        """How many statements on transport a material meets."""
-        return sum(s.holds for s in _judged(solved))
+        """How many statements on transport a material meets, with what is known of that on η."""
+        return sum(_verdicts(solved)[:-1])
+
+    @property
+    def late(self) -> list[int]:
+        """Indices in `solved` of materials whose peak comes long after the rise."""
+        return [i for i, s in enumerate(self.solved) if s.lag > SOON]
 
     def exclusions(self) -> list[tuple[int, int, int, int, float]]:
         """Pairs of statements that never hold together: indices, how often each one holds, how often both would by chance."""
@@ -83,6 +91,12 @@ class Scan:
 
 def _judged(solved: Solved) -> list[Statement]:
     return of_transport(solved.transport)
+
+
+def _verdicts(solved: Solved) -> list[bool]:
+    """In the order of `Scan.statements`."""
+    judged = _judged(solved)
+    return [*(s.holds for s in judged), solved.transport.early_part < NEGLIGIBLE, judged[0].held]
 
 
 def draw(material: Material, number: int) -> list[Material]:
@@ -110,7 +124,7 @@ def draw(material: Material, number: int) -> list[Material]:
 
 
 def scan(base: str, number: int, folder: Path, comm: MPI.Intracomm, quiet: bool = False, overrides: Sequence[str] = ()) -> str:
-    """Draws `number` materials around `base`, solves them and writes scan.md, scan.pdf and scan.png. Collective.
+    """Draws `number` materials around `base`, solves them and writes scan.md, scan.csv, scan.pdf and scan.png. Collective.
 
     Materials are shared out among the ranks; `overrides` (key=value) changes their inputs. Raises InputError.
     """
@@ -147,24 +161,49 @@ def write(result: Scan, folder: Path, failed: int) -> str:
     page = style.render(
         "studies/paper/scan.md.j2", scan=result, version=__version__, products=products, constant=constant, failed=failed,
         quantiles=np.quantile(products, [0.05, 0.95]), offsets=_offsets(result), needed=needed(constant), expected=EXPECTED,
-        counts=result.holds.sum(axis=0),
+        counts=result.holds.sum(axis=0), soon=SOON,
     )  # fmt: skip
     write_whole(folder / "scan.md", page)
+    write_whole(folder / "scan.csv", table(result))
     pairs = result.exclusions()
     lines = [
-        f"{folder}: scan.md, scan.pdf, scan.png",
-        f"peak time × Γ_interv: median {constant:.1f} over {len(products)} materials",
+        f"{folder}: scan.md, scan.csv, scan.pdf, scan.png",
+        f"time of the rise × Γ_interv: median {constant:.1f} over {len(products)} materials; peak long after it in "
+        f"{len(result.late)}",
         *(f"exclude each other: {result.statements[i]} | {result.statements[j]}" for i, j, *_ in pairs),
     ]
     return "\n".join(lines)
 
 
+def table(result: Scan) -> str:
+    """One line per material, as CSV: energies in meV, times in ps, lifetimes in fs, verdicts as 0 and 1."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    lifetimes = [f"lifetime {t} (fs)" for t in result.solved[0].transport.lifetimes]
+    first = [
+        "material",
+        "radiative (meV)",
+        "inside (meV)",
+        "between (meV)",
+        *lifetimes,
+        "rise (ps)",
+        "peak (ps)",
+        "share at rise",
+    ]
+    writer.writerow([*first, "window from (ps)", "to (ps)", *result.statements])
+    for name, solved in zip(result.names, result.solved, strict=True):
+        t, widths = solved.transport, (solved.radiative, solved.inside, solved.between)
+        numbers = (*widths, *t.lifetimes.values(), t.rise_time, t.peak_time, solved.share_at_rise, *t.window)
+        writer.writerow([name, *(f"{x:.6g}" for x in numbers), *map(int, _verdicts(solved))])
+    return out.getvalue()
+
+
 def _offsets(result: Scan) -> Array:
-    """5 %, 50 % and 95 % quantiles of the product minus −ln of the share of KK at the peak."""
+    """5 %, 50 % and 95 % quantiles of the product minus −ln of the share of KK at the rise."""
     return np.asarray(np.quantile([s.product - s.remaining for s in result.solved], [0.05, 0.5, 0.95]))
 
 
 def needed(constant: float) -> list[tuple[float, float, float]]:
-    """For peak times [ps]: the largest ħΓ_interv [meV] by the law, and what ħ(γ + Γ_ac) must add for a lifetime of 100 fs."""
-    widths = [(time, constant * HBAR / time) for time in (5.0, 6.0, 8.0, 10.0)]
+    """For times of the rise [ps]: ħΓ_interv [meV] by the law, and what ħ(γ + Γ_ac) must add for a lifetime of 100 fs."""
+    widths = [(time, constant * HBAR / time) for time in (2.0, 3.0, 5.0, 8.0)]
     return [(time, width, 1e3 * HBAR / 100 - width) for time, width in widths]

@@ -67,6 +67,7 @@ class Transport:
     first: float  # 20 K: D of KK at 1 ps
     peak: float
     peak_time: float
+    rise_time: float  # First time from 1 ps on with half of this D
     exceeds_from: float  # First time with w of KK above that of the dark valley; NaN: never
     exceeds_at_20: bool
     window: tuple[float, float]  # Longest one with D_KK < 0
@@ -140,6 +141,7 @@ def _cold(run: ValleySeries) -> dict[str, Any]:
         "first": float(run.at(run.diffusion, JUDGED_FROM)[bright]),
         "peak": peak,
         "peak_time": peak_time,
+        "rise_time": _rise(run.time[late], whole[late], 0.5 * peak),
         "exceeds_from": float(wider[0]) if len(wider) else np.nan,
         "exceeds_at_20": bool(run.at(run.width_squared, 20.0)[bright] > run.at(run.width_squared, 20.0)[dark]),
         "window": curves.window(bright),
@@ -158,6 +160,14 @@ def _cold(run: ValleySeries) -> dict[str, Any]:
         "balance": {t: float(balance[np.abs(run.time - t).argmin()]) for t in BALANCE_TIMES},
         "balanced": {f: float(np.mean((balance[late] > 1 / f) & (balance[late] < f))) for f in (2.0, 10**0.5)},
     }
+
+
+def _rise(time: Array, values: Array, level: float) -> float:
+    """First time with values at `level`, linear between outputs; NaN if they do not get there."""
+    if not (values >= level).any():
+        return np.nan
+    k = int((values >= level).argmax())
+    return float(np.interp(level, values[k - 1 : k + 1], time[k - 1 : k + 1])) if k > 0 else float(time[0])
 
 
 def _part(part: Array, whole: Array, time: Array, chosen: NDArray[np.bool_]) -> float:
