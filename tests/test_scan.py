@@ -88,7 +88,7 @@ def test_widths_that_the_law_needs():
     for time, width, rest in needed(19.0):
         assert time * width / HBAR == pytest.approx(19.0)
         assert HBAR / (width + rest) == pytest.approx(0.1)  # ps
-    assert np.isclose(needed(19.0)[0][1], 2.5, atol=0.01)
+    assert np.isclose(needed(19.0)[2][1], 2.5, atol=0.01)
 
 
 def test_from_the_command_line(tmp_path):
