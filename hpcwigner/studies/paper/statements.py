@@ -225,7 +225,7 @@ def _negligible_shape(t: Transport, p: Profiles) -> Statement:
     return Statement("η and D^interv of KK: negligible at 2 ps",
         "“At 2 ps, the timescale is too short for the absorption of phonons, hence both D^interv and η are negligible”",
         f"η/N(0) in the centre (|x| < 0.3 w) {p.centre[2.0]:+.1e} ps⁻¹, at 20 ps {p.centre[20.0]:+.1e}; "
-        f"D^interv {100 * t.early_part:.1e} % of its largest value",
+        f"D^interv {100 * t.early_part:.2g} % of its largest value",
         "η in the centre below 10 % of that at 20 ps, D^interv below 10 % of its largest value",
         bool(small and t.early_part < NEGLIGIBLE), Earlier("centre below 10 % of that at 20 ps", bool(small)))  # fmt: skip
 
