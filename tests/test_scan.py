@@ -56,12 +56,13 @@ def test_drawn_materials_lie_in_their_ranges_and_are_the_same_every_time(ws2):
         assert all(values[key].value == pytest.approx(ranges[key][end]) for key, end in EDGES.items())
 
 
-def made_up(peaks, lifetimes):
-    """A scan whose materials differ in the time of the peak and in the lifetime at 20 K only."""
+def made_up(peaks, lifetimes, first_rise=7.0):
+    """A scan whose materials differ in peak time and in the lifetime at 20 K only; D of the first one may rise early."""
     transports = [
         dataclasses.replace(TRANSPORT, peak_time=peak, lifetimes={**TRANSPORT.lifetimes, "20 K": lifetime})
         for peak, lifetime in zip(peaks, lifetimes, strict=True)
     ]
+    transports[0] = dataclasses.replace(transports[0], rise_time=first_rise)
     one = moments.Solved(TRANSPORT, 1.0, 0.5, 2.0, 1e-8)
     return Scan("base", tuple("abcdefghijklmnopqrst"), tuple(dataclasses.replace(one, transport=t) for t in transports), 0)
 
@@ -76,12 +77,16 @@ def test_statements_that_never_hold_together_exclude_each_other():
     assert (first, second, chance) == (half, half, 5.0)
     once = made_up([8.0] * half + [3.0] * half, [90.0] + [200.0] * (half - 1) + [80.0] * half)
     assert once.exclusions() == []
+    late = made_up([8.0] * half + [3.0] * half, [90.0] + [200.0] * (half - 1) + [80.0] * half, first_rise=2.0)
+    assert late.exclusions() == []
+    assert [pair[:2] for pair in late.exclusions(at_rise=True)] == [(i, j)]  # without the one whose peak is long after its rise
 
 
 def test_front_is_what_no_other_material_beats():
     peaks = [3.0, 4.0, 4.0, 8.0, 12.0, 6.0] + [2.0] * 14
     lifetimes = [100.0, 120.0, 130.0, 200.0, 190.0, 250.0] + [150.0] * 14
     assert made_up(peaks, lifetimes).front() == [0, 1, 4]  # a later peak than 8 ps is no better
+    assert made_up(peaks, lifetimes).front(at_rise=True) == [0, 1, 3]  # 12 ps is long after the rise at 7 ps
 
 
 def test_widths_that_the_law_needs():

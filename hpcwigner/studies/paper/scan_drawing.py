@@ -13,8 +13,8 @@ from hpcwigner.studies.paper.statements import ABOUT
 SMALL = {"s": 10, "color": "0.6", "linewidths": 0}
 
 
-def draw(solved: Sequence[Solved], names: Sequence[str], known: int, front: Sequence[int], constant: float) -> Any:
-    """Three panels. `names` of the first `known` materials are written beside them, `front` are indices of `solved`."""
+def draw(solved: Sequence[Solved], names: Sequence[str], known: int, fronts: Sequence[Sequence[int]], constant: float) -> Any:
+    """Three panels. `names` of the first `known` materials are written beside them, `fronts` are indices of `solved`."""
     figure, axes = style.subplots(1, 3, figsize=(13, 4.2))
     peak, rise = (np.array([getattr(s.transport, name) for s in solved]) for name in ("peak_time", "rise_time"))
     between = np.array([s.between for s in solved])
@@ -31,7 +31,8 @@ def draw(solved: Sequence[Solved], names: Sequence[str], known: int, front: Sequ
     reason.plot(ends, ends, "k--", lw=0.9, label="equal")
     reason.set(xlabel=r"$-\ln(n_{KK}/n)$ at the rise", ylabel=r"$t_{rise}\,\Gamma_{interv}$")
     _points(trade, peak, lifetime, names, known)
-    trade.plot(peak[list(front)], lifetime[list(front)], ".-", color=style.COLOURS[1], lw=1, label="front")
+    for front, colour, label in zip(fronts, style.COLOURS[1:4:2], ("front, peak at the rise", "front of all"), strict=True):
+        trade.plot(peak[list(front)], lifetime[list(front)], ".-", color=colour, lw=1, label=label)
     shortest = max(s.radiative + s.inside for s in solved[known:])
     times = np.linspace(1.5, 15, 200)
     bound = 1e3 * HBAR / (shortest + constant * HBAR / times)
