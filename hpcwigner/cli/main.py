@@ -101,6 +101,8 @@ def declare(verb: str, parser: argparse.ArgumentParser) -> None:
         either = parser.add_mutually_exclusive_group().add_argument
         either("--plane", action="store_true", help="two-dimensional runs instead of slabs (minutes to hours)")
         either("--spectra", action="store_true", help="phonon sidebands instead: spectra and published statements on them")
+        scan = "statements that exclude each other and the time at which D_KK rises, from N (200) materials drawn in their ranges"
+        either("--scan", metavar="N", type=int, nargs="?", const=200, help=scan)
         overrides()
 
 
@@ -265,6 +267,10 @@ def figures(options: argparse.Namespace, comm: MPI.Intracomm) -> Outcome:
             materials = [options.material] if options.material else MATERIALS
             return figures_of_spectra(Path(options.output), comm, materials, overrides=options.set, quiet=options.quiet)
         material = options.material or "ws2_hbn"
+        if options.scan is not None:
+            from hpcwigner.studies.paper.scan import scan
+
+            return scan(material, options.scan, Path(options.output), comm, options.quiet, options.set)
         return figures(material, Path(options.output), comm, options.plane, options.quiet, options.set)
 
 

@@ -2,14 +2,16 @@
 
 import dataclasses
 import math
+from typing import NamedTuple
 
 import numpy as np
 from mpi4py import MPI
 
 from hpcwigner.exciton.constants import BOLTZMANN, CM2_PER_S, HBAR
-from hpcwigner.exciton.materials import Material, load
+from hpcwigner.exciton.materials import Material, Sourced, load
 from hpcwigner.exciton.phonons import Couplings
 from hpcwigner.exciton.radiation import LightCone, linewidth_from_dipole
+from hpcwigner.exciton.stack import encapsulated
 from hpcwigner.exciton.valley import film_potential
 from hpcwigner.exciton.wannier import bound_states
 from hpcwigner.momentum.cells import EnergyCells
@@ -20,7 +22,56 @@ from hpcwigner.plotting import style
 from hpcwigner.runtime.arrays import Array
 
 TEMPERATURES = (300.0, 77.0, 20.0)
+COMPARED_AT = 300.0  # Temperature [K] at which a measured D is looked for
 SLOPE_BETWEEN = (20.0, 100.0)  # Temperatures [K] between which the slope of the acoustic linewidth is taken
+
+
+class Comparison(NamedTuple):
+    """A published number, ours and whether ours lies in its range."""
+
+    quantity: str
+    published: float
+    range: tuple[float, float]
+    unit: str
+    ours: float
+    source: str
+    confidence: str
+    remark: str
+
+    @property
+    def holds(self) -> bool:
+        """Whether our number lies in the range."""
+        return self.range[0] <= self.ours <= self.range[1]
+
+
+def comparisons(material: Material, couplings: Couplings) -> list[Comparison]:
+    """Published linewidths, radiative linewidths and diffusion coefficients beside ours; D in cm²/s, the others in meV."""
+    bright, known, light = LightCone.from_material(material).valley, material.benchmarks, material.radiation.linewidth.value
+    rows: list[tuple[str, Sourced[float], str, float, float, str]] = []
+    for width in known.linewidths:
+        ours = light + sum(linewidths(couplings, bright, width.temperature))
+        rows.append((f"ħ(γ + Γ_0) at {width.temperature:g} K", width.width, "meV", 1.0, ours, width.remark))
+    rows += [("ħγ", radiation.width, "meV", 1.0, light, radiation.remark) for radiation in known.radiation]
+    for d in known.diffusion:
+        ours = equilibrium_diffusion(couplings, d.temperature)
+        rows.append((f"D at {d.temperature:g} K", d.coefficient, "cm²/s", CM2_PER_S, ours, d.remark))
+    return [
+        Comparison(quantity, scale * number.value, _scaled(number, scale), unit, ours, number.source, number.confidence, remark)
+        for quantity, number, unit, scale, ours, remark in rows
+    ]
+
+
+def _scaled(number: Sourced[float], scale: float) -> tuple[float, float]:
+    low, high = number.range or (number.value, number.value)
+    return scale * low, scale * high
+
+
+def measured_in_hbn(material: Material) -> bool:
+    """Whether a measured D at COMPARED_AT in hBN is among the published ones."""
+    return any(
+        d.temperature == COMPARED_AT and d.coefficient.confidence == "measured" and d.remark.startswith("hBN")
+        for d in material.benchmarks.diffusion
+    )
 
 
 def report(name: str) -> str:
@@ -48,6 +99,9 @@ def report(name: str) -> str:
         acoustic_slope=1e3 * acoustic_slope(couplings, bright),
         linewidth=linewidth,
         lifetime=1e3 * HBAR / linewidth.value,
+        stack=encapsulated(material.radiation.refractive_index.value, material.radiation.photon_energy.value),
+        comparisons=comparisons(material, couplings),
+        measured_in_hbn=measured_in_hbn(material),
         linewidth_from_dipole=linewidth_from_dipole(material, valleys[bright].states[0].at_origin ** 2),
         cone_energy=cone.energy,
         lifetimes={t: cone.mean_lifetime(t) for t in TEMPERATURES},
