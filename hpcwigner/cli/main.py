@@ -77,6 +77,10 @@ def declare(verb: str, parser: argparse.ArgumentParser) -> None:
         output("DIR", "also write DIR/sensitivity.txt and DIR/sensitivity.png")
         add("--ranged", action="store_true", help="vary every number with a range, not only the estimated ones")
         add("--at", metavar="PS", type=float, nargs="+", default=None, help="times of the table [ps]")
+    elif verb == "fit":
+        add("targets", metavar="TARGETS", type=Path, help="file of the fit (YAML)")
+        output("DIR", "directory of the results instead of that of the file")
+        add("--quiet", action="store_true", help="print warnings and errors only")
     elif verb == "verify":
         add("material", metavar="MATERIAL", help="shipped name or material file")
     elif verb == "plot":
@@ -102,6 +106,8 @@ def declare(verb: str, parser: argparse.ArgumentParser) -> None:
         either = parser.add_mutually_exclusive_group().add_argument
         either("--plane", action="store_true", help="two-dimensional runs instead of slabs (minutes to hours)")
         either("--spectra", action="store_true", help="phonon sidebands instead: spectra and published statements on them")
+        scan = "statements that exclude each other and the time at which D_KK rises, from N (200) materials drawn in their ranges"
+        either("--scan", metavar="N", type=int, nargs="?", const=200, help=scan)
         overrides()
 
 
@@ -213,6 +219,15 @@ def sensitivity(options: argparse.Namespace, comm: MPI.Intracomm) -> Outcome:
     return report(_load_one(options, comm), comm, options.ranged, options.at, options.output)
 
 
+def fit(options: argparse.Namespace, comm: MPI.Intracomm) -> Outcome:
+    from hpcwigner.simulation.control import signals_watched
+
+    with signals_watched():
+        from hpcwigner.studies.fit.study import fit
+
+        return fit(options.targets, options.output, comm, options.quiet)
+
+
 def plot(options: argparse.Namespace, comm: MPI.Intracomm) -> Outcome:
     from hpcwigner.cli.texts import look_of
     from hpcwigner.plotting import spectra
@@ -244,6 +259,10 @@ def figures(options: argparse.Namespace, comm: MPI.Intracomm) -> Outcome:
             materials = [options.material] if options.material else MATERIALS
             return figures_of_spectra(Path(options.output), comm, materials, overrides=options.set, quiet=options.quiet)
         material = options.material or "ws2_hbn"
+        if options.scan is not None:
+            from hpcwigner.studies.paper.scan import scan
+
+            return scan(material, options.scan, Path(options.output), comm, options.quiet, options.set)
         return figures(material, Path(options.output), comm, options.plane, options.quiet, options.set)
 
 
@@ -279,6 +298,7 @@ VERBS: dict[str, tuple[Callable[[argparse.Namespace, MPI.Intracomm], Outcome], s
     "reduce": (reduce, "the reduced model: drift and diffusion of thermal valleys, from the same input to the same files"),
     "rates": (rates, "write the scattering rates of an input; `rates: FILE` in an input reads them"),
     "sensitivity": (sensitivity, "change of D_v(t) when each uncertain number of the material grows by a tenth"),
+    "fit": (fit, "move uncertain numbers of a material, inside their ranges, until targets are met; writes a material file"),
     "verify": (verify, "linewidths, lifetimes and diffusion coefficients of a material beside reference values"),
     "plot": (plot, "draw a run directory as a picture, an animation, or in a window"),
     "report": (report, "write a run directory up as one web page that opens without a network"),

@@ -51,9 +51,9 @@ def from_data(data: Mapping[str, Any], overrides: Overrides, origin: str, folder
     sweep: Sweep | None = None
     if (block := plain.pop("sweep", None)) is not None:
         sweep = schema.validate(Sweep, block, origin, "sweep")
-        vary = {key: [_located(key, value, folder) for value in values] for key, values in sweep.vary.items()}
+        vary = {key: [located(key, value, folder) for value in values] for key, values in sweep.vary.items()}
         sweep = dataclasses.replace(sweep, vary=vary)
-    plain = {key: _located(key, value, folder) for key, value in plain.items()}
+    plain = {key: located(key, value, folder) for key, value in plain.items()}
     config = dataclasses.replace(_validated(plain, sweep.choices()[0] if sweep else {}, origin), sweep=sweep)
     points(config, origin)
     return config
@@ -132,13 +132,13 @@ _PATHS = {"material": (), "rates": ("auto",), "initial": ("none", "equilibrium")
 """Keys that may name a file to read, with the words that do not."""
 
 
-def _located(key: str, value: Any, folder: Path) -> Any:
+def located(key: str, value: Any, folder: Path) -> Any:
     """The value of a dotted key, made absolute if it is the path of a file to read; so are `file` keys of blocks."""
     if str(key).split(".")[0] in ("sample", "pump", "extensions"):
         if isinstance(value, dict):
-            return {name: _located(f"{key}.{name}", part, folder) for name, part in value.items()}
+            return {name: located(f"{key}.{name}", part, folder) for name, part in value.items()}
         if isinstance(value, list):
-            return [_located(key, part, folder) for part in value]
+            return [located(key, part, folder) for part in value]
         return str(folder / value) if key.endswith(".file") and isinstance(value, str) else value
     if key not in _PATHS or not isinstance(value, str) or value in _PATHS[key]:
         return value
