@@ -15,9 +15,14 @@ ENVIRONMENT = {
 
 
 def run() -> int:
-    """Set the defaults, then run the command line; returns the exit code."""
+    """Set the defaults, then run the command line, where all that it needs is there; returns the exit code."""
     for variable, value in ENVIRONMENT.items():
         os.environ.setdefault(variable, value)
+    from hpcwigner.cli.stack import missing
+
+    if problem := missing():
+        print(f"hpcwigner: {problem}", file=sys.stderr)
+        return 1
     from hpcwigner.cli.main import main
 
     return main()

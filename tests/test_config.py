@@ -161,7 +161,7 @@ def test_a_material_based_on_another_changes_what_it_names(tmp_path):
     changed = {key for key in base if paper[key].value != base[key].value}
     named = yaml.safe_load((materials.SHIPPED / "ws2_hbn_rosati2020.yaml").read_text(encoding="utf-8"))["changes"]
     assert changed == set(named)
-    assert len(changed) > 5
+    assert len(changed) > 2
     for key in changed:  # inside the range that the default material documents, not only its own
         low, high = base[key].range
         assert low <= paper[key].value <= high
@@ -235,7 +235,12 @@ def test_the_list_of_keys_is_up_to_date():
     """`python -m hpcwigner.problem.describe` writes it anew."""
     text = (ROOT / "inputs/README.md").read_text(encoding="utf-8")
     assert text.partition(describe.START)[2] == describe.markdown()
-    rows = ("| `duration_fwhm` | number in fs, above 0 | `100.0 fs` |", "| `energy.above` |", "| `steps.until` |", "## `sweep`")
+    rows = (
+        "| `duration_fwhm` | number in fs, at least 0.001 | `100.0 fs` |",
+        "| `energy.above` |",
+        "| `steps.until` |",
+        "## `sweep`",
+    )
     assert [row for row in rows if row not in text] == []
 
 

@@ -67,7 +67,7 @@ def test_a_working_directory_that_nodes_do_not_share_is_named(node_local):
 @pytest.mark.parametrize(
     ("code", "words"),
     [
-        ("import hpcwigner.cli.doctor as d; d._loaded = fail", ["mpi failed", "blas failed"]),
+        ("import hpcwigner.cli.doctor as d; d.stack.loaded = fail", ["mpi failed", "blas failed"]),
         ("import hpcwigner.cli.doctor as d; d.library_versions = fail", ["versions failed"]),
         ("import h5py; h5py.get_config = fail", ["hdf5 failed"]),
         ("import hpcwigner.runtime.compile as c; c.SIGNATURES = None", ["compiling the kernels failed"]),

@@ -1,52 +1,101 @@
-"""Interference in a stack: limits that are known exactly."""
+"""Stacks with something missing or wrong end the program with one line; what is installed holds all files."""
 
-import math
+import fnmatch
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
 
-import numpy as np
 import pytest
+from helpers import ROOT, clean_environment, small_input
 
-from hpcwigner.exciton.constants import HBAR_C
-from hpcwigner.exciton.stack import SILICA, SILICON, encapsulated, enhancement, reflection
+from hpcwigner.cli import stack
 
-PHOTON, N = 2050.0, 2.1  # [meV], index of hBN
-WAVELENGTH = 2 * math.pi * HBAR_C / PHOTON  # in vacuum [nm]
-
-
-def test_without_an_interface_there_is_no_change():
-    assert enhancement(N, [(N, 30.0), (N, 0)], [(N, 7.0), (N, 0)], PHOTON) == pytest.approx(1, abs=1e-14)
-
-
-def test_thin_films_in_air_give_the_rate_in_vacuum():
-    """The rate in a medium is 1/n of that in vacuum, so that films of no thickness raise it by n."""
-    assert enhancement(N, [(N, 0.0), (1, 0)], [(N, 0.0), (1, 0)], PHOTON) == pytest.approx(N, rel=1e-14)
-
-
-@pytest.mark.parametrize(("waves", "factor"), [(0.0, 0.0), (0.25, 2.0), (0.5, 0.0), (0.125, 1.0)])
-def test_in_front_of_a_perfect_mirror(waves, factor):
-    """2 sin²(2π d/λ): nothing at a node of the field, twice at an antinode."""
-    value = enhancement(1, [(1, 0), (1, 0)], [(1, waves * WAVELENGTH), (1e9, 0)], PHOTON)  # this index reflects −1
-    assert value == pytest.approx(factor, abs=1e-7)
-
-
-def test_reflection_of_one_film_is_the_airy_formula():
-    thickness = 285.0
-    r1, r2 = (1 - SILICA) / (1 + SILICA), (SILICA - SILICON) / (SILICA + SILICON)
-    turn = np.exp(2j * SILICA * PHOTON / HBAR_C * thickness)
-    expected = (r1 + r2 * turn) / (1 + r1 * r2 * turn)
-    assert reflection(1, [(SILICA, thickness), (SILICON, 0)], PHOTON) == pytest.approx(expected, rel=1e-13)
-    assert reflection(1, [(SILICA, 0.0), (SILICON, 0)], PHOTON) == pytest.approx((1 - SILICON) / (1 + SILICON), rel=1e-13)
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+HIDE = """
+import importlib.machinery as machinery
+find = machinery.PathFinder.find_spec
+hide = lambda cls, name, path=None, target=None: None if name in {names} else find(name, path, target)
+machinery.PathFinder.find_spec = classmethod(hide)
+"""
+SERIAL = "import types\nget_config = lambda: types.SimpleNamespace(mpi=False)\n"
+NO_LIBRARY = "raise RuntimeError('cannot load MPI library\\nlibmpi.so: no such file')\n"
+STUBS = {
+    "hidden": {"sitecustomize.py": HIDE.format(names=("petsc4py", "plotly"))},
+    "serial": {"h5py/__init__.py": SERIAL},
+    "broken": {"h5py/__init__.py": "raise ImportError('libhdf5_mpi.so.103: cannot open shared object file')\n"},
+    "no library": {
+        "mpi4py/__init__.py": "",
+        "mpi4py/MPI.py": "raise RuntimeError('cannot load MPI library\\nlibmpi.so: no such file')\n",
+    },
+    "mixed": {"sitecustomize.py": "import ctypes, os\nctypes.CDLL(os.path.dirname(__file__) + '/libmpi.so.12')\n"},
+}
+"""Files in front of everything else on Python's path."""
 
 
-def test_light_from_a_sheet_leaves_on_both_sides():
-    """The enhancement is the light that leaves upwards and downwards through lossless films, by the Poynting vector."""
-    above, below = [(N, 25.0), (1.7, 80.0), (1.0, 0)], [(N, 60.0), (SILICA.real, 120.0), (3.9, 0)]
-    r1, r2 = (reflection(N, layers[1:], PHOTON) * np.exp(2j * N * PHOTON / HBAR_C * layers[0][1]) for layers in (above, below))
-    up, down = (1 + r2) / (1 - r1 * r2), (1 + r1) / (1 - r1 * r2)  # amplitudes that travel outwards at the sheet
-    leaving = 0.5 * (abs(up) ** 2 * (1 - abs(r1) ** 2) + abs(down) ** 2 * (1 - abs(r2) ** 2))
-    assert enhancement(N, above, below, PHOTON) == pytest.approx(leaving, rel=1e-12)
+def program(folder, stub, *words):
+    """The command line in a process of its own, with the files of a stub."""
+    for name, text in STUBS[stub].items():
+        path = folder / "stub" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    environment = clean_environment() | {"PYTHONPATH": f"{folder / 'stub'}:{ROOT}"}
+    command = [sys.executable, "-P", "-m", "hpcwigner", *map(str, words)]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False)
 
 
-def test_encapsulated_range_contains_suppression_and_enhancement():
-    lowest, highest = encapsulated(N, PHOTON)
-    assert 0 < lowest < 0.5
-    assert 1.5 < highest < 2 * N
+@pytest.mark.parametrize(
+    ("stub", "words"),
+    [
+        ("hidden", ["missing: petsc4py (Debian: ", "your mpirun", "pip install plotly"]),
+        ("serial", ["h5py is the serial build", "HDF5_MPI=ON", "doctor"]),
+        ("broken", ["h5py does not load (libhdf5_mpi.so.103: ", "conda-forge"]),
+        ("no library", ["does not load (cannot load MPI library libmpi.so: no such file)", "the MPI of your mpirun?"]),
+        ("mixed", ["different MPI libraries", "libmpi.so.12", "doctor"]),
+    ],
+)  # fmt: skip
+def test_a_stack_that_does_not_fit_is_named_in_one_line(tmp_path, stub, words):
+    if stub == "mixed":
+        library = next(path for path in stack.loaded(r"libz\.so|libm\.so|libc\.so"))
+        (tmp_path / "stub").mkdir()
+        (tmp_path / "stub" / "libmpi.so.12").write_bytes(Path(library).read_bytes())
+    ran = program(tmp_path, stub, "check", small_input(tmp_path))
+    (line,) = ran.stderr.splitlines()
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert line.startswith("hpcwigner: ")
+    for word in words:
+        assert word in line
+
+
+def test_without_any_library_all_are_named():
+    command = [sys.executable, "-S", "-m", "hpcwigner", "--help"]
+    ran = subprocess.run(
+        command, cwd=ROOT, env=clean_environment() | {"PYTHONPATH": ""}, capture_output=True, text=True, check=False
+    )
+    (line,) = ran.stderr.splitlines()
+    assert ran.returncode == 1
+    for name in (*stack.LINKED, *stack.OTHERS.values()):
+        assert name in line
+
+
+def test_the_libraries_looked_for_are_the_projects():
+    """Those of pyproject.toml; what is linked to MPI is no plain dependency, which pip would replace by wheels for no MPI."""
+    plain, linked = PROJECT["project"]["dependencies"], PROJECT["project"]["optional-dependencies"]["stack"]
+    names = [[re.match(r"[\w-]+", requirement)[0] for requirement in group] for group in (plain, linked)]
+    assert sorted(names[0]) == sorted(stack.OTHERS.values())
+    assert sorted(names[1]) == sorted(stack.LINKED)
+
+
+def test_a_wheel_holds_all_files_of_the_package():
+    """Every file that is no module belongs to the package data of its folder."""
+    data = PROJECT["tool"]["setuptools"]["package-data"]
+    package = ROOT / "hpcwigner"
+    others = [p.relative_to(ROOT) for p in package.rglob("*") if p.is_file() and p.suffix not in (".py", ".pyc", ".nbi", ".nbc")]
+    others = [path for path in others if path.name != "README.md" and "__pycache__" not in path.parts]
+    assert len(others) > 10
+    for path in others:
+        homes = [(".".join(path.parts[:depth]), "/".join(path.parts[depth:])) for depth in range(1, len(path.parts))]
+        homes = [(home, name) for home, name in homes if (ROOT / home.replace(".", "/") / "__init__.py").exists()]
+        patterns = [(name, pattern) for home, name in homes for key in ("*", home) for pattern in data.get(key, ())]
+        assert any(fnmatch.fnmatch(name, pattern) and name.count("/") == pattern.count("/") for name, pattern in patterns), path

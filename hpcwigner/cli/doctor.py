@@ -4,18 +4,17 @@ import contextlib
 import dataclasses
 import functools
 import os
-import re
 import tempfile
 import time
 import timeit
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from mpi4py import MPI
 
 import hpcwigner
+from hpcwigner.cli import stack
 from hpcwigner.runtime.compile import warm_up
 from hpcwigner.storage.provenance import library_versions
 
@@ -82,23 +81,10 @@ def _check_versions(report: Report) -> None:
     report.facts += [("hpcwigner", hpcwigner.__version__), *library_versions().items()]
 
 
-def _loaded(pattern: str) -> list[str]:
-    """Shared libraries of this process whose file name matches."""
-    try:
-        maps = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return []
-    paths = {os.path.realpath(line.split()[-1]) for line in maps.splitlines() if "/" in line}
-    return sorted(path for path in paths if re.match(pattern, os.path.basename(path)))
-
-
 def _check_mpi(report: Report) -> None:
-    libraries = _loaded(r"lib(mpi|mpich)\.so")
+    libraries = stack.mpi_libraries()
     report.facts += [("MPI library", ", ".join(libraries) or "linked statically or unknown"), ("ranks", str(report.comm.size))]
-    faults = []
-    if len(libraries) > 1:
-        linked = ", ".join(libraries)
-        faults.append(f"mpi4py, petsc4py and h5py are linked to different MPI libraries: {linked}; build them against one")
+    faults = [problem] if (problem := stack.mixed(libraries)) else []
     for variable, launcher in LAUNCHERS.items():
         if report.comm.size == 1 and int(os.environ.get(variable, "1") or 1) > 1:
             faults.append(
@@ -114,8 +100,7 @@ def _check_hdf5(report: Report) -> None:
     comm, folder = report.comm, os.getcwd()
     parallel = bool(h5py.get_config().mpi)
     report.facts.append(("h5py", f"{'parallel' if parallel else 'serial'}, {os.path.dirname(h5py.__file__)}"))
-    serial = "h5py is the serial build; on Debian set H5PY_ALWAYS_USE_MPI=1, elsewhere build h5py with HDF5_MPI=ON"
-    report.agree([] if parallel else [serial])
+    report.agree([] if parallel else [stack.SERIAL])
     make = functools.partial(tempfile.mkstemp, ".h5", "hpcwigner_doctor_", folder)
     descriptor, name = comm.bcast(report.step(f"a file in {folder}", lambda: make() if comm.rank == 0 else None))
 
@@ -158,7 +143,7 @@ def _check_petsc(report: Report) -> None:
 
 
 def _check_blas(report: Report) -> None:
-    libraries = _loaded(r"lib(openblas|blis|mkl_rt|mkl_core|blas|cblas|scipy_openblas)")
+    libraries = stack.loaded(r"lib(openblas|blis|mkl_rt|mkl_core|blas|cblas|scipy_openblas)")
     n, length = 1000, 16_000_000
     a = np.random.default_rng(0).random((n, n))
     product, x, y = np.empty_like(a), np.ones(length), np.ones(length)

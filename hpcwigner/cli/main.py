@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from hpcwigner import __version__
+from hpcwigner.cli import stack
 from hpcwigner.runtime.errors import InputError, RunError
 from hpcwigner.runtime.schema import did_you_mean
 
@@ -139,6 +140,7 @@ def run(options: argparse.Namespace, comm: MPI.Intracomm) -> Outcome:
     from hpcwigner.simulation.control import signals_watched
 
     with signals_watched():  # begins before the slow imports, as a signal may come at any time
+        stack.require_consistent()
         from hpcwigner.simulation.run import run
 
         config = _load(options, comm, options.output, None)
@@ -152,6 +154,7 @@ def run(options: argparse.Namespace, comm: MPI.Intracomm) -> Outcome:
 
 
 def check(options: argparse.Namespace, comm: MPI.Intracomm) -> Outcome:
+    stack.require_consistent()
     from hpcwigner.simulation.estimate import estimate, estimate_sweep
 
     options.quiet = False  # The text is all that it does
@@ -174,6 +177,7 @@ def _check_machine(options: argparse.Namespace, comm: MPI.Intracomm) -> str:
 
 
 def moments(options: argparse.Namespace, comm: MPI.Intracomm) -> Outcome:
+    stack.require_consistent()
     from hpcwigner.cli.texts import table_of_moments
     from hpcwigner.problem import builder
     from hpcwigner.studies import sweep
@@ -208,12 +212,14 @@ def reduce(options: argparse.Namespace, comm: MPI.Intracomm) -> Outcome:
 
 
 def rates(options: argparse.Namespace, comm: MPI.Intracomm) -> Outcome:
+    stack.require_consistent()
     from hpcwigner.problem import kinetics
 
     return kinetics.write_rates(_load_one(options, comm), comm, options.output)
 
 
 def sensitivity(options: argparse.Namespace, comm: MPI.Intracomm) -> Outcome:
+    stack.require_consistent()
     from hpcwigner.studies.sensitivity import report
 
     return report(_load_one(options, comm), comm, options.ranged, options.at, options.output)
@@ -251,6 +257,7 @@ def figures(options: argparse.Namespace, comm: MPI.Intracomm) -> Outcome:
     from hpcwigner.simulation.control import signals_watched
 
     with signals_watched():
+        stack.require_consistent()
         from hpcwigner.studies.figures import figures
 
         if options.spectra:
@@ -318,9 +325,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     cut = words.index("--") if "--" in words else len(words)
     words, petsc_options = words[:cut], words[cut + 1 :]
-    import petsc4py
-
-    petsc4py.init([sys.argv[0], *petsc_options])
+    try:
+        stack.load_mpi([sys.argv[0], *petsc_options])
+    except RunError as error:  # each process is on its own here
+        print(f"hpcwigner: {error}", file=sys.stderr, flush=True)
+        return Exit.ERROR
     from mpi4py import MPI
 
     from hpcwigner.runtime.parallel import abort_all_ranks_on_exception

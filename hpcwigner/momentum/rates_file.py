@@ -87,16 +87,17 @@ def _load(path: Path, equilibrium: Equilibrium, orders: int) -> tuple[Array, Arr
         with h5py.File(path, "r") as file:
             _check_layout(path, file, equilibrium, orders)
             per_cell = _per_cell(path, file, equilibrium)
-            gamma, formation = file["gamma"][: orders + 1], file["formation"][()]
+            gamma, formation = file["gamma"][: orders + 1].astype(float), file["formation"][()].astype(float)
             if "gamma_intervalley" in file:
-                intervalley, formation_out = file["gamma_intervalley"][: orders + 1], file["formation_intervalley"][()]
+                intervalley = file["gamma_intervalley"][: orders + 1].astype(float)
+                formation_out = file["formation_intervalley"][()].astype(float)
             else:
                 intervalley = generator(np.where(np.not_equal.outer(valley, valley), gamma, 0.0))
-                formation_out = np.where(valley != int(file.attrs.get("bright_valley", 0)), formation, 0.0)
+                formation_out = np.where(valley != int(_attribute(path, file, "bright_valley", 0)), formation, 0.0)
     except FileNotFoundError:
         raise InputError(f"rates: found '{path}', expected a file that exists") from None
-    except (OSError, KeyError, ValueError) as error:
-        raise InputError(f"rates: '{path}' cannot be read as a file of rates ({error})") from None
+    except (OSError, RuntimeError, KeyError, ValueError) as error:
+        raise InputError(f"rates: '{path}' cannot be read as a file of rates ({' '.join(str(error).split())})") from None
     if not all(np.isfinite(a).all() for a in (gamma, intervalley, formation, formation_out)):
         raise InputError(f"{path}: found numbers that are not finite, expected finite rates")
     _require(path, "formation", formation, formation >= 0, "a rate ≥ 0", equilibrium)
@@ -113,19 +114,51 @@ def _load(path: Path, equilibrium: Equilibrium, orders: int) -> tuple[Array, Arr
 
 
 def _check_layout(path: Path, file: h5py.File, equilibrium: Equilibrium, orders: int) -> None:
-    """Raises InputError unless the file has the input's temperature, valleys, number of cells, and enough harmonics."""
+    """Raises InputError unless the file has the input's temperature, valleys, cells, and enough harmonics, all as numbers."""
     cells, temperature = equilibrium.cells, equilibrium.temperature
-    if (given := float(file.attrs.get("temperature", temperature))) != temperature:
+    if (given := _attribute(path, file, "temperature", temperature)) != temperature:
         raise InputError(f"temperature: found {temperature:g} K, expected {given:g} K, that of the rates in {path}")
-    names, expected = [name.decode() for name in file["valley"][()]], [v.name for v in cells.valleys]
+    _shape(path, file, "valley", "SO")
+    names = [name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name) for name in file["valley"][()]]
+    expected = [v.name for v in cells.valleys]
     if names != expected:
         raise InputError(f"{path}: valley: found {', '.join(names)}, expected {', '.join(expected)}, as in the material")
-    size, (harmonics, *shape) = len(file["energy"]), file["gamma"].shape
+    size, (harmonics, *shape) = _shape(path, file, "energy")[0], _shape(path, file, "gamma", axes=3)
     if size != cells.size or shape != [size, size]:
         raise InputError(f"momentum: found a grid of {cells.size} energy cells, expected the {size} cells of {path}: {REMEDY}")
     if harmonics <= orders:
         raise InputError(f"momentum.angles: found {2 * orders}, expected at most {2 * (harmonics - 1)}, as {path} has "
                          f"{harmonics} harmonics")  # fmt: skip
+    needed: dict[str, tuple[int, ...]] = dict.fromkeys(("velocity", "equilibrium", "formation"), (size,))
+    needed |= {"width": (size,)} if "width" in file else {}
+    needed |= (
+        {"gamma_intervalley": (harmonics, size, size), "formation_intervalley": (size,)} if "gamma_intervalley" in file else {}
+    )
+    for name, wanted in needed.items():
+        if (given_shape := _shape(path, file, name, axes=len(wanted))) != wanted:
+            raise InputError(f"{path}: {name}: found the shape {given_shape}, expected {wanted}")
+
+
+def _shape(path: Path, file: h5py.File, name: str, kinds: str = "fiu", axes: int = 1) -> tuple[int, ...]:
+    """Shape of a dataset with `axes` axes and numbers, or another of numpy's `kinds`, in it. Raises InputError."""
+    data = file.get(name)
+    if data is None:
+        raise InputError(f"{path}: {name}: missing, expected a dataset of that name")
+    if not isinstance(data, h5py.Dataset) or data.shape is None:
+        raise InputError(f"{path}: {name}: found no values, expected a dataset with {axes} axes")
+    if data.dtype.kind not in kinds:
+        raise InputError(f"{path}: {name}: found the type {data.dtype}, expected {'real numbers' if kinds == 'fiu' else 'names'}")
+    if len(data.shape) != axes:
+        raise InputError(f"{path}: {name}: found the shape {data.shape}, expected {axes} axes")
+    return tuple(int(n) for n in data.shape)
+
+
+def _attribute(path: Path, file: h5py.File, name: str, default: float) -> float:
+    """A number among the file's attributes. Raises InputError."""
+    given = file.attrs.get(name, default)
+    if np.shape(given) != () or isinstance(given, str | bytes | h5py.Empty):
+        raise InputError(f"{path}: attribute {name}: found {given!s:.40}, expected a number")
+    return float(given)
 
 
 def _per_cell(path: Path, file: h5py.File, equilibrium: Equilibrium) -> dict[str, Array]:

@@ -119,8 +119,8 @@ class Pump:
 
     center: Annotated[float, Quantity("ps", minimum=0)] = 0.2
     """Time of the pulse's maximum."""
-    duration_fwhm: Annotated[float, Quantity("ps", shown="fs", positive=True)] = 0.1
-    """FWHM of the field in time."""
+    duration_fwhm: Annotated[float, Quantity("ps", shown="fs", minimum=0.001)] = 0.1
+    """FWHM of the field in time; below a period of the light there is no envelope."""
     spot_fwhm: Width = 500.0
     """FWHM of the field in space; that of the density is smaller by √2."""
     profile: float | Shape | Image | tuple[float | Shape | Image, ...] | None = None

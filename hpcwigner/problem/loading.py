@@ -8,7 +8,7 @@ from typing import Any
 
 from hpcwigner.exciton import materials
 from hpcwigner.problem.config import Config, Sweep
-from hpcwigner.runtime import schema
+from hpcwigner.runtime import schema, yaml_files
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.runtime.schema import KeyInputError
 from hpcwigner.storage import provenance
@@ -153,13 +153,12 @@ def _split(text: str) -> tuple[str, str]:
 
 
 def _override(data: dict[str, Any], key: str, value: Any) -> None:
-    import yaml
-
     origin = f"--set {key}={value}"
     try:
-        _substitute(data, key, yaml.safe_load(value) if isinstance(value, str) else copy.deepcopy(value), origin)
-    except yaml.YAMLError:
+        parsed = yaml_files.parse(value) if isinstance(value, str) else copy.deepcopy(value)
+    except ValueError:
         raise InputError(f"{origin}: the value is not valid YAML") from None
+    _substitute(data, key, parsed, origin)
 
 
 def _substitute(data: dict[str, Any], key: str, value: Any, origin: str) -> None:

@@ -1,6 +1,7 @@
 """Functions of the position from files: maps in HDF5 and netCDF-4 files, coordinates with units, and pictures of a camera."""
 
 import dataclasses
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +33,13 @@ def read(key: str, given: Map, unit: str, grid: SpaceGrid, degree: int = 3) -> F
                 raise InputError(
                     f"{key}.dataset: found '{given.dataset}', expected a dataset of {given.file} (there are: {known})"
                 )
+            if data.shape is None:
+                raise InputError(f"{where} without values, expected a map over x, or over x and y")
             axes = _axes(data, where)
             coordinates = {name: _numbers(axis, "nm", f"{where} with the coordinate {name}") for name, axis in axes.items()}
             values = _numbers(data, unit, where)
-    except OSError as error:
-        problem = str(error) if Path(given.file).exists() else "no such file"
+    except (OSError, RuntimeError, KeyError) as error:  # what h5py raises on damaged files
+        problem = " ".join(str(error).split()) if Path(given.file).exists() else "no such file"
         raise InputError(f"{key}.file: found '{given.file}', expected an HDF5 or netCDF-4 file ({problem})") from None
     if list(coordinates) == ["y", "x"]:
         values, coordinates = values.T, dict(reversed(coordinates.items()))
@@ -54,12 +57,12 @@ def read_image(key: str, given: Image, grid: SpaceGrid) -> Function:
     from PIL import Image as Picture
 
     try:
-        with Picture.open(given.file) as picture:
+        with warnings.catch_warnings(action="ignore"), Picture.open(given.file) as picture:  # on tags that pillow does not know
             if picture.mode not in GREY:
                 raise InputError(f"{key}.file: found '{given.file}' in colour ({picture.mode}), expected a picture in grey")
             values = np.asarray(picture, dtype=np.float64)[::-1].T  # rows run from the top downwards
-    except (OSError, Picture.DecompressionBombError) as error:
-        problem = str(error) if Path(given.file).exists() else "no such file"
+    except (OSError, ValueError, SyntaxError, Picture.DecompressionBombError) as error:  # what pillow raises on damaged files
+        problem = " ".join(str(error).split()) if Path(given.file).exists() else "no such file"
         raise InputError(f"{key}.file: found '{given.file}', expected a picture, such as PNG or TIFF ({problem})") from None
     values /= max(values.max(), np.finfo(float).tiny)  # a black one is refused as a profile
     coordinates = {name: given.pixel * (np.arange(n) - 0.5 * (n - 1)) for name, n in zip("xy", values.shape, strict=True)}
@@ -76,6 +79,8 @@ def _datasets(file: Any) -> list[str]:
 def _axes(data: Any, where: str) -> dict[str, Any]:
     """Coordinate variables of a dataset by name, in the order of its axes: attached to it or beside it. Raises InputError."""
     scales = [dimension[0] if len(dimension) else None for dimension in data.dims]
+    if any(scale is not None and scale.name is None for scale in scales):
+        raise InputError(f"{where} with coordinates that are no longer in the file, expected x, or x and y")
     names = ["xy"[i] if scale is None else scale.name.split("/")[-1] for i, scale in enumerate(scales[:2])]
     if data.ndim > 2 or names not in (["x"], ["x", "y"], ["y", "x"]):
         over = ", ".join(names) if 1 <= data.ndim <= 2 else f"{data.ndim} axes"
@@ -90,17 +95,27 @@ def _numbers(data: Any, unit: str, where: str) -> Array:
     """Values of a dataset in `unit`, filled-in ones as NaN. Raises InputError."""
     if data.dtype.kind not in "fiu" or {"scale_factor", "add_offset"} & set(data.attrs):
         raise InputError(f"{where} of the type {data.dtype}, expected plain numbers, not packed ones")
-    given = np.asarray(data.attrs.get("units", "")).ravel()[0]
-    text = given.decode() if isinstance(given, bytes) else str(given)
+    text = _units_of(data)
     try:
-        factor = 1.0 if unit == "1" and text in ("", "1") else Quantity(unit).parse(f"1 {text}")
+        factor = 1.0 if unit == "1" and text in ("", "1") else Quantity(unit, positive=True).parse(f"1 {text}")
     except ValueError:
         expected = "no attribute units, or 1" if unit == "1" else f"an attribute units that converts to {unit}"
-        raise InputError(f"{where} with units '{text}', expected {expected}") from None
+        raise InputError(f"{where} with units {text!r:.40}, expected {expected}") from None
     values = np.asarray(data[...], dtype=np.float64)
     if "_FillValue" in data.attrs:
-        values = np.where(values == np.asarray(data.attrs["_FillValue"]).ravel()[0], np.nan, values)
-    return values * float(factor)
+        fill = np.asarray(data.attrs["_FillValue"])
+        if fill.size != 1 or fill.dtype.kind not in "fiu":
+            raise InputError(f"{where} with a _FillValue of the type {fill.dtype} and shape {fill.shape}, expected one number")
+        values = np.where(values == fill.ravel()[0], np.nan, values)
+    with np.errstate(over="ignore"):  # infinite ones are refused
+        return values * float(factor)
+
+
+def _units_of(data: Any) -> str:
+    """The attribute `units` of a dataset as text; '' without one."""
+    given = data.attrs.get("units", "")
+    first = given if isinstance(given, str | bytes) else (*np.asarray(given).ravel(), "")[0]
+    return first.decode("utf-8", "replace") if isinstance(first, bytes) else str(first)
 
 
 def _check_coordinate(name: str, coordinate: Array, half: float, where: str) -> None:

@@ -19,6 +19,7 @@ from hpcwigner.observables.curves import JUDGED_FROM
 from hpcwigner.observables.series import Snapshot
 from hpcwigner.reference.moments import ExactMoments, MomentSystem
 from hpcwigner.runtime.arrays import Array
+from hpcwigner.runtime.errors import InputError
 from hpcwigner.terms.generator import LocalGenerator
 from hpcwigner.terms.term import Source
 
@@ -26,6 +27,9 @@ Moments = list[tuple[float, SpatialMoments]]  # Times [ps] and the moments there
 
 REFERENCE_STEP = 0.0025
 """Step of ETD3 within the windows of sources in the reference [ps], at most a fortieth of the pulse; its error is below 1e-8."""
+
+MOST_STEPS = 500_000
+"""Of ETD3 in the reference, some minutes; more are refused."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,8 +97,14 @@ class MomentProblem:
         return any(interval[0] < end and interval[1] > begin for begin, end in (source.window for source in self.sources))
 
     def _finely(self, begin: float, stop: float, moments: SpatialMoments) -> Moments:
-        """Moments at the outputs after `begin` until `stop` [ps] by ETD3, from those at `begin`."""
+        """Moments at the outputs after `begin` until `stop` [ps] by ETD3, from those at `begin`. Raises InputError."""
         step = min([REFERENCE_STEP, *(source.shortest_time / 40 for source in self.sources)])
+        if (stop - begin) / step > MOST_STEPS:
+            raise InputError(
+                f"pump.duration_fwhm: found a pulse that the exact moments resolve in {(stop - begin) / step:.3g} steps of "
+                f"{1000 * step:.3g} fs (all outputs that it touches), expected at most {MOST_STEPS}: use a smaller "
+                f"output.series_every, or another duration"
+            )
         plan = self.plan((self.end, 1))
         plan = dataclasses.replace(plan, end=stop, phases=((self.end, math.ceil(plan.tick / step)),))
         states, _ = self.advanced("etd3", plan, None, int(plan.steps_until([begin])[0]), moments)

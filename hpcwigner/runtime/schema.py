@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
+from hpcwigner.runtime import yaml_files
 from hpcwigner.runtime.errors import InputError
 
 T = TypeVar("T")
@@ -168,18 +169,7 @@ def require(condition: bool, key: str, value: object, expected: str) -> None:
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """Mapping in the YAML file `path`. Raises InputError when it is missing, not YAML or no mapping."""
-    import yaml
-
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read ({error})") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise InputError(f"{path}: not valid YAML{where}: {getattr(error, 'problem', None) or 'syntax error'}") from None
+    data = yaml_files.read(path)
     if not isinstance(data, dict):
         raise InputError(f"{path}: expected YAML with keys and values, found {_shorten(data)}")
     return data

@@ -38,7 +38,7 @@ def fit(path: Path, directory: str | None, comm: MPI.Intracomm, quiet: bool = Fa
         start_logging(comm, None, quiet)
         on_first_rank(comm, lambda: _prepare(task, folder))
         ranges, count = Ranges(task.material, task.keys), len(all_readings(task))
-        attributes = provenance.attributes(task.text, comm.size) if comm.rank == 0 else {}
+        attributes = provenance.attributes(task.text, comm.size, {}) if comm.rank == 0 else {}
         history = History(folder / HISTORY if comm.rank == 0 else None, attributes, len(task.keys), count)
         history.hold(*on_first_rank(comm, history.load))
         evaluator = Evaluator(task, ranges, history, comm, Control(comm, folder, math.inf, None))

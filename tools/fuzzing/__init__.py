@@ -1,0 +1,1 @@
+"""Random bad inputs, and whether the program refuses each of them with one line."""
