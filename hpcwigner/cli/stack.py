@@ -12,7 +12,7 @@ from hpcwigner.runtime.errors import RunError
 
 LINKED = {
     "mpi4py": "Debian: python3-mpi4py; conda-forge and PyPI: mpi4py",
-    "petsc4py": "Debian: python3-petsc4py-real, its directory below /usr/lib/petscdir on the path; conda-forge and PyPI: petsc4py",
+    "petsc4py": "Debian: python3-petsc4py-real, its directory in /usr/lib/petscdir on the path; conda-forge and PyPI: petsc4py",
     "h5py": "Debian: python3-h5py-mpi; conda-forge: h5py=*=mpi*; PyPI: HDF5_MPI=ON CC=mpicc pip install --no-binary=h5py h5py",
 }
 """Modules that are linked to MPI, and where they come from."""
