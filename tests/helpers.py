@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 from mpi4py import MPI
+from project import MPIRUN
 
 from hpcwigner.cli.main import main
 from hpcwigner.exciton import materials
@@ -87,9 +88,8 @@ def clean_environment() -> dict[str, str]:
     """For a new mpirun, which must not take itself for a part of the MPI that pytest or its parent started."""
     ours = ("OMPI_COMM", "OMPI_APP", "OMPI_MCA_ess", "OMPI_MCA_orte", "OMPI_MCA_pmix", "ORTE_", "PMIX", "PRTE")
     environment = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
-    environment |= {f"OMPI_ALLOW_RUN_AS_ROOT{suffix}": "1" for suffix in ("", "_CONFIRM")}
     # Ranks that wait give way to others: tests share the cores.
-    return environment | {"OMPI_MCA_rmaps_base_oversubscribe": "1", "OMPI_MCA_mpi_yield_when_idle": "1"}
+    return environment | MPIRUN | {"OMPI_MCA_mpi_yield_when_idle": "1"}
 
 
 def hpcwigner(
@@ -104,7 +104,7 @@ def hpcwigner(
         return _in_this_process(texts, cwd)
     command = [sys.executable, "-m", "hpcwigner", *texts]
     if ranks > 1:
-        command = ["mpirun", "--quiet", "-n", str(ranks), *command]
+        command = ["mpirun", "-n", str(ranks), *command]
     ran = subprocess.run(command, cwd=cwd, env=clean_environment(), capture_output=True, text=True, timeout=timeout, check=False)
     # mpirun's own event library sometimes says this when ranks end while it still listens to them.
     ran.stderr = "".join(line for line in ran.stderr.splitlines(True) if not line.startswith("[warn] Epoll"))

@@ -107,7 +107,7 @@ def test_an_error_on_one_rank_ends_all(tmp_path):
         "if MPI.COMM_WORLD.rank == 1: raise RuntimeError('on purpose')\nMPI.COMM_WORLD.Barrier()\n"
     )
     ran = subprocess.run(
-        ["mpirun", "--quiet", "-n", "2", sys.executable, script],
+        ["mpirun", "-n", "2", sys.executable, script],
         cwd=ROOT, env=clean_environment() | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=30, check=False,
     )  # fmt: skip
     assert ran.returncode != 0
@@ -130,7 +130,7 @@ for loaded in MPI.COMM_WORLD.gather((code, *sorted(words))) or ():
 def test_a_run_loads_what_it_uses(tmp_path):
     """No plotting library; the libraries that read the input on one rank only."""
     (tmp_path / "loaded.py").write_text(LOADED, encoding="utf-8")
-    words = ["mpirun", "--quiet", "-n", "2", sys.executable, tmp_path / "loaded.py", "run", small_input(tmp_path)]
+    words = ["mpirun", "-n", "2", sys.executable, tmp_path / "loaded.py", "run", small_input(tmp_path)]
     environment = clean_environment() | {"PYTHONPATH": str(ROOT)}
     ran = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False)
     lines = [line.split() for line in ran.stdout.splitlines() if line.startswith("LOADED")]

@@ -38,7 +38,7 @@ def compiled(folder, integrator, ranks):
         "COMPILED": str(folder / integrator),
     }
     words = ["run", path, "--set", "time.end=0.5 ps", "--set", "output.wigner_at=[]", "--quiet"]
-    command = ["mpirun", "--quiet", "-n", str(ranks), sys.executable, folder / "worker.py", *words]
+    command = ["mpirun", "-n", str(ranks), sys.executable, folder / "worker.py", *words]
     ran = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert ran.returncode == 0, ran.stderr
     return [json.loads((folder / f"{integrator}.{rank}").read_text(encoding="utf-8")) for rank in range(ranks)]

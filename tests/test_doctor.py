@@ -18,6 +18,7 @@ from hpcwigner.__main__ import run
 sys.argv = ["hpcwigner", "doctor"]
 sys.exit(run())
 """
+TEMPORARY = {"OMPI_MCA_orte_tmpdir_base": "/tmp", "PRTE_MCA_prte_tmpdir_base": "/tmp"}  # Of mpirun: Open MPI 4 and 5
 OTHER_NODE = """
 run="exec $0 $1"
 [ "$OMPI_COMM_WORLD_RANK" = 0 ] || [ -z "$2" ] || exec unshare -m sh -c "mount -t tmpfs tmpfs '$2' && cd '$PWD' && $run"
@@ -30,8 +31,8 @@ def doctor(folder, code="pass", local="", **variables):
     """`doctor` on two ranks in folder/work; rank 1 first runs the line `code`. The directory `local` differs between ranks."""
     (folder / "work").mkdir()
     (folder / "worker.py").write_text(WORKER.format(code=code), encoding="utf-8")
-    command = ["mpirun", "--quiet", "-n", "2", "sh", "-c", OTHER_NODE, sys.executable, folder / "worker.py", local]
-    environment = clean_environment() | {"PYTHONPATH": str(ROOT), "OMPI_MCA_orte_tmpdir_base": "/tmp", **variables}
+    command = ["mpirun", "-n", "2", "sh", "-c", OTHER_NODE, sys.executable, folder / "worker.py", local]
+    environment = clean_environment() | {"PYTHONPATH": str(ROOT), **TEMPORARY, **variables}
     ran = subprocess.run(command, cwd=folder / "work", env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert not list((folder / "work").iterdir())
     return ran

@@ -152,7 +152,7 @@ def started(tmp_path, ranks, *words):
     path = small_input(tmp_path, space=BROAD)
     command = [sys.executable, "-m", "hpcwigner", str(path), *LONG, *words]
     if ranks > 1:
-        command = ["mpirun", "--quiet", "-n", str(ranks), *command]
+        command = ["mpirun", "-n", str(ranks), *command]
     process = subprocess.Popen(
         command, cwd=ROOT, env=clean_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         start_new_session=True,

@@ -25,10 +25,7 @@ STUBS = {
     "hidden": {"sitecustomize.py": HIDE.format(names=("petsc4py", "plotly"))},
     "serial": {"h5py/__init__.py": SERIAL},
     "broken": {"h5py/__init__.py": "raise ImportError('libhdf5_mpi.so.103: cannot open shared object file')\n"},
-    "no library": {
-        "mpi4py/__init__.py": "",
-        "mpi4py/MPI.py": "raise RuntimeError('cannot load MPI library\\nlibmpi.so: no such file')\n",
-    },
+    "no library": {"mpi4py/__init__.py": "", "mpi4py/MPI.py": NO_LIBRARY},
     "mixed": {"sitecustomize.py": "import ctypes, os\nctypes.CDLL(os.path.dirname(__file__) + '/libmpi.so.12')\n"},
 }
 """Files in front of everything else on Python's path."""

@@ -74,7 +74,7 @@ def test_campaign_sees_what_is_missing(twins):
 
 @pytest.mark.parametrize(("words", "code"), [(("--help",), 0), (("/nowhere",), 2)])
 def test_checkpoint_benchmark_answers_words(words, code):
-    command = ["mpirun", "--quiet", "-n", "2", sys.executable, str(ROOT / "tools/bench-checkpoint"), *words]
+    command = ["mpirun", "-n", "2", sys.executable, str(ROOT / "tools/bench-checkpoint"), *words]
     ran = subprocess.run(command, env=clean_environment(), capture_output=True, text=True, timeout=60, check=False)
     assert ran.returncode == code
     assert "usage: bench-checkpoint" in ran.stdout + ran.stderr

@@ -12,16 +12,15 @@ from hpcwigner.runtime.errors import RunError
 
 LINKED = {
     "mpi4py": "Debian: python3-mpi4py; conda-forge and PyPI: mpi4py",
-    "petsc4py": "Debian: python3-petsc4py-real, its directory in /usr/lib/petscdir on the path; conda-forge and PyPI: petsc4py",
+    "petsc4py": "Debian: python3-petsc4py-real, with its folder below /usr/lib/petscdir on the path; conda-forge, PyPI: petsc4py",
     "h5py": "Debian: python3-h5py-mpi; conda-forge: h5py=*=mpi*; PyPI: HDF5_MPI=ON CC=mpicc pip install --no-binary=h5py h5py",
 }
 """Modules that are linked to MPI, and where they come from."""
-OTHERS = {
-    "numpy": "numpy", "scipy": "scipy", "numba": "numba", "pydantic": "pydantic", "pint": "pint", "yaml": "pyyaml", "tqdm": "tqdm",
-    "matplotlib": "matplotlib", "PIL": "pillow", "plotly": "plotly", "jinja2": "jinja2",
-}  # fmt: skip
+OTHERS = {"yaml": "pyyaml", "PIL": "pillow"} | {
+    name: name for name in ("numpy", "scipy", "numba", "pydantic", "pint", "tqdm", "matplotlib", "plotly", "jinja2")
+}
 """The other modules, and what pip calls them."""
-SERIAL = "h5py is the serial build; on Debian set H5PY_ALWAYS_USE_MPI=1 (python3-h5py-mpi), elsewhere build h5py with HDF5_MPI=ON"
+SERIAL = "h5py is the serial build; on Debian set H5PY_ALWAYS_USE_MPI=1 (python3-h5py-mpi), elsewhere build it with HDF5_MPI=ON"
 DOCTOR = "(python -m hpcwigner doctor tells more)"
 
 

@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from project import MPIRUN
+
 from faults.outcomes import LostError, require
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,7 +28,7 @@ class Job:
     def __init__(self, folder: Path, ranks: int, *words: object, program: tuple[object, ...] = ("-m", "hpcwigner")) -> None:
         descriptor, name = tempfile.mkstemp(dir=folder, prefix="log-", suffix=".txt")
         self.log = Path(name)
-        self.command = ["mpirun", "--quiet", "-n", str(ranks), sys.executable, *map(str, (*program, *words))]
+        self.command = ["mpirun", "-n", str(ranks), sys.executable, *map(str, (*program, *words))]
         self.started = time.monotonic()
         with os.fdopen(descriptor, "wb") as file:
             self.process = subprocess.Popen(
@@ -127,5 +129,4 @@ JOBS: list[Job] = []
 def environment() -> dict[str, str]:
     """As tests/helpers.clean_environment, with MPI's shared files in the campaign's folder: killed jobs leave them."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("OMPI_COMM", "PMIX", "PRTE"))}
-    kept |= {f"OMPI_ALLOW_RUN_AS_ROOT{suffix}": "1" for suffix in ("", "_CONFIRM")}
-    return kept | {"OMPI_MCA_rmaps_base_oversubscribe": "1"}
+    return kept | MPIRUN

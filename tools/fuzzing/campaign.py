@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 TOOLS = Path(__file__).resolve().parents[1]
+WORKER = ["-m", "fuzzing.worker"]
 BATCH = 250  # Cases of one process
 PATIENCE = 15
 START = 600.0  # Seconds until a worker is ready: the first one on a machine compiles the kernels
@@ -69,7 +70,7 @@ def _worker(
 ) -> int | None:  # fmt: skip
     """Runs cases in one worker; returns the case in which it died or hung, None when all are done."""
     own = Path(tempfile.mkdtemp(prefix="worker_", dir=folder))
-    words = [sys.executable, "-X", "faulthandler", "-m", "fuzzing.worker", *map(str, (seed, start, end, own, rates, limit))]
+    words = [sys.executable, "-X", "faulthandler", *WORKER, *map(str, (seed, start, end, own, rates, limit))]
     search = os.pathsep.join([str(TOOLS), str(TOOLS.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = os.environ | {"PYTHONPATH": search, "H5PY_ALWAYS_USE_MPI": "1"}
     number, kind, wait = start, "", START
