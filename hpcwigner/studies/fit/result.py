@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -41,8 +42,8 @@ def material_text(material: Material) -> str:
     return f"# Written by the verb `fit`; numbers that moved say so in their source.\n{text}"
 
 
-def table(search: Search, best: Score) -> str:
-    """Text of the verb: targets with their values, then the numbers that moved, the farthest first."""
+def table(search: Search, best: Score, needed: Mapping[str, Sequence[str]]) -> str:
+    """Text of the verb: targets with their values, then the numbers that moved, the farthest first, and what needs them."""
     lines = ["target" + " " * 34 + "     value        wanted                   met"]
     for number, (name, target) in enumerate(search.task.fit.targets.items()):
         value, unit = best.values[number], target.shown_unit
@@ -55,7 +56,7 @@ def table(search: Search, best: Score) -> str:
         f"{len(best.met)} of {len(search.targets)} targets met; {len(moved)} of {len(distances)} numbers moved, "
         f"root of the squared distances {math.sqrt(float(distances @ distances)):.3g} ranges",
         "",
-        "number" + " " * 34 + "     start    fitted   range                  distance (ranges)",
+        "number" + " " * 34 + "     start    fitted   range                  distance (ranges); targets missed without it",
     ]
     begin, values = dict(materials.numbers(search.task.material)), ranges.numbers(best.place)
     for i in moved:
@@ -67,6 +68,7 @@ def table(search: Search, best: Score) -> str:
         edge = "   on its edge" if min(best.place[i], 1 - best.place[i]) <= EDGE else ""
         span = f"{low:g} to {high:g} {unit}"
         lines.append(f"{label(key):<40}{start:10.4g}{value:10.4g}   {span:<22} {distances[i]:+.2f}{edge}")
+        lines += [f"{'':<8}{target}" for target in needed[key]]
     return "\n".join(lines) + "\n"
 
 

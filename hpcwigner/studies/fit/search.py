@@ -1,4 +1,4 @@
-"""The search of a fit: numbers in units of their ranges, all evaluations in one file, least squares, evolution and pruning."""
+"""The search of a fit, in units of the ranges; every evaluation is kept in a file."""
 
 import dataclasses
 import itertools
@@ -20,7 +20,9 @@ MOST = 10.0  # Deviations count at most so many tolerances; so does a value that
 INSIDE = 0.1  # The search aims so many tolerances inside the limits of a target
 DIFFERENCE = 0.01  # Of a number in units of its range, for the slopes of least squares
 REFINED = 1e-3  # Least squares ends when the sum of squares falls by less than this part
-ADAPTATIONS = 3  # Iterations of least squares after a number was put back
+MISSED = 10.0  # How many ranges of distance a tolerance counts where the nearest set is sought
+SMALL = 0.1  # Distance [ranges] from which on a number counts less in the second pass
+BOX = 0.2  # First size of its steps, in ranges
 
 
 class Stopped(Exception):
@@ -83,8 +85,8 @@ class Evaluator:
             if self.control.poll(at_once=True) is Request.STOP:
                 self.control.done(0.0)
                 raise Stopped
-            jobs = list(itertools.product(range(len(new)), self._runs))
-            mine = [(number, self._solve(new[number], run)) for number, run in jobs[self.comm.rank :: self.comm.size]]
+            jobs = list(itertools.product(self._runs, range(len(new))))  # dealt out run by run, which take alike long
+            mine = [(number, self._solve(new[number], run)) for run, number in jobs[self.comm.rank :: self.comm.size]]
             whole = np.full((len(new), len(readings.all_readings(self.task))), np.nan)
             for number, row in itertools.chain.from_iterable(self.comm.allgather(mine)):
                 whole[number] = np.where(np.isnan(row), whole[number], row)
@@ -119,6 +121,8 @@ class Search:
         self.targets = list(task.fit.targets.values())
         self.goals = np.array([target.bounds for target in self.targets]).T
         self.tolerances = np.array([target.tolerance for target in self.targets])
+        self.weights = np.ones(len(ranges.keys))
+        """Of the distances where the nearest set is sought."""
         self.centred = np.array([target.value is not None for target in self.targets])
 
     def score(self, place: Array) -> Score:
@@ -146,12 +150,15 @@ class Search:
         wanted = self.task.fit.search
         best = self.score(self.ranges.place(self.task.start))
         self._log("start", best)
-        everything = np.ones(len(best.place), dtype=bool)
         if wanted.method == "evolution":
             best = self._evolve(best)
-        best = self._least_squares(best, everything, wanted.iterations)
-        self._log("least squares", best)
-        return self._prune(best) if wanted.prune else best
+        if wanted.method != "nearest":
+            best = self._least_squares(best, wanted.iterations)
+        if wanted.method == "nearest" or wanted.nearest:
+            best = self._nearest(best, wanted.iterations)
+            self.weights = SMALL / (SMALL + np.abs(best.place - self.ranges.home))
+            best = self._nearest(best, wanted.iterations)
+        return best
 
     def _log(self, words: str, score: Score) -> None:
         text = "%s: sum of squares %.4g, %d of %d targets met, %d numbers moved"
@@ -181,48 +188,112 @@ class Search:
         )  # fmt: skip
         return kept
 
-    def _least_squares(self, best: Score, free: Array, iterations: int) -> Score:
-        """Trust-region least squares over the `free` numbers from `best`; never worse than it."""
+    def _around(self, best: Array) -> tuple[list[Score], Array]:
+        """Scores at a place and with each number changed a little, and by how much: (1 + number), (number,)."""
+        steps = np.where(best > 0.5, -DIFFERENCE, DIFFERENCE)
+        return self.scores(np.array([best, *(best + row for row in np.diag(steps))])), steps
+
+    def _least_squares(self, best: Score, iterations: int) -> Score:
+        """Trust-region least squares from `best`; never worse than it."""
         from scipy.optimize import least_squares
 
-        chosen, kept = np.flatnonzero(free), best
+        kept = best
 
-        def whole(part: Array) -> Array:
-            place = best.place.copy()
-            place[chosen] = np.clip(part, 0.0, 1.0)
-            return place
-
-        def residuals(part: Array) -> Array:
+        def residuals(place: Array) -> Array:
             nonlocal kept
-            score = self.score(whole(part))
+            score = self.score(place)
             kept = min(kept, score, key=lambda s: s.sum)
             return score.residuals
 
-        def slopes(part: Array) -> Array:
-            steps = np.where(part > 0.5, -DIFFERENCE, DIFFERENCE)
-            rows = self.scores(np.array([whole(part), *(whole(part + row) for row in np.diag(steps))]))
-            return np.array([(row.residuals - rows[0].residuals) / h for row, h in zip(rows[1:], steps, strict=True)]).T
+        def slopes(place: Array) -> Array:
+            self._log("least squares", kept)
+            (here, *others), steps = self._around(place)
+            return np.array([(other.residuals - here.residuals) / h for other, h in zip(others, steps, strict=True)]).T
 
-        if len(chosen):
-            start = np.clip(best.place[chosen], 1e-6, 1 - 1e-6)
-            least_squares(residuals, start, slopes, bounds=(0.0, 1.0), max_nfev=iterations, ftol=REFINED, xtol=1e-4)
+        start = np.clip(best.place, 1e-6, 1 - 1e-6)
+        least_squares(residuals, start, slopes, bounds=(0.0, 1.0), max_nfev=iterations, ftol=REFINED, xtol=1e-4)
+        self._log("least squares", kept)
         return kept
 
-    def _prune(self, best: Score) -> Score:
-        """Puts numbers back, the least moved ones first, where the targets that are met stay met; the others adapt."""
-        moved = best.place != self.ranges.home
-        for number in sorted(np.flatnonzero(moved), key=lambda i: abs(best.place[i] - self.ranges.home[i])):
-            place = best.place.copy()
-            place[number] = self.ranges.home[number]
-            free = (place != self.ranges.home) & moved
-            trial = self.score(place)
-            if not trial.met >= best.met:
-                trial = self._least_squares(trial, free, ADAPTATIONS)
-            if trial.met >= best.met:
-                best = trial
-                self._log(f"put back {self.ranges.keys[number]}", best)
-        trial = self._least_squares(best, best.place != self.ranges.home, self.task.fit.search.iterations)
-        return trial if trial.met >= best.met else best
+    def _merit(self, score: Score) -> float:
+        """Sum of the distances from home, and of what targets miss, which counts more than any distance."""
+        missed = np.abs(score.residuals[: len(self.targets)])
+        missed = np.where(self.centred, np.maximum(missed - 1 + INSIDE, 0.0), missed)
+        return float(self.weights @ np.abs(score.place - self.ranges.home) + MISSED * missed.sum())
+
+    def _nearest(self, best: Score, iterations: int) -> Score:
+        """Sequential linear programming: the smallest sum of distances from home with which the targets are met.
+
+        This sum, unlike that of squares, leaves numbers at home; with the `weights` of a second pass, which are smaller for
+        those that are far away already, the others go home if they can. Steps stay within a box that shrinks where
+        the targets are not linear enough; slopes are corrected on the way, and measured anew when no step helps any more.
+        """
+        for _ in range(iterations):
+            self._log("nearest", best)
+            (_, *others), steps = self._around(best.place)
+            slopes = np.array([(other.values - best.values) / h for other, h in zip(others, steps, strict=True)]).T
+            began, box = best, BOX
+            while box >= DIFFERENCE:
+                trial = self.score(self._linear_step(best, slopes, box))
+                improved = self._merit(trial) < self._merit(best) * (1 - REFINED)
+                slopes = _corrected(slopes, trial.place - best.place, trial.values - best.values)
+                best, box = (trial, 2 * box) if improved else (best, 0.5 * box)
+            if best is began:
+                break
+        self._log("nearest", best)
+        return best
+
+    def _linear_step(self, best: Score, slopes: Array, box: float) -> Array:
+        """Solves the linear programme around `best`; `slopes` of the targets, shape (target, number).
+
+        Unknowns: how far numbers lie above home, how far below, and by how many tolerances each target is missed.
+        """
+        from scipy.optimize import linprog
+
+        home, count, unit = self.ranges.home, len(best.place), np.eye(len(self.targets))
+        low, high = self.goals
+        margin = INSIDE * self.tolerances
+        at_home = best.values + slopes @ (home - best.place)
+        rows = np.concatenate(
+            (np.hstack((slopes, -slopes, -unit * self.tolerances)), np.hstack((-slopes, slopes, -unit * self.tolerances)))
+        )
+        limits = np.concatenate((high - margin - at_home, at_home - low - margin))
+        used = np.isfinite(limits) & np.isfinite(rows).all(axis=1)  # targets without a limit there, or without a value
+        apart = np.hstack((np.eye(count), -np.eye(count), np.zeros((count, len(unit)))))
+        upper, lower = np.minimum(1.0, best.place + box), np.maximum(0.0, best.place - box)
+        solved = linprog(
+            np.concatenate((self.weights, self.weights, np.full(len(unit), MISSED))),
+            A_ub=np.concatenate((rows[used], apart, -apart)),
+            b_ub=np.concatenate((limits[used], upper - home, home - lower)),
+        )  # fmt: skip
+        if solved.x is None:
+            return best.place
+        above, below = solved.x[:count], solved.x[count : 2 * count]
+        moved = np.where(np.abs(above - below) < 1e-9, 0.0, above - below)
+        return np.asarray(np.clip(home + moved, 0.0, 1.0))
+
+
+def needed_for(search: Search, best: Score) -> dict[str, list[str]]:
+    """For each number that moved, by key: the targets that are missed when it alone goes home. Raises Stopped. Collective."""
+    home, names = search.ranges.home, list(search.task.fit.targets)
+    moved = np.flatnonzero(best.place != home)
+    if not len(moved):
+        return {}
+    places = np.repeat(best.place[None], len(moved), axis=0)
+    places[np.arange(len(moved)), moved] = home[moved]
+    trials = search.scores(places)
+    return {
+        search.ranges.keys[i]: [names[n] for n in sorted(best.met - trial.met)] for i, trial in zip(moved, trials, strict=True)
+    }
+
+
+def _corrected(slopes: Array, step: Array, change: Array) -> Array:
+    """Slopes (target, number) that give the `change` of the values with a step, by Broyden's formula; where both are finite."""
+    if not step.any():
+        return slopes
+    missing = change - slopes @ step
+    correction = np.outer(np.where(np.isfinite(missing), missing, 0.0), step) / (step @ step)
+    return np.asarray(slopes + correction)
 
 
 def rounded(search: Search, best: Score) -> Score:

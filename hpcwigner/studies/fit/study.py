@@ -19,7 +19,7 @@ from hpcwigner.storage.files import write_whole
 from hpcwigner.studies.fit import result, targets
 from hpcwigner.studies.fit.history import History
 from hpcwigner.studies.fit.readings import all_readings
-from hpcwigner.studies.fit.search import Evaluator, Ranges, Search, Stopped, rounded
+from hpcwigner.studies.fit.search import Evaluator, Ranges, Search, Stopped, needed_for, rounded
 from hpcwigner.studies.fit.targets import Task
 
 FILE, HISTORY, MATERIAL, TABLE = "fit.yaml", "history.h5", "material.yaml", "fit.txt"
@@ -49,6 +49,7 @@ def fit(path: Path, directory: str | None, comm: MPI.Intracomm, quiet: bool = Fa
         try:
             with _progress(evaluator, comm, quiet):
                 best = rounded(search, search.run())
+                needed = needed_for(search, best)
         except Stopped:
             LOG.warning(
                 "fit stopped by %s after %d sets of numbers: the same command continues it",
@@ -58,7 +59,7 @@ def fit(path: Path, directory: str | None, comm: MPI.Intracomm, quiet: bool = Fa
             return None
 
         def write() -> str:
-            text = result.table(search, best)
+            text = result.table(search, best, needed)
             material = result.fitted(search, best, path.stem)
             write_whole(folder / MATERIAL, result.material_text(material))
             write_whole(folder / TABLE, text)

@@ -170,18 +170,18 @@ class Target(Reading):
 class Search:
     """How the numbers are sought."""
 
-    method: Literal["least_squares", "evolution"] = "least_squares"
-    """Least squares from the start, or differential evolution over the whole ranges with least squares after it."""
+    method: Literal["least_squares", "evolution", "nearest"] = "least_squares"
+    """Least squares from the start; differential evolution over the whole ranges, then least squares; or only the next."""
+    nearest: Annotated[bool, OnOff()] = False
+    """Afterwards, the smallest sum of distances from `material` with which the targets stay met: it moves few numbers."""
     iterations: int = 20
-    """Most iterations of least squares."""
+    """Most iterations of least squares, and again of the nearest set."""
     generations: int = 50
     """Of the evolution."""
     population: int = 30
     """Sets of numbers in a generation."""
     seed: int = 1
     """Of the evolution."""
-    prune: Annotated[bool, OnOff()] = False
-    """Put back, one after the other, numbers that no target needs; the others adapt."""
 
     def __post_init__(self) -> None:
         for key, least in (("iterations", 1), ("generations", 1), ("population", 5), ("seed", 0)):
@@ -268,10 +268,12 @@ def _config(fit: Fit, name: str, folder: Path, origin: str) -> Config:
         raise InputError(f"{origin}: runs.{name}: found a sweep, a landscape or rates of a file, expected a homogeneous sample")
     for target_name, target in fit.targets.items():
         for reading in filter(None, (target, target.relative_to)):
-            times = [reading.at, *(reading.window or ())]
-            if reading.run == name and (late := max((t for t in times if t is not None), default=0.0)) > config.time.end:
-                raise InputError(f"{origin}: targets.{target_name}: found {late:g} ps, expected a time within the run {name}, "
-                                 f"which ends at {config.time.end:g} ps")  # fmt: skip
+            for key, times in {"at": (reading.at,), "window": reading.window or ()}.items():
+                late = max((t for t in times if t is not None), default=0.0)
+                if reading.run == name and late > config.time.end:
+                    where = f"targets.{target_name}.{'' if reading is target else 'relative_to.'}{key}"
+                    expected = f"a time within the run {name}, which ends at {config.time.end:g} ps"
+                    raise KeyInputError(origin, where, f"found {late:g} ps, expected {expected}")
     return dataclasses.replace(config, momentum=dataclasses.replace(config.momentum, angles=4))  # moments need m = 0 and 1
 
 
