@@ -15,6 +15,7 @@ from hpcwigner.observables.curves import negative_windows
 from hpcwigner.problem import loading
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.storage.reading import read
+from hpcwigner.studies.fit import targets
 
 PAGES = sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("**/*.md") if ".venv" not in p.parts)
 FIRST = ("README.md", "hpcwigner/cli/README.md", "hpcwigner/storage/README.md", "inputs/README.md")
@@ -178,12 +179,15 @@ def test_every_verb_is_in_the_table():
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page not in TESTED_ELSEWHERE and blocks(page, "yaml")])
 def test_the_inputs_shown_are_valid(page, tmp_path):
-    """Whole inputs, parts of one, and materials with changes."""
+    """Whole inputs, parts of one, materials with changes, and targets of a fit."""
     for number, block in enumerate(blocks(page, "yaml")):
         data = yaml.safe_load(block)
         if "base" in data:
             (tmp_path / f"{number}.yaml").write_text(yaml.safe_dump(data, allow_unicode=True), encoding="utf-8")
             assert hpcwigner("verify", tmp_path / f"{number}.yaml").returncode == 0
+        elif "targets" in data:
+            (tmp_path / "fit.yaml").write_text(block.replace("../ws2", str(ROOT / "inputs/ws2")), encoding="utf-8")
+            assert len(targets.load(tmp_path / "fit.yaml").fit.targets) > 2
         else:
             complete = {"material": "ws2_hbn", "temperature": "20 K"} | data
             assert loading.from_data(complete, [], "README", tmp_path).temperature > 0
