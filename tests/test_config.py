@@ -1,6 +1,7 @@
 """The input file: what it accepts, what it refuses and how, and that it survives being written."""
 
 import dataclasses
+import re
 
 import pytest
 import yaml
@@ -238,6 +239,21 @@ def test_the_list_of_keys_is_up_to_date():
     assert text.partition(describe.START)[2] == describe.markdown()
     rows = ("| `duration_fwhm` | number in fs, above 0 | `100.0 fs` |", "| `energy.above` |", "| `steps.until` |", "## `sweep`")
     assert [row for row in rows if row not in text] == []
+
+
+def test_every_key_has_value_default_and_meaning():
+    """Numbers with a unit, whole numbers and shares with their range, in the column of values or in the meaning."""
+    table = [line for line in describe.markdown().splitlines() if line.startswith("| `")]
+    assert len(table) > 120
+    for line in table:
+        key, value, default, meaning = (cell.strip() for cell in line.split(" | ", 3))
+        assert value, key
+        assert default, key
+        assert meaning.rstrip(" |"), key
+        free = ("peak", "amplitude", "height", "profile")  # of pulses: relative, any number
+        bare = re.search(r"whole number|number(?! in)", value)
+        if bare and not re.search(r"above|at least|at most", value) and key.rsplit(".", 1)[-1].strip("`| ") not in free:
+            assert re.search(r"from \S+ to|at least|or more|multiple of", meaning), line
 
 
 def test_energy_cells_must_be_enough_for_the_kernels():

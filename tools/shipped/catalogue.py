@@ -62,7 +62,7 @@ class Results(Strict):
     """What an input's runs gave."""
 
     settings: tuple[str, ...]
-    input_hash: str  # SHA-256 of the complete input
+    input_hash: str  # SHA-256 of what the input and the settings say
     revision: str  # Of the program that made the run
     machine: str
     ranks: int

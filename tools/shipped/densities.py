@@ -137,7 +137,7 @@ def annihilation(runs: Runs) -> tuple[Numbers, Table]:
                        "largest ring over the density in the middle"),
         "difference": number(100 * max(off), "%", "largest difference of D of the fits from the diffusion equation"),
         "hot": number(100 * max(changes), "%", "largest change of D of the fits by hot partners"),
-        "warmest": number(float(np.max(warmth)), "K", "excess temperature of the warmest valley at 1 ps, hot partners, 10¹² cm⁻²"),
+        "warmest": number(float(np.max(warmth)), "K", "excess of the warmest valley at 1 ps with hot partners at 10¹² cm⁻²"),
     }, rows  # fmt: skip
 
 

@@ -84,10 +84,10 @@ def _overview(name: str, entry: Entry, result: Results | None) -> str:
 
 def _section(name: str, entry: Entry, result: Results | None, folder: Path) -> Iterator[str]:
     """One input: comment, picture, numbers, statements."""
-    yield from (f"### {name}", "", header(folder / f"{name}.yaml"), "")
     if result is None:
-        yield from ("Not run yet.", "")
+        yield from (f"### {name}", "", "Not run yet.", "")
         return
+    yield from (f"### {name}", "", header(folder / f"{name}.yaml"), "")
     yield from (f"![{name}]({result.picture})", "")
     if result.settings and entry.reduced:
         yield from (f"Reduced here: {entry.reduced}, by {_options(result.settings)}.", "")

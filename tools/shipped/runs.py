@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from faults.jobs import environment
 from mpi4py import MPI
 from project import ROOT
@@ -122,9 +123,10 @@ class Run:
         return int(json.loads(path.read_text(encoding="utf-8"))["ranks"]) if path.exists() else int(self.attribute("ranks"))
 
 
-def input_hash(config: Config) -> str:
-    """SHA-256 of the complete input, wherever its output goes."""
-    return hashlib.sha256(loading.to_yaml(config.in_directory("")).encode()).hexdigest()
+def input_hash(path: Path, settings: tuple[str, ...]) -> str:
+    """SHA-256 of what an input file says, without its comments, and of the settings that override it."""
+    said = [yaml.safe_load(path.read_text(encoding="utf-8")), *settings]
+    return hashlib.sha256(json.dumps(said, ensure_ascii=False).encode()).hexdigest()
 
 
 def is_finished(config: Config) -> bool:
