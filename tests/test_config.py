@@ -265,3 +265,17 @@ def test_energy_cells_must_be_enough_for_the_kernels():
         momentum_grid(config, alone)
     with pytest.raises(InputError, match=r"momentum.energy_max: found 600 meV, expected at least two energy steps of 400 meV"):
         momentum_grid(dataclasses.replace(config, momentum=Momentum(energy_step=400.0, energy_max=600.0)), alone)
+
+
+def test_the_examples_for_writing_an_input_are_valid(tmp_path, monkeypatch):
+    """Of inputs/README.md: the complete input, and the landscape with the map that its snippet writes."""
+    text = (ROOT / "inputs/README.md").read_text(encoding="utf-8").partition("## Gallery")[0]
+    whole, landscape, _ = (yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL))
+    config = loading.from_data(whole, [], "README", tmp_path)
+    assert (config.temperature, config.time.end) == (77, 40)
+    monkeypatch.chdir(tmp_path)
+    (snippet,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    exec(snippet, {})
+    sample = loading.from_data({**whole, **landscape, "space": {"boundary": "reflecting"}}, [], "README", tmp_path).sample
+    assert sample is not None
+    assert (tmp_path / "map.h5").stat().st_size > 0

@@ -89,12 +89,13 @@ def diffusion_equation(point: Run, linear: float, begin: float) -> tuple[Array, 
 
 
 def gaussian(x: Array, height: float, width_squared: float) -> Array:
-    return height * np.exp(-(x**2) / width_squared)
+    """A Gaussian of squared width w²."""
+    return np.asarray(height * np.exp(-(x**2) / width_squared))
 
 
 def slope(times: Array, width_squared: Array) -> Array:
     """¼ ∂t w² [cm²/s]."""
-    return 0.25 * CM2_PER_S * np.gradient(width_squared, times)
+    return np.asarray(0.25 * CM2_PER_S * np.gradient(width_squared, times))
 
 
 def apparent(point: Run, linear: float) -> float:
@@ -132,7 +133,7 @@ def annihilation(runs: Runs) -> tuple[Numbers, Table]:
         "low": number(means[0], "cm²/s", "mean D from 1 to 10 ps at the lowest density"),
         "high_12": number(at_12, "cm²/s", "mean D from 1 to 10 ps at 10¹² cm⁻²"),
         "high": number(means[-1], "cm²/s", "mean D from 1 to 10 ps at the highest density"),
-        "factor": number(at_12 / means[0], "", "its rise from the lowest density to 10¹² cm⁻²"),
+        "factor": number(at_12 / means[0], "", "rise of the mean D from 1 to 10 ps from the lowest density to 10¹² cm⁻²"),
         "ring": number(max(float(p.series.data["ring_contrast"].max()) for p in points), "",
                        "largest ring over the density in the middle"),
         "difference": number(100 * max(off), "%", "largest difference of D of the fits from the diffusion equation"),

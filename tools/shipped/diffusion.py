@@ -26,7 +26,7 @@ def drift_diffusion(
 
     def bernoulli(u: Array) -> Array:
         small = np.abs(u) < 1e-8
-        return np.where(small, 1 - 0.5 * u, u / np.expm1(np.where(small, 1.0, u)))
+        return np.asarray(np.where(small, 1 - 0.5 * u, u / np.expm1(np.where(small, 1.0, u))))
 
     forward, back = bernoulli(rise), bernoulli(-rise)
 
@@ -34,7 +34,7 @@ def drift_diffusion(
         flux = diffusivity / spacing * (forward * n - back * np.roll(n, -1))
         if not periodic:
             flux[-1] = 0.0
-        return (np.roll(flux, 1) - flux) / spacing
+        return np.asarray((np.roll(flux, 1) - flux) / spacing)
 
     solved = solve_ivp(change, times[[0, -1]], start, "LSODA", times, rtol=1e-8, atol=FLOOR * start.max())
     return np.asarray(solved.y.T)
@@ -69,7 +69,7 @@ def with_density(
 
     def change(_: float, n: Array) -> Array:
         flux = -edge * diffusivity * (1 + 0.5 * softness * (n[1:] + n[:-1])) * np.diff(n) / spacing
-        return -np.diff(np.concatenate([[0.0], flux, [0.0]])) / (weight * spacing) - rate * n**2 - loss * n
+        return np.asarray(-np.diff(np.concatenate([[0.0], flux, [0.0]])) / (weight * spacing) - rate * n**2 - loss * n)
 
     solved = solve_ivp(change, times[[0, -1]], start, "LSODA", times, rtol=1e-7, atol=floor, lband=1, uband=1)
     return np.asarray(solved.y.T)

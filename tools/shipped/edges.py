@@ -35,7 +35,7 @@ def _losses(runs: Runs) -> list[tuple[float, Run, Array, float]]:
     losses = []
     for point, reflectivity in zip(sweep.points, sweep.varied("space.boundary.reflectivity"), strict=True):
         lost = 1 - point.series.data["population_total"][1:] / closed.series.data["population_total"][1:]
-        losses.append((float(reflectivity), point, lost, (1 - reflectivity) / (1 + reflectivity) * speed))
+        losses.append((float(reflectivity), point, np.asarray(lost), float((1 - reflectivity) / (1 + reflectivity) * speed)))
     return losses
 
 

@@ -23,8 +23,8 @@ FIRST_PICOSECONDS = (1.0, 5.0)
 
 def exactness(run: Run) -> Numbers:
     """The run's own check against the moment equations, of the worst valley."""
-    worst = max(run.checks["deviation_diffusion"].value)  # type: ignore[type-var, arg-type]
-    return {"deviation": number(100 * float(worst), "%", "largest deviation of D_v(t) from the moment equations")}  # type: ignore[arg-type]
+    worst = float(np.max(np.asarray(run.checks["deviation_diffusion"].value, dtype=float)))
+    return {"deviation": number(100 * worst, "%", "largest deviation of D_v(t) from the moment equations")}
 
 
 def warm(runs: Runs) -> tuple[Numbers, Table]:
@@ -53,7 +53,7 @@ def cool(runs: Runs) -> tuple[Numbers, Table]:
     return {
         "early": number(peak, "cm²/s", "largest D of KK from 1 to 5 ps"),
         "later": number(later, "cm²/s", "D of KK at 20 ps"),
-        "speed_up": number(peak / later, "", "their ratio"),
+        "speed_up": number(peak / later, "", "largest D of KK from 1 to 5 ps over that at 20 ps"),
         "spread": number(100 * float(np.ptp(at_2) / at_2.mean()), "%", "difference of the D_v at 2 ps"),
         **exactness(run),
     }, []
@@ -74,13 +74,13 @@ def cold(runs: Runs) -> tuple[Numbers, Table]:
     return {
         **peak_of(curves, run),
         "begin": number(begin, "ps", "begin of the window with D of KK < 0"),
-        "end": number(end, "ps", "its end"),
+        "end": number(end, "ps", "end of the window"),
         "overlap": number(100 * max(0.0, min(end, 100) - max(begin, 30)) / (max(end, 100) - min(begin, 30)), "%",
-                          "overlap of both windows, of their union"),
+                          "overlap of our window with 30 to 100 ps, of their union"),
         "lowest": number(lowest, "cm²/s", "smallest D of KK"),
-        "lowest_at": number(lowest_at, "ps", "its time"),
+        "lowest_at": number(lowest_at, "ps", "time of the smallest D of KK"),
         "turn": number(float(times[widest]), "ps", "time from which w² of the PL shrinks"),
-        "narrowing": number(float(widths[widest:].min() / widths[widest]), "", "its smallest later value over the largest"),
+        "narrowing": number(float(widths[widest:].min() / widths[widest]), "", "smallest later w² of the PL over the largest"),
         "share": number(float(run.at("population", run.time[-1])[run.bright] / run.at("population", run.time[-1]).sum()), "",
                         "share of KK in all excitons at the end"),
         **exactness(run),
@@ -98,7 +98,7 @@ def hollow(run: Run) -> Numbers:
     row = int(relative.argmin())
     return {
         "hollow": number(float(relative[row]), "", "smallest PL in the middle of y = 0 over the largest"),
-        "hollow_at": number(float(fields["time"][late[row]]), "ps", "its time"),
+        "hollow_at": number(float(fields["time"][late[row]]), "ps", "time of the smallest PL in the middle"),
     }
 
 
@@ -148,7 +148,7 @@ def temperatures(runs: Runs) -> tuple[Numbers, Table]:
     shrinks_at = np.array(shrinks)
     return {
         "warmest": number(float(kelvin[shrinks_at].max(initial=0)), "K", "highest temperature with D of KK < 0"),
-        "coldest": number(float(kelvin[~shrinks_at].min(initial=1000)), "K", "lowest temperature without"),
+        "coldest": number(float(kelvin[~shrinks_at].min(initial=1000)), "K", "lowest temperature with D of KK > 0 at all times"),
     }, rows  # fmt: skip
 
 
@@ -173,7 +173,7 @@ def hot(runs: Runs) -> tuple[Numbers, Table]:
     above = energies.varied("pump.energy.above")
     peaks = [largest(point)[1] for point in energies.points]
     light = [trapezoid(point.series.data["pl_total"], point.time) for point in energies.points]
-    numbers = {}
+    numbers: Numbers = {}
     for kelvin, point in zip(wse2.varied("temperature"), wse2.points, strict=True):
         time, peak = largest(point)
         last = float(whole(point)[1][-2])

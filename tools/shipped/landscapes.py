@@ -134,7 +134,11 @@ def step(runs: Runs) -> tuple[Numbers, Table]:
         "foot_even": number(100 * float(even[foot].sum()), "%", "in equilibrium"),
         "position": number(ours, "nm", "mean position at the end"),
         "expected": number(theirs, "nm", "by drift and diffusion in E(x)"),
-        "difference": number(100 * (ours - theirs) / (theirs - start), "%", "difference, relative to the way from 10 ps on"),
+        "difference": number(
+            100 * (ours - theirs) / (theirs - start),
+            "%",
+            "difference of the mean position from it, relative to the way from 10 ps on",
+        ),
         "linear": number(run.linear, "cm²/s", "D by Chapman–Enskog"),
     }, []
 
@@ -177,7 +181,7 @@ def trap(runs: Runs) -> tuple[Numbers, Table]:
     return {
         "variance": number(float(thermal[-1]), "µm²", "⟨x²⟩ of KK' at the end"),
         "expected": number(expected, "µm²", "kT/k"),
-        "difference": number(100 * float(thermal[-1] / expected - 1), "%", "their difference"),
+        "difference": number(100 * float(thermal[-1] / expected - 1), "%", "difference of ⟨x²⟩ from kT/k"),
         "arrived": number(float(arrived), "ps", "time when ⟨x⟩ has fallen to 5 %"),
         "light_arrived": number(
             float(run.time[np.abs(light) > 0.05 * np.nanmax(np.abs(position))][-1]), "ps", "the same of the PL"

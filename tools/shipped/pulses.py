@@ -47,7 +47,9 @@ def grating(runs: Runs) -> tuple[Numbers, Table]:
     return {
         "linear": number(linear, "cm²/s", "D by Chapman–Enskog from the same rates"),
         "diffusion": number(float(diffusion[0]), "cm²/s", "rate/q² at the longest period"),
-        "difference": number(100 * float(diffusion[0] / linear - 1), "%", "its difference from Chapman–Enskog"),
+        "difference": number(
+            100 * float(diffusion[0] / linear - 1), "%", "difference of rate/q² at the longest period from Chapman–Enskog"
+        ),
         "bend": number(
             100 * float(np.ptp(diffusion[wide]) / diffusion[0]), "%", "largest difference of rate/q² from 2 to 0.25 µm"
         ),

@@ -106,10 +106,11 @@ class Run:
         """Wall time of the run, by its own summary and of all points together; None where it is not known."""
         if self.points and (self.points[0].directory / SERIES).exists():
             parts = [point.seconds() for point in self.points]
-            return sum(filter(None, parts)) if all(parts) else None
+            known = [part for part in parts if part is not None]
+            return sum(known) if len(known) == len(parts) else None
         if (self.directory / SERIES).exists():
             starts = read_summary(self.directory / SERIES).values()
-            return float(sum(float(start["performance"]["wall_time"].value) for start in starts))  # type: ignore[arg-type]
+            return float(np.sum([np.asarray(start["performance"]["wall_time"].value, dtype=float) for start in starts]))
         path = self.directory / COMMAND
         return float(json.loads(path.read_text(encoding="utf-8"))["seconds"]) if path.exists() else None
 
