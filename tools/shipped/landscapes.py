@@ -175,17 +175,15 @@ def trap(runs: Runs) -> tuple[Numbers, Table]:
     run = runs["main"]
     thermal = 0.5 * run.series.data["width_squared_axis"][:, 1, 0]
     expected = BOLTZMANN * run.config.temperature / 100
-    position = run.series.data["mean_position_total"][:, 0]
-    arrived = run.time[np.abs(position) > 0.05 * np.nanmax(np.abs(position[run.time >= 1]))][-1]
-    light = run.series.data["pl_mean_position"][:, 0]
+    total, light = run.series.data["mean_position_total"][:, 0], run.series.data["pl_mean_position"][:, 0]
+    start = np.nanmax(np.abs(total[run.time >= 1]))
+    arrived, light_arrived = (float(run.time[np.abs(position) > start / np.e][-1]) for position in (total, light))
     return {
         "variance": number(float(thermal[-1]), "µm²", "⟨x²⟩ of KK' at the end"),
         "expected": number(expected, "µm²", "kT/k"),
         "difference": number(100 * float(thermal[-1] / expected - 1), "%", "difference of ⟨x²⟩ from kT/k"),
-        "arrived": number(float(arrived), "ps", "time when ⟨x⟩ has fallen to 5 %"),
-        "light_arrived": number(
-            float(run.time[np.abs(light) > 0.05 * np.nanmax(np.abs(position))][-1]), "ps", "the same of the PL"
-        ),
+        "arrived": number(arrived, "ps", "time until which ⟨x⟩ of all excitons is above 1/e of where they start"),
+        "light_arrived": number(light_arrived, "ps", "the same of the PL"),
     }, []
 
 
