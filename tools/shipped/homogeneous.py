@@ -191,10 +191,10 @@ def hot(runs: Runs) -> tuple[Numbers, Table]:
             rows.append((f"{energy:g}", f"{peak:.3g}", f"{wide:.3g}", f"{photons:.1e}"))
     return numbers | {
         "temperature": number(float(weights @ run.series.need("temperature")[late]), "K", "temperature of all excitons at 1 ps"),
-        "dark": number(100 * float(weights[1]), "%", "share of KK' at 1 ps"),
+        "dark": number(100 * float(weights[run.series.valleys.index("KK'")]), "%", "share of KK' at 1 ps"),
         "smallest_peak": number(min(peaks), "cm²/s", "smallest of the largest D"),
         "largest_peak": number(max(peaks), "cm²/s", "largest of the largest D"),
-        "dim": number(min(light) / max(light), "", "fewest over most photons"),
+        "vary": number(max(light) / min(light), "", "most photons over fewest"),
         "last": number(float(whole(run)[1][-2]), "cm²/s", "D of all excitons at the end"),
         **exactness(run),
     }, rows

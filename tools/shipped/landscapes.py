@@ -55,7 +55,9 @@ def spot(runs: Runs) -> tuple[Numbers, Table]:
         k = int(np.abs(run.time - t).argmin())
         rows.append((f"⟨x⟩ at {t:g} ps, nm", *(f"{1e3 * x:.3g}" for x in (*position[k], total[k], light[k]))))
     return {
-        "dark_speed": number(float(speed[2]), "nm/ps", f"d⟨x⟩/dt of {valleys[2]} at 50 ps (above 0: away from the tension)"),
+        "dark_speed": number(
+            float(speed[valleys.index("KΛ")]), "nm/ps", "d⟨x⟩/dt of KΛ at 50 ps (above 0: away from the tension)"
+        ),
         "total_speed": number(
             1e3 * float(total[j] - total[i]) / (run.time[j] - run.time[i]), "nm/ps", "d⟨x⟩/dt of all excitons at 50 ps"
         ),
