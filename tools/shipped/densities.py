@@ -111,7 +111,7 @@ def annihilation(runs: Runs) -> tuple[Numbers, Table]:
     hot = [p for p in points if annihilation_of(p)[1] > 0]
     means = [mean(p, START, LOCAL) for p in colder]
     rows: Table = [("n₀", "second moments, 1 ps", "D + R n₀ w₀²/16", "fit to the PL, 1 ps", "its mean to 10 ps", f"to {end:g} ps",
-                    "by the diffusion equation, 1 ps")]  # fmt: skip
+                    "fit to all excitons, 2 ps", "by the diffusion equation")]  # fmt: skip
     off = []
     for p, m in zip(colder, means, strict=True):
         times, _, fitted, _ = diffusion_equation(p, linear, START)
@@ -119,7 +119,7 @@ def annihilation(runs: Runs) -> tuple[Numbers, Table]:
         equation = slope(times, fitted)
         off.append(float(np.abs(equation / run - 1)[1:-1].max()))
         texts = (p.at("diffusion_total", START), apparent(p, linear), p.at("pl_fit_diffusion", START), m, mean(p, START, end),
-                 equation[1])  # fmt: skip
+                 p.at("fit_diffusion", 2.0), equation[np.abs(times - 2.0).argmin()])  # fmt: skip
         rows.append((label(p), *(f"{d:.3g}" for d in texts)))
     changes = []
     for p in hot:
