@@ -42,6 +42,7 @@ class Entry(Strict):
     reduced: str = ""  # What the settings leave out of the input as shipped
     extended: str = ""  # What they add to it
     further: dict[str, tuple[str, ...]] = {}  # Settings of further runs, by name
+    same_steps: bool = False  # Whether these take the time steps that the run has chosen
     text: str = ""  # {name} stands for the number of this name
     statements: tuple[Statement, ...] = ()
     same_as: str = ""  # The input whose statements are judged here again; they count once

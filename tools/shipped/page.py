@@ -59,7 +59,7 @@ def gallery(catalogue: Mapping[str, Entry], results: Mapping[str, Results], fold
     """The whole gallery; `folder` has the inputs. Raises KeyError where a text names a number that is not there."""
     statements = {name: entry.statements for name, entry in catalogue.items() if not entry.same_as}
     published, exact = (count(statements, results, kind) for kind in (False, True))
-    revisions = sorted({r.revision[:9] for r in results.values()})
+    revisions = sorted({r.revision[:9] + "+changes" * ("+" in r.revision) for r in results.values()})
     marks = {"published": "{} of {}".format(*published), "exact": "{} of {}".format(*exact), "revisions": ", ".join(revisions)}
     head = [
         HEAD.format_map(marks),

@@ -16,7 +16,7 @@ from hpcwigner.storage.files import whole
 from shipped.runs import Run
 
 DPI = 110
-COLOURS = 128
+COLOURS = 256
 """Of the palette: curves, their smoothed edges and colour maps need no more."""
 LARGEST = 100_000
 """Bytes of a picture at most: they are in the repository."""
@@ -37,7 +37,7 @@ def draw(view: str | Callable[[dict[str, Run]], Any], runs: dict[str, Run], path
         style.pyplot().close(figure)
         picture = Image.open(buffer)
     small = io.BytesIO()
-    picture.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
+    picture.convert("RGB").quantize(COLOURS, kmeans=2, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
     if small.tell() > LARGEST:
         raise InputError(f"{path}: found a picture of {small.tell()} bytes, expected at most {LARGEST}: choose a smaller view")
     with whole(path) as part:

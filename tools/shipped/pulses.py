@@ -75,6 +75,14 @@ def grating_curves(runs: Runs) -> Any:
     return figure
 
 
+def spreading(run: Run, begin: float, end: float) -> float:
+    """½ ∂t of the variance of all excitons along x between two times of fields.h5 [cm²/s]."""
+    x = run.fields.data["x"]
+    means = [(n @ x / n.sum(), n @ x**2 / n.sum()) for n in (run.density(begin), run.density(end))]
+    variances = [second - first**2 for first, second in means]
+    return float(0.5 * CM2_PER_S * (variances[1] - variances[0]) / (end - begin))
+
+
 def two_pulses(runs: Runs) -> tuple[Numbers, Table]:
     """Both pulses beside the sum of two runs with one of them each."""
     both, pump, probe = (runs[name] for name in ("main", "pump", "probe"))
@@ -84,18 +92,14 @@ def two_pulses(runs: Runs) -> tuple[Numbers, Table]:
         errors[name] = float(np.abs(pump.fields.data[name] + probe.fields.data[name] - whole).max() / np.abs(whole).max())
     before = float(both.at("population", 20.25)[both.bright])
     after = float(both.at("population", 21.25)[both.bright])
-    axis = probe.series.data["diffusion_axis"][:, :, 0] * probe.series.data["population"]
-    total = np.nan_to_num(axis).sum(axis=1) / probe.series.data["population"].sum(axis=1).clip(1e-300)
     diffusion = both.at("diffusion", 20.5)
     return {
         "sum": number(
             max(errors.values()), "", "largest difference of densities and PL from the sum of two runs, over the largest"
         ),
         "left": number(100 * after / before, "%", "excitons in KK at 21.25 ps over those at 20.25 ps"),
-        "probe_early": number(
-            float(total[np.abs(probe.time - 20.5).argmin()]), "cm²/s", "D of the probe's excitons 0.5 ps after it"
-        ),
-        "probe_late": number(float(total[np.abs(probe.time - 30).argmin()]), "cm²/s", "D of the probe's excitons 10 ps after it"),
+        "probe_early": number(spreading(probe, 21, 22), "cm²/s", "D of the probe's excitons from 1 to 2 ps after it"),
+        "probe_late": number(spreading(probe, 30, 40), "cm²/s", "D of the probe's excitons from 10 to 20 ps after it"),
         "arrival": number(float(diffusion[both.bright]), "cm²/s", "D of KK about the origin at 20.5 ps"),
     }, []
 

@@ -114,6 +114,11 @@ class Run:
         path = self.directory / COMMAND
         return float(json.loads(path.read_text(encoding="utf-8"))["seconds"]) if path.exists() else None
 
+    def steps(self) -> tuple[str, ...]:
+        """Settings with which another run takes the time steps that this one has chosen."""
+        time = yaml.safe_load((self.directory / "input.yaml").read_text(encoding="utf-8"))["time"]
+        return tuple(f"time.{key}={json.dumps(time[key])}" for key in ("integrator", "steps"))
+
     def attribute(self, name: str) -> str:
         """Of the output files."""
         return (self.points[0] if self.points else self).series.attributes[name]
