@@ -125,5 +125,5 @@ def two_pulses_curves(runs: Runs) -> Any:
     axes[2].semilogy(series.data["time"], series.data["pl_total"], color="k", ls=":", label="PL per ps")
     label = style.label("excitons", series.units["population"])
     axes[2].set(xlabel="time (ps)", ylabel=label, ylim=(1e-3, 4e3), xlim=(0, None))
-    axes[2].legend(frameon=False, ncols=2)
+    axes[2].legend(frameon=False, ncols=2, loc="upper right", bbox_to_anchor=(1.0, 0.8))
     return figure
