@@ -48,7 +48,7 @@ class Reduction:
     at: Duration
     """Time."""
     to: int
-    """Number of directions."""
+    """Number of directions from then on: half as many as before, and a multiple of 4."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +56,7 @@ class FewerAngles:
     """Directions of motion that become fewer once the density varies slowly in space."""
 
     start: int = 16
-    """Number at the start."""
+    """Number at the start, a multiple of 4 from 4 to 256."""
     reduce: Literal["auto", "off"] | tuple[Reduction, ...] = "auto"
     """`auto`, for a single Gaussian spot: half as many, down to 8, once what is dropped is negligible; fixed before the run."""
 
