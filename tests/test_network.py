@@ -120,7 +120,7 @@ def test_a_short_run_between_namespaces():
     row = dict(zip((name.strip() for name in names), (number.strip() for number in numbers), strict=True))
     assert row["cells per rank"] == "3×3"
     counted, sent = float(row["MB off a node: counted"]), float(row["sent"])
-    assert counted == pytest.approx(2 * 2 * 9 * 8e-6 * 16 * 287, rel=0.01)
+    assert counted == pytest.approx(2 * 2 * 3 * 35 / 16 * 8e-6 * 16 * 287, rel=0.01)
     assert counted < sent < 1.1 * counted
     assert float(row["measured"]) < 2 / (1 - 0.128 / (counted / 2))  # 128 kB of an exchange pass at once
     assert float(row["waiting, ms"]) > 0
