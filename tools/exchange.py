@@ -110,10 +110,11 @@ class Rounds:
             every = np.array(comm.allgather(each))
             apart.append((float(every.mean()), float(every.max(axis=0).mean())))
             rest(comm)
+            self.together.settle()
             before = bytes_sent()
             seconds, _ = self.together.timed(count)
-            comm.Barrier()
-            sent = (bytes_sent() - before) / count
+            self.together.settle()
+            sent = (bytes_sent() - before) / (count + 1)
             met.append(np.mean(comm.allgather([*(seconds[piece] for piece in PIECES), sent]), axis=0))
             rest(comm)
             away.append(self.cores * streamed(comm, self.away, self.message))

@@ -104,12 +104,21 @@ class Steps:
         return np.diff(moments).tolist()
 
     def timed(self, count: int) -> tuple[dict[str, float], list[float]]:
-        """Seconds of PIECES per step, the mean of `count` steps of this rank, and those of each step. Begins together."""
+        """Seconds of PIECES per step, the mean of `count` steps of this rank, and those of each step.
+
+        Ranks begin together. A step before these is not counted: its first ghost cells have arrived when it begins.
+        """
+        self.settle()
+        self._take(1)
         self.clock.reset()
-        self.comm.Barrier()
         each = self._take(count)
         self.clock.seconds["total"] = sum(each)
         return {piece: seconds / count for piece, seconds in self.clock.seconds.items()}, each
+
+    def settle(self) -> None:
+        """Until no message is under way."""
+        self.halo.finish()
+        self.comm.Barrier()
 
     def free(self) -> None:
         """Releases operators and requests."""
