@@ -5,7 +5,7 @@ import yaml
 from fuzzing import worker
 from fuzzing.campaign import campaign
 from fuzzing.cases import KINDS, bases, write_case
-from helpers import ROOT
+from helpers import ROOT, hpcwigner, small_input
 
 from hpcwigner.problem import loading
 from hpcwigner.runtime import yaml_files
@@ -120,3 +120,11 @@ def test_yaml_with_merge_keys_and_anchors_still_loads():
     for path in [*ROOT.glob("inputs/*.yaml"), *ROOT.glob("hpcwigner/exciton/data/*.yaml")]:
         text = path.read_text(encoding="utf-8")
         assert yaml_files.parse(text) == yaml.safe_load(text)
+
+
+def test_a_pulse_that_would_take_hours_to_resolve_is_refused(tmp_path):
+    words = ["time={end: 9 ns, steps: [{size: 50 fs}]}", "pump={center: 3 ns, duration_fwhm: 1 ns}", "output.series_every=10 ps"]
+    ran = hpcwigner("check", small_input(tmp_path), *(word for setting in words for word in ("--set", setting)))
+    assert ran.returncode == 2
+    assert "pump.duration_fwhm: found a pulse that the exact moments resolve in" in ran.stderr
+    assert len(ran.stderr.splitlines()) == 1
