@@ -9,9 +9,9 @@ ROOT = Path(__file__).resolve().parents[1]
 MPIRUN = {
     **{f"OMPI_ALLOW_RUN_AS_ROOT{suffix}": "1" for suffix in ("", "_CONFIRM")},
     **{"OMPI_MCA_rmaps_base_oversubscribe": "1", "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe"},
-    **{"OMPI_MCA_orte_execute_quiet": "1", "PRTE_MCA_prte_execute_quiet": "1"},
+    **{"OMPI_MCA_orte_execute_quiet": "1"},
 }
-"""Environment of mpirun: also as root, more ranks than cores, no words of its own when a rank fails. For Open MPI 4 and 5."""
+"""Environment of mpirun: also as root, more ranks than cores, for Open MPI 4 and 5; and no words of 4's own on failures."""
 
 
 def enter() -> None:

@@ -39,6 +39,8 @@ class OnUntil(OnOff):
 
 
 Auto = Literal["auto"]
+MOST_STEPS = 2_000_000  # Of a phase: a run of hours at least, even on the smallest grids
+MOST_OUTPUTS = 100_000  # Of series; the moment equations are solved at each
 
 
 @dataclasses.dataclass(frozen=True)
@@ -168,6 +170,12 @@ class Time:
             ends = [time for time in until if time is not None]
             good = until == [*ends, None] and ends == sorted(set(ends))
             require(good, "steps", f"until {until} ps", "phases with increasing until, the last one without")
+            begin = 0.0
+            for number, phase in enumerate(self.steps):
+                end = self.end if phase.until is None else min(phase.until, self.end)
+                least = f"at least {(end - begin) / MOST_STEPS:g} ps, for at most {MOST_STEPS} steps"
+                require((end - begin) / phase.size <= MOST_STEPS, f"steps.{number}.size", f"{phase.size:g} ps", least)
+                begin = end
 
 
 @dataclasses.dataclass(frozen=True)
@@ -233,6 +241,8 @@ class Config(Document):
 
     def __post_init__(self) -> None:
         every = self.output.series_every
+        least = f"at least {self.time.end / MOST_OUTPUTS:g} ps, for at most {MOST_OUTPUTS} outputs until time.end"
+        require(self.time.end / every <= MOST_OUTPUTS, "output.series_every", f"{every:g} ps", least)
         for key in ("intravalley", "intervalley"):
             time = getattr(self.scattering, key)
             whole = math.isinf(time) or abs(time / every - round(time / every)) < 1e-9 * max(1.0, time / every)

@@ -26,6 +26,8 @@ from hpcwigner.runtime.parallel import on_first_rank
 from hpcwigner.runtime.vectors import WIDTH
 from hpcwigner.space.grid import SpaceGrid
 
+MOST_CELLS = 20_000  # Energy cells of all valleys: the rates of each harmonic then take 3 GB
+
 
 @dataclasses.dataclass(frozen=True)
 class Kinetics:
@@ -154,10 +156,11 @@ def momentum_grid(config: Config, couplings: Couplings, spread: tuple[Array, Arr
     above = auto_energy_above(temperature) if isinstance(above, str) else above
     if above < 2 * step:
         raise InputError(f"momentum.energy_max: found {above:g} meV, expected at least two energy steps of {step:g} meV")
-    equilibrium = Equilibrium(EnergyCells.build(couplings.valleys, step, above, spread), temperature)
-    if equilibrium.cells.size < WIDTH:
-        cells = equilibrium.cells.size
-        raise InputError(f"momentum.energy_step: found {step:g} meV, which makes {cells} energy cells, expected at least {WIDTH}")
+    cells = EnergyCells.build(couplings.valleys, step, above, spread)
+    if not WIDTH <= cells.size <= MOST_CELLS:
+        limit = f"at least {WIDTH}" if cells.size < WIDTH else f"at most {MOST_CELLS}"
+        raise InputError(f"momentum.energy_step: found {step:g} meV, which makes {cells.size} energy cells, expected {limit}")
+    equilibrium = Equilibrium(cells, temperature)
     if equilibrium.discarded_weight > MAX_DISCARDED_WEIGHT:
         needed = -math.log(MAX_DISCARDED_WEIGHT) * equilibrium.thermal_energy
         raise InputError(

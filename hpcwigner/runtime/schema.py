@@ -129,7 +129,7 @@ class Quantity(Parsed):
         return f"{value!r} {self.unit}"
 
     def describe(self) -> str:
-        limits = [", above 0"] * self.positive + [f", at least {self.minimum:g}"] * math.isfinite(self.minimum)
+        limits = [", above 0"] * self.positive + [f", at least {self.as_shown(self.minimum):g}"] * math.isfinite(self.minimum)
         limits += [f", at most {self.maximum:g} {self.unit}"] * math.isfinite(self.maximum)
         return " or ".join([f"number in {self.shown or self.unit}{''.join(limits)}", *(f"`{word}`" for word in self.words)])
 

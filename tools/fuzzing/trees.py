@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from fuzzing.values import neighbour, value
+from fuzzing.values import neighbour, plausible, value
 
 Place = tuple[Any, Any]  # A block or a list, and the key or number of an entry in it
 
@@ -21,8 +21,14 @@ def places(tree: Any) -> list[Place]:
 
 
 def changed(rng: np.random.Generator, data: dict[str, Any]) -> dict[str, Any]:
-    """A copy of `data` with one to three changes."""
+    """A copy of `data` with one to three changes; of a third of them with plausible ones, which reach further."""
     data = copy.deepcopy(data)
+    if rng.random() < 0.35:
+        ends = [(block, key) for block, key in places(data) if not isinstance(block[key], dict | list)]
+        for _ in range(rng.integers(1, 4)):
+            block, key = ends[rng.integers(len(ends))]
+            block[key] = plausible(rng, block[key])
+        return data
     for _ in range(rng.choice([1, 1, 1, 2, 3])):
         _change(rng, data)
     return data

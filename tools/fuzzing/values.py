@@ -63,5 +63,27 @@ def neighbour(rng: np.random.Generator, old: Any) -> Any:
     return changed
 
 
+WORDS = ("auto", "none", "open", "reflecting", "periodic", "folded", "whole", "etd2", "etd3", "etd2_dense", "etd3_dense", "arkimex3", "ars443", "equilibrium",
+         "resonant", "KK", "KK'", "KΛ", "off", "on", "ws2_hbn", "mos2_hbn", "wse2_hbn_dark", "gzip", "sample", "resolved", "product", "zip")  # fmt: skip
+
+
+def plausible(rng: np.random.Generator, old: Any) -> Any:
+    """A value of the same kind that may well be right: a number up to 30 times larger or smaller, or another word."""
+    factor = 10.0 ** rng.uniform(-1.5, 1.5)
+    if isinstance(old, bool):
+        return not old
+    if isinstance(old, int):
+        return round(old * factor)
+    if isinstance(old, float):
+        return old * factor
+    if not isinstance(old, str):
+        return old
+    number, space, unit = old.partition(" ")
+    try:
+        return f"{float(number) * factor:.3g}{space}{unit}"
+    except ValueError:
+        return _pick(rng, WORDS)
+
+
 def _pick(rng: np.random.Generator, choices: tuple[Any, ...]) -> Any:
     return choices[rng.integers(len(choices))]
