@@ -23,7 +23,14 @@ FIRST = ("README.md", "hpcwigner/cli/README.md", "hpcwigner/storage/README.md", 
 NOT_RUN = {
     "tools/test": "runs this test",
     "touch runs/ws2_20K/SAVE": "the run has ended; tests/test_restart.py",
+    "python -m hpcwigner fit inputs/fits/ws2_rosati2020.yaml": "tests/test_fit.py",
+    "mpirun -n 8 python -m hpcwigner fit mine.yaml -o fits/mine": "tests/test_fit.py",
     "mpirun -n 2 python -m hpcwigner figures -o figures": "tests/test_figures.py",
+    "mpirun -n 2 python -m hpcwigner figures --scan 160 -o scan": "tests/test_scan.py",
+    "mpirun -n 2 python -m hpcwigner figures --spectra -o figures_spectra": "tests/test_spectra_output.py",
+    "tools/gallery": "tests/test_gallery.py",
+    "tools/gallery ws2_300K.yaml --ranks 1": "tests/test_gallery.py",
+    "tools/gallery --run ws2_20K_2d=runs/ws2_20K_2d": "tests/test_gallery.py",
     "mpirun -n 2 python -m hpcwigner figures -o figures_rosati --material ws2_hbn_rosati2020": "tests/test_figures.py",
 }
 SHORTER = {
