@@ -29,8 +29,8 @@ COUNTERS = 8  # Numbers of a cache line: counters of different faces do not shar
 class Halo:
     """Ghost cells of arrays (x, y, *trailing), kept beside the owned block. Corners are not exchanged.
 
-    An exchange begins with `send` of every face whose outermost layers are known, `fill` applies the boundary conditions, and
-    ghost cells beyond a face are valid once it has `arrived`, until the face is sent again. `start` and `finish` do all that.
+    A face may be sent as soon as its outermost layers are known (`send`); `start` sends what has not been sent and applies the
+    boundary conditions. Ghost cells beyond a face are valid once it has `arrived`, until the face is sent again.
     """
 
     def __init__(
