@@ -17,8 +17,22 @@ from hpcwigner.runtime.kernels import HALO
 from hpcwigner.simulation import estimate
 from hpcwigner.space.grid import Decomposition, DecompositionError, SpaceGrid, process_grid
 from hpcwigner.space.halo import Halo
-from hpcwigner.studies.machine import STREAMED, Costs, Load, Machine, Parts, held, most_ranks, step_times
-from hpcwigner.studies.scaling import LoneBlock, best, measured_legs, predictions, timed_shapes
+from hpcwigner.studies.machine import (
+    BLOCKING,
+    BOUNDARY_FIRST,
+    COUPLED,
+    STREAMED,
+    Costs,
+    Load,
+    Machine,
+    directed_planes,
+    slowest,
+    step_times,
+)
+from hpcwigner.studies.placement import Parts, held, most_ranks
+from hpcwigner.studies.scaling import LoneBlock, best, measured_legs, predictions, spread, timed_shapes
+from hpcwigner.terms.drift import Drift
+from hpcwigner.terms.term import State
 
 MACHINE = Machine(nodes=16, cores=4, network=12e9, latency=2e-6, memory=300e9)
 LOAD = Load(Costs([16.0, 256.0], [1e-4, 8e-5]), exchanges=2, halo_bytes=8.0 * 16 * 287, state_bytes=8.0 * 16 * 287, order=2)
@@ -30,8 +44,8 @@ class Recorder:
     def __init__(self, size, rank):
         self.size, self.rank, self.messages = size, rank, []
 
-    def Send_init(self, packed, neighbor, tag):
-        self.messages.append((neighbor, packed.nbytes))
+    def Send_init(self, message, neighbor, tag):
+        self.messages.append((neighbor, message[2].Get_size()))
 
     def Recv_init(self, ghost, neighbor, tag):
         pass
@@ -53,7 +67,7 @@ def test_halos_are_those_that_the_program_sends(grid, ranks, cores):
     trailing, sent, away, near, messages, blocks = (4, 5), [], {}, {}, [], []
     for rank in range(ranks):
         comm = Recorder(ranks, rank)
-        decomposition = Decomposition(grid, comm, trailing)
+        decomposition = Decomposition(grid, comm, trailing, nodes=tuple(range(ranks)))
         assert Halo(decomposition, trailing).bytes_sent == sum(size for _, size in comm.messages)
         sent.append(sum(size for _, size in comm.messages))
         messages.append(sum(other // cores != rank // cores for other, _ in comm.messages))
@@ -88,16 +102,122 @@ def test_the_grid_held_is_the_programs(tmp_path, space, symmetry):
 
 def test_a_step_by_hand():
     """64×64 cells on 16 nodes of 4 ranks: 8×8 ranks of 8×8 cells; a node is half a row of ranks along y."""
-    times = step_times(MACHINE, 2, Parts.consecutive(GRID, 64, 4), LOAD)
+    times = step_times(MACHINE, 2, Parts.consecutive(GRID, 64, 4), LOAD, BLOCKING)
     halo = 2 * 8 * 16 * 287
     assert times.away == pytest.approx((2 * 4 + 2) * HALO * 8 * halo / 12e9)  # along x all four ranks, along y the outer two
     assert times.near == pytest.approx(3 * 6 * HALO * 8 * halo / 300e9)
     assert times.latency == pytest.approx(2 * 3 * 2e-6)
     assert times.compute == pytest.approx(64 * 9e-5)  # half-way between the blocks in the logarithm
     assert times.alone == pytest.approx(64 * 8e-5)
-    assert times.hideable == pytest.approx(times.compute * 4 / 64)
     assert times.efficiency == pytest.approx(64 * 8e-5 / (64 * 9e-5 + times.away + times.near + times.latency))
-    assert times.total - times.overlapped == pytest.approx(min(times.hideable, times.near + times.away))
+    assert times.wait == pytest.approx(times.away + times.latency)
+
+
+def test_a_step_with_boundary_first_by_hand():
+    """The same on nodes of 2×2 ranks, 16×16 cells: each rank has two faces at other nodes and 5×5 cells away from them."""
+    parts = BOUNDARY_FIRST.parts(GRID, 64, 4)
+    assert (parts.away, parts.near, parts.messages, parts.free) == (4 * 16 * HALO, 8 * 8 * HALO, 2, 25)
+    load = dataclasses.replace(LOAD, planes=35 / 16, messages=2)
+    for network, waits in ((12e9, False), (1e9, True)):
+        machine = dataclasses.replace(MACHINE, network=network, jitter=0.01)
+        times = step_times(machine, 2, parts, load, BOUNDARY_FIRST)
+        assert times.away == pytest.approx(4 * 16 * 35 / 16 * 2 * 8 * 16 * 287 / network)
+        assert times.near == 0
+        assert times.latency == times.densities == pytest.approx(2 * 2 * 2e-6)
+        assert times.compute == pytest.approx(64 * 9e-5)
+        assert times.window == pytest.approx(25 * 9e-5)
+        hidden = times.away + times.latency - times.window
+        assert (hidden > 0) == waits
+        assert times.wait == pytest.approx(times.densities + max(0, hidden))
+        assert times.jitter == pytest.approx(times.compute * 0.01 * math.sqrt(2) * 1.538753)  # tables: the largest of ten
+        assert times.total == pytest.approx(times.compute + times.jitter + times.wait)
+
+
+def test_memory_traffic_of_windows():
+    """Half of the faces are packed and read in place; the others are packed, filled and read."""
+    load = dataclasses.replace(LOAD, costs=Costs([1.0], [1e-9]), planes=2.0)
+    parts = BOUNDARY_FIRST.parts(GRID, 64, 4)
+    assert parts.away == parts.near
+    per_unknown = STREAMED[2] + 8 * 2 * 3.5 * (4 / 8 + 4 / 8)
+    assert step_times(MACHINE, 2, parts, load, BOUNDARY_FIRST).compute == pytest.approx(64 * 16 * 287 * 4 * per_unknown / 300e9)
+
+
+@pytest.mark.parametrize(
+    ("cells", "ranks", "cores", "away"),
+    [
+        (128, 256, 64, 4 * 64),  # 8×8 ranks of 8×8 cells
+        (1024, 4096, 64, 4 * 128),
+        (512, 1024, 32, 2 * 128 + 2 * 64),  # 4×8 ranks of 16×16 cells
+        (96, 64, 16, 4 * 48),
+        (64, 36, 12, 2 * 64),  # 2×6 ranks of 11 or 10 cells: a node reaches across the plane
+        (64, 16, 5, None),  # 4×4 ranks are no whole number of fives
+    ],
+)
+def test_squares_of_ranks(cells, ranks, cores, away):
+    grid = SpaceGrid(2, 1.0, (cells, cells), "periodic")
+    square, line = Parts.squares(grid, ranks, cores), Parts.consecutive(grid, ranks, cores)
+    assert square.away <= line.away
+    if away is None:
+        assert square == line
+    else:
+        assert square.away == HALO * away
+        assert square.sent == line.sent
+
+
+def test_points_away_from_other_nodes():
+    line = Parts.consecutive(GRID, 64, 4)  # the outer two of four ranks in a row have three faces at other nodes
+    assert line.free == 2 * 5
+    assert Parts.consecutive(GRID, 64, 64).free == 64
+
+
+def test_planes_that_the_stencil_reads(planned):
+    """Counted on the drift itself, plane by plane and direction by direction."""
+    problem, _ = planned
+    grid = SpaceGrid(2, 1.0, (8, 8), "periodic")
+    drift = Drift(problem.equilibrium, problem.angles.__class__(16, half=False), grid)
+    block = LoneBlock(grid, (drift.angles.count, problem.cells.size), (8, 8))
+    drift.distribute(block)
+    drift.halo.start = lambda _u: None  # keeps the ghost cells below
+    u = np.zeros((64, *block.local_shape[2:]))
+    for axis, component in enumerate((drift.angles.cosine, drift.angles.sine)):
+        for side in (0, 1):
+            read = 0
+            for plane in range(HALO):
+                ghost = drift.halo.ghosts[axis][side]
+                np.moveaxis(ghost, axis, 0)[plane] = 1.0
+                out = State(np.zeros_like(u), np.zeros((64, 0)))
+                drift.add(0.0, State(u, np.zeros((64, 0))), out)
+                read += np.count_nonzero(np.abs(out.u).max(axis=(0, 2)))
+                ghost[...] = 0.0
+            assert read / drift.angles.count == directed_planes(component) == 35 / 16
+    drift.free()
+
+
+@pytest.mark.parametrize("dimensions", [1, 2])
+def test_the_slowest_of_coupled_ranks(dimensions):
+    """Ranks that wait for their neighbours in each exchange, with independent delays: simulated, to 6 %."""
+    random, shape, exchanges = np.random.default_rng(3), {1: (64, 1), 2: (16, 16)}[dimensions], 2000
+    ready = np.zeros(shape)
+    for _ in range(exchanges):
+        last = ready
+        for axis, way in itertools.product(range(dimensions), (1, -1)):
+            last = np.maximum(last, np.roll(ready, way, axis))
+        ready = last + random.standard_normal(shape)
+    assert ready.mean() / exchanges == pytest.approx(slowest(COUPLED[dimensions]), rel=0.06)
+
+
+@pytest.mark.parametrize(
+    ("ranks", "expected"), [(1, 0), (2, 1 / math.sqrt(math.pi)), (3, 1.5 / math.sqrt(math.pi)), (100, 2.507594)]
+)
+def test_expected_largest_of_normal_numbers(ranks, expected):
+    assert slowest(ranks) == pytest.approx(expected, abs=1e-6)
+
+
+def test_spread_ignores_interruptions():
+    steps = np.random.default_rng(1).normal(1.0, 0.02, 20000)
+    assert spread(steps) == pytest.approx(0.02, rel=0.05)
+    steps[:2000] += 5.0
+    assert spread(steps) == pytest.approx(0.02, rel=0.2)
 
 
 GRID = SpaceGrid(2, 1.0, (64, 64), "periodic")
@@ -111,7 +231,7 @@ def test_uneven_blocks_cost_efficiency():
 
 def test_memory_bandwidth_limits_a_busy_node():
     load = dataclasses.replace(LOAD, costs=Costs([1.0], [1e-9]))
-    times = step_times(MACHINE, 2, Parts.consecutive(GRID, 64, 4), load)
+    times = step_times(MACHINE, 2, Parts.consecutive(GRID, 64, 4), load, BLOCKING)
     per_unknown = STREAMED[2] + 2 * (24 + 8) * (6 / 8 + 6 / 8)  # tools/bench: ghost cells packed and copied, and read
     assert times.compute == pytest.approx(64 * 16 * 287 * 4 * per_unknown / 300e9)
 
@@ -123,11 +243,11 @@ def test_a_better_machine_is_never_slower(field):
         factor = 1 / scale if field == "latency" else scale
         better = dataclasses.replace(machine, **{field: factor * getattr(machine, field)})
         parts = Parts.consecutive(GRID, machine.ranks, machine.cores)
-        slow, fast = (step_times(m, 2, parts, LOAD) for m in (machine, better))
+        slow, fast = (step_times(m, 2, parts, LOAD, BLOCKING) for m in (machine, better))
         assert fast.total <= slow.total
         assert fast.efficiency >= slow.efficiency
         assert 0 < slow.efficiency <= 1
-        assert slow.overlapped <= slow.total
+        assert step_times(machine, 2, BOUNDARY_FIRST.parts(GRID, machine.ranks, 4), LOAD, BOUNDARY_FIRST).total <= slow.total
 
 
 def test_the_best_number_of_ranks():
@@ -210,14 +330,16 @@ def machine_words(nodes="2", cores="4", network="12GB/s", **more):
 @pytest.mark.parametrize("ranks", [8, 16])
 def test_check_predicts_scaling(tmp_path, ranks):
     """24 cells, folded, on 8 ranks; 16 ranks hold the whole sample."""
-    words = machine_words(cores=str(ranks // 2), network="'100 Gbit/s'".strip("'"), latency="1.5us", memory_bandwidth="300GB/s")
+    words = machine_words(
+        cores=str(ranks // 2), network="'100 Gbit/s'".strip("'"), latency="1.5us", memory_bandwidth="300GB/s", jitter="1percent"
+    )
     ran = hpcwigner("check", small_input(tmp_path), *words)
     assert ran.returncode == 0, ran.stderr
     lines = dict(line.split(maxsplit=1) for line in ran.stdout.splitlines() if not line.startswith("prediction"))
     assert f"on {ranks} ranks ({ranks}×1)" in lines["unknowns"]
     assert ("folded" in lines["unknowns"]) == (ranks == 8)
     assert f"on a node with {ranks // 2} ranks" in lines["memory"]
-    assert "network 12.5 GB/s, 1.5 µs, memory 300 GB/s" in lines["machine"]
+    assert "network 12.5 GB/s, 1.5 µs, memory 300 GB/s; jitter 1 %" in lines["machine"]
     assert lines["halo"].startswith("3 exchanges of 3 layers")
     assert "3×1 cells per rank" in lines["step"]
     assert "not measured on that machine" in lines["model"]
@@ -240,6 +362,8 @@ def test_check_predicts_scaling(tmp_path, ranks):
         (machine_words(network="0 GB/s"), "--network: found '0 GB/s', expected a value above 0"),
         (machine_words(latency="2 nm"), "--latency: found '2 nm'"),
         (machine_words(memory_bandwidth="nan GB/s"), "--memory-bandwidth: found 'nan GB/s'"),
+        (machine_words(jitter="-1 percent"), "--jitter: found '-1 percent'"),
+        (machine_words(jitter="0.01"), "--jitter: found '0.01', expected a unit, such as '0.01 percent'"),
         (machine_words(nodes="5"), "--nodes, --cores: found 20 ranks for 48 cells, expected at most 16 ranks"),
         (machine_words(nodes="9" * 30), "expected at most 16 ranks"),
         ([*machine_words(), "--set", "sweep={vary: {temperature: [20 K, 40 K]}}"], "sweep: found an input with a sweep"),

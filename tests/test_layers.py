@@ -19,7 +19,9 @@ BELOW = {
     "reference": "integrators terms observables momentum space exciton runtime",
     "problem": "reference integrators terms observables momentum space exciton storage runtime",
     "simulation": "problem reference integrators terms observables momentum space exciton plotting storage runtime",
-    "studies": "simulation problem reference integrators terms observables momentum space exciton plotting storage runtime",
+    "reduced": "simulation problem reference integrators terms observables momentum space exciton plotting storage runtime",
+    "studies": "reduced simulation problem reference integrators terms observables momentum space exciton plotting "
+    "storage runtime",
 }
 """What the modules of a folder may import besides their own folder; cli/ and the modules at the top may import everything."""
 MOST_LINES, MOST_LINES_OF_A_FUNCTION = 400, 80

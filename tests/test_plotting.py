@@ -13,6 +13,7 @@ from helpers import ROOT, clean_environment, hpcwigner, small_input
 from PIL import Image
 
 from hpcwigner.plotting import maps, style
+from hpcwigner.plotting.against import CURVES, against
 from hpcwigner.plotting.report import write_report
 from hpcwigner.plotting.views import VIEWS, plot, sum_error
 from hpcwigner.runtime.errors import InputError
@@ -254,3 +255,27 @@ def test_example_from_file_to_plot_in_ten_lines(slab, tmp_path):
     )  # fmt: skip
     assert process.returncode == 0, process.stderr
     assert (tmp_path / "example.png").read_bytes().startswith(MAGIC[".png"])
+
+
+def test_two_runs_over_each_other(slab, plane, changed, tmp_path):
+    """`plot RUN --against OTHER`: curves of both files, profiles at the times of the first; what does not fit is refused."""
+    with h5py.File(changed / "series.h5", "r+") as file:
+        file["diffusion"][:] *= 2
+        file.attrs["model"] = "reduced: drift and diffusion"
+    figure = against(slab, changed)
+    here, there = read(slab / "series.h5"), read(changed / "series.h5")
+    for axis, (name, _) in zip(figure.axes, CURVES, strict=False):
+        drawn = [line.get_ydata() for line in axis.lines]
+        expected = [*here.data[name].T, *there.data[name].T]
+        assert len(drawn) == len(expected)
+        assert all(np.array_equal(a, b, equal_nan=True) for a, b in zip(drawn, expected, strict=True))
+    fields = read(slab / "fields.h5")
+    rows = [row for row in maps.chosen_rows(fields) if fields.data["density"][row].any()]
+    profiles = [fields.data["density"][row].sum(axis=0) for row in rows for _ in range(2)]
+    assert np.array_equal([line.get_ydata() for line in figure.axes[3].lines], profiles)
+    assert figure.get_suptitle().endswith("reduced")
+    process = hpcwigner("plot", slab, "--against", changed, "-o", tmp_path / "both.png")
+    assert (process.returncode, process.stdout.strip()) == (0, str(tmp_path / "both.png")), process.stderr
+    process = hpcwigner("plot", slab, "--against", plane)
+    assert process.returncode == 2
+    assert f"--against: found '{plane}' with KK, KK', KΛ; plane; " in process.stderr

@@ -15,24 +15,44 @@ from hpcwigner.observables.curves import negative_windows
 from hpcwigner.problem import loading
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.storage.reading import read
+from hpcwigner.studies.fit import targets
 
-TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("**/README.md") if ".venv" not in p.parts)
+PAGES = sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("**/*.md") if ".venv" not in p.parts)
+FIRST = ("README.md", "hpcwigner/cli/README.md", "hpcwigner/storage/README.md", "inputs/README.md")
+"""Pages whose commands run first, in this order: others look at what they have made."""
 NOT_RUN = {
     "tools/test": "runs this test",
     "touch runs/ws2_20K/SAVE": "the run has ended; tests/test_restart.py",
-    "mpirun -n 2 .venv/bin/python -m hpcwigner figures -o figures": "tests/test_figures.py",
+    "python -m hpcwigner fit inputs/fits/ws2_rosati2020.yaml": "tests/test_fit.py",
+    "mpirun -n 8 python -m hpcwigner fit mine.yaml -o fits/mine": "tests/test_fit.py",
+    "mpirun -n 2 python -m hpcwigner figures -o figures": "tests/test_figures.py",
+    "mpirun -n 2 python -m hpcwigner figures --scan 160 -o scan": "tests/test_scan.py",
+    "mpirun -n 2 python -m hpcwigner figures --spectra -o figures_spectra": "tests/test_spectra_output.py",
+    "tools/gallery": "tests/test_gallery.py",
+    "tools/gallery ws2_300K.yaml --ranks 1": "tests/test_gallery.py",
+    "tools/gallery --run ws2_20K_2d=runs/ws2_20K_2d": "tests/test_gallery.py",
+    "mpirun -n 2 python -m hpcwigner figures -o figures_rosati --material ws2_hbn_rosati2020": "tests/test_figures.py",
 }
 SHORTER = {
     "hpcwigner sensitivity": " --set 'momentum.energy_step=3 meV' --set 'time.end=5 ps' --set 'output.wigner_at=[]'",
 }
 """What is added to a command that would take long."""
+TESTED_ELSEWHERE = {"CONTRIBUTING.md": "tests/test_contributing.py"}
 
 
-def commands():
-    """Command lines of the shell blocks, without comments."""
-    blocks = re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL)
-    lines = [re.sub(r"\s+#.*", "", line).strip() for block in blocks for line in block.splitlines()]
+def text(page):
+    return (ROOT / page).read_text(encoding="utf-8")
+
+
+def blocks(page, language):
+    return re.findall(rf"```{language}\n(.*?)```", text(page), re.DOTALL)
+
+
+def commands(page):
+    """Command lines of the shell blocks of a page, without comments."""
+    if page in TESTED_ELSEWHERE:
+        return []
+    lines = [re.sub(r"\s+#.*", "", line).strip() for block in blocks(page, "sh") for line in block.splitlines()]
     return [line for line in lines if line]
 
 
@@ -51,8 +71,9 @@ def copy(tmp_path_factory):
     return folder
 
 
-def test_the_readme_has_commands_and_no_exception_is_stale():
-    lines = commands()
+def test_the_readme_is_short_and_no_exception_is_stale():
+    assert len(text("README.md").encode()) <= 7000
+    lines = [line for page in PAGES for line in commands(page)]
     assert len(lines) > 15
     for line in NOT_RUN:
         assert line in lines
@@ -62,30 +83,40 @@ def test_the_readme_has_commands_and_no_exception_is_stale():
 
 @pytest.fixture(scope="module")
 def used(copy):
-    """The copy after every command that is run here."""
+    """The copy after every command of every page that is run here."""
     environment = clean_environment() | {"PYTHONPATH": str(copy), "HPCWIGNER_VENV": str(ROOT / ".venv")}
-    for line in commands():
-        if line in NOT_RUN:
-            continue
-        extra = "".join(more for part, more in SHORTER.items() if part in line)
-        ran = subprocess.run(
-            line + extra, shell=True, cwd=copy, env=environment, capture_output=True, text=True, timeout=400, check=False
-        )
-        assert ran.returncode == 0, (line, ran.stdout[-2000:], ran.stderr[-2000:])
+    environment["PATH"] = f"{ROOT / '.venv/bin'}:{environment['PATH']}"
+    for page in (*FIRST, *(page for page in PAGES if page not in FIRST)):
+        for line in commands(page):
+            if line in NOT_RUN:
+                continue
+            extra = "".join(more for part, more in SHORTER.items() if part in line)
+            ran = subprocess.run(
+                line + extra, shell=True, cwd=copy, env=environment, capture_output=True, text=True, timeout=400, check=False
+            )
+            assert ran.returncode == 0, (page, line, ran.stdout[-2000:], ran.stderr[-2000:])
     return copy
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_every_command_runs(used):
-    for made in ("runs/ws2_20K/overview.png", "runs/ws2_20K/report.html", "diffusion.png"):
+    for made in ("runs/ws2_20K/overview.png", "runs/ws2_20K/report.html"):
         assert (used / made).stat().st_size > 1000, made
-    for block in re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL):
-        ran = subprocess.run([sys.executable, "-c", block], cwd=used, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", [page for page in PAGES if page not in TESTED_ELSEWHERE and blocks(page, "python")])
+def test_every_snippet_runs(used, page):
+    environment = clean_environment() | {"PYTHONPATH": str(used), "MPLBACKEND": "Agg"}
+    for block in blocks(page, "python"):
+        ran = subprocess.run(
+            [sys.executable, "-c", block], cwd=used, env=environment, capture_output=True, text=True, timeout=200, check=False
+        )
         assert ran.returncode == 0, ran.stderr
-        said = re.search(r"about (−?\d+)", block)
-        shown = re.search(r"(-\d+\.\d+)", ran.stdout)
-        assert float(shown[1]) == pytest.approx(float(said[1].replace("−", "-")), abs=1)
+        if said := re.search(r"# about (−?\d+)", block):
+            shown = re.search(r"(-?\d+\.\d+)", ran.stdout)
+            assert float(shown[1]) == pytest.approx(float(said[1].replace("−", "-")), abs=1)
 
 
 @pytest.mark.slow
@@ -135,31 +166,37 @@ def test_the_sweep_finds_where_they_shrink(used):
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_links_between_pages_lead_somewhere(page):
-    for link in re.findall(r"\]\((?!https?:|#)([^)#]+)", (ROOT / page).read_text(encoding="utf-8")):
-        assert (ROOT / page).parent.joinpath(link).exists(), link
+def test_links_lead_somewhere(page):
+    """To files and to headings, as GitHub names them."""
+    for link, _, heading in re.findall(r"\]\((?!https?:)([^)#\s]*)(#([^)\s]+))?\)", text(page)):
+        target = (ROOT / page).parent.joinpath(link) if link else ROOT / page
+        assert target.exists(), link
+        if heading:
+            titles = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), re.MULTILINE)
+            anchors = {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+            assert heading in anchors, (link, heading)
 
 
 def test_every_verb_is_in_the_table():
     verbs = re.search(r"positional arguments:.*?\n(.*?)\noptions", hpcwigner("--help").stdout, re.DOTALL)[1]
     known = set(re.findall(r"^    (\w+)", verbs, re.MULTILINE))
-    listed = set(re.findall(r"^\| `… (\w+)", TEXT, re.MULTILINE))
+    listed = set(re.findall(r"^\| `… (\w+)", text("hpcwigner/cli/README.md"), re.MULTILINE))
     assert listed == known - {"run"}
 
 
-def test_the_inputs_shown_are_valid(tmp_path):
-    """The complete input, and the material with a change."""
-    blocks = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
-    shown = [yaml.safe_load(block) for block in blocks]
-    inputs = [data for data in shown if "temperature" in data]
-    materials = [data for data in shown if "base" in data]
-    assert inputs
-    assert materials
-    for data in inputs:
-        complete = loading.from_data(data, [], "README", tmp_path)
-        assert complete.temperature == 20
-    for number, data in enumerate(materials):
-        (tmp_path / f"{number}.yaml").write_text(yaml.safe_dump(data, allow_unicode=True), encoding="utf-8")
-        assert hpcwigner("verify", tmp_path / f"{number}.yaml").returncode == 0
-    with pytest.raises(InputError):
-        loading.from_data({**inputs[0], "temprature": "20 K"}, [], "README", tmp_path)
+@pytest.mark.parametrize("page", [page for page in PAGES if page not in TESTED_ELSEWHERE and blocks(page, "yaml")])
+def test_the_inputs_shown_are_valid(page, tmp_path):
+    """Whole inputs, parts of one, materials with changes, and targets of a fit."""
+    for number, block in enumerate(blocks(page, "yaml")):
+        data = yaml.safe_load(block)
+        if "base" in data:
+            (tmp_path / f"{number}.yaml").write_text(yaml.safe_dump(data, allow_unicode=True), encoding="utf-8")
+            assert hpcwigner("verify", tmp_path / f"{number}.yaml").returncode == 0
+        elif "targets" in data:
+            (tmp_path / "fit.yaml").write_text(block.replace("../ws2", str(ROOT / "inputs/ws2")), encoding="utf-8")
+            assert len(targets.load(tmp_path / "fit.yaml").fit.targets) > 2
+        else:
+            complete = {"material": "ws2_hbn", "temperature": "20 K"} | data
+            assert loading.from_data(complete, [], "README", tmp_path).temperature > 0
+            with pytest.raises(InputError):
+                loading.from_data({**complete, "temprature": "20 K"}, [], "README", tmp_path)

@@ -13,6 +13,7 @@ from faults.directories import FILES, difference
 from helpers import ROOT, clean_environment
 
 SHEBANG = "#!/usr/bin/env python3"
+LIBRARIES = ("hpcwigner", "faults", "comparison", "shipped")
 PYTHON_TOOLS = sorted(p.name for p in (ROOT / "tools").iterdir() if p.is_file() and p.read_text("utf-8").startswith(SHEBANG))
 SOURCES = [f"tools/{name}" for name in PYTHON_TOOLS]
 SOURCES += sorted(str(p.relative_to(ROOT)) for p in (ROOT / "tools").rglob("*.py"))
@@ -26,7 +27,7 @@ def test_what_tools_import_from_the_package_exists(path):
             for alias in node.names:
                 if alias.name.split(".")[0] == "hpcwigner":
                     importlib.import_module(alias.name)
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in ("hpcwigner", "faults", "comparison"):
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in LIBRARIES:
             module = importlib.import_module(node.module)
             for alias in node.names:
                 if not hasattr(module, alias.name):  # then it is a module

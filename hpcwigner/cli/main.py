@@ -49,7 +49,7 @@ def declare(verb: str, parser: argparse.ArgumentParser) -> None:
     def output(metavar: str, text: str, default: str | None = None) -> None:
         add("-o", "--output", metavar=metavar, type=Path if metavar == "FILE" else str, default=default, help=text)
 
-    if verb in ("run", "check", "moments", "rates", "sensitivity"):
+    if verb in ("run", "check", "moments", "reduce", "rates", "sensitivity"):
         add("input", metavar="INPUT", type=Path, help="input file (YAML)")
         add("--point", metavar="N", type=int, help="only point N of the input's sweep, counted from 0")
         overrides()
@@ -66,6 +66,10 @@ def declare(verb: str, parser: argparse.ArgumentParser) -> None:
         group.add_argument("--network", metavar="BANDWIDTH", help="of a node each way, such as 12GB/s or '100 Gbit/s'")
         group.add_argument("--latency", metavar="TIME", help="of a message between nodes (default 2us)")
         group.add_argument("--memory-bandwidth", metavar="BANDWIDTH", help="of a node, such as 400GB/s (default: no limit)")
+        group.add_argument("--jitter", metavar="PERCENT", help="spread of a core's steps, such as 1percent (default 0)")
+    elif verb == "reduce":
+        output("DIR", "run directory (default: output.directory with _reduced behind it)")
+        add("--restart", nargs="?", const="latest", help=argparse.SUPPRESS)
     elif verb == "moments":
         output("DIR", "also write DIR/moments.h5; of a sweep, its directory")
     elif verb == "rates":
@@ -74,6 +78,10 @@ def declare(verb: str, parser: argparse.ArgumentParser) -> None:
         output("DIR", "also write DIR/sensitivity.txt and DIR/sensitivity.png")
         add("--ranged", action="store_true", help="vary every number with a range, not only the estimated ones")
         add("--at", metavar="PS", type=float, nargs="+", default=None, help="times of the table [ps]")
+    elif verb == "fit":
+        add("targets", metavar="TARGETS", type=Path, help="file of the fit (YAML)")
+        output("DIR", "directory of the results instead of that of the file")
+        add("--quiet", action="store_true", help="print warnings and errors only")
     elif verb == "verify":
         add("material", metavar="MATERIAL", help="shipped name or material file")
     elif verb == "plot":
@@ -83,6 +91,7 @@ def declare(verb: str, parser: argparse.ArgumentParser) -> None:
         either = parser.add_mutually_exclusive_group().add_argument
         either("--show", choices=[*VIEWS, *OF_SPECTRA], default="overview", help="what to draw (default overview)")
         films = [*ANIMATED, "spectrum"]
+        either("--against", metavar="OTHER", type=Path, help="lay another run directory over it: n, w², D and profiles")
         either("--animate", choices=films, nargs="?", const="pl", help="GIF of PL (default), density or spectra against time")
         output("FILE", "PNG, PDF, SVG or GIF to write (default RUN/VIEW.png or .gif)")
         add("--interactive", action="store_true", help="open a window instead of writing a picture")
@@ -98,6 +107,8 @@ def declare(verb: str, parser: argparse.ArgumentParser) -> None:
         either = parser.add_mutually_exclusive_group().add_argument
         either("--plane", action="store_true", help="two-dimensional runs instead of slabs (minutes to hours)")
         either("--spectra", action="store_true", help="phonon sidebands instead: spectra and published statements on them")
+        scan = "statements that exclude each other and the time at which D_KK rises, from N (200) materials drawn in their ranges"
+        either("--scan", metavar="N", type=int, nargs="?", const=200, help=scan)
         overrides()
 
 
@@ -115,20 +126,14 @@ def _load(options: argparse.Namespace, comm: MPI.Intracomm, directory: str | Non
     """The input, or point `point` of its sweep, with its output in `directory`. Raises InputError. Collective."""
     from hpcwigner.problem import loading
 
-    def read() -> Config:
-        config = loading.load(options.input, options.set)
-        config = config.in_directory(directory) if directory else config
-        return config if point is None else loading.point(config, point).config
-
-    return _on_first(comm, read)
+    return _on_first(comm, lambda: loading.load_one(options.input, options.set, directory, point))
 
 
 def _load_one(options: argparse.Namespace, comm: MPI.Intracomm, directory: str | None = None) -> Config:
     """The input, or the point of its sweep that `--point` names. Raises InputError where neither is one run. Collective."""
-    config = _load(options, comm, directory, options.point)
-    if config.sweep is not None:
-        raise InputError("sweep: found an input with a sweep, expected --point N: this verb takes one point")
-    return config
+    from hpcwigner.problem import loading
+
+    return loading.require_no_sweep(_load(options, comm, directory, options.point))
 
 
 def run(options: argparse.Namespace, comm: MPI.Intracomm) -> Outcome:
@@ -160,7 +165,7 @@ def check(options: argparse.Namespace, comm: MPI.Intracomm) -> Outcome:
 
 
 def _machine_words(options: argparse.Namespace) -> tuple[str | None, ...]:
-    return options.nodes, options.cores, options.network, options.latency, options.memory_bandwidth
+    return options.nodes, options.cores, options.network, options.latency, options.memory_bandwidth, options.jitter
 
 
 def _check_machine(options: argparse.Namespace, comm: MPI.Intracomm) -> str:
@@ -194,32 +199,23 @@ def moments(options: argparse.Namespace, comm: MPI.Intracomm) -> Outcome:
     return _on_first(comm, solve)
 
 
+def reduce(options: argparse.Namespace, comm: MPI.Intracomm) -> Outcome:
+    from hpcwigner.reduced import run as reduced
+
+    if options.restart:
+        raise InputError(f"--restart {options.restart}: found with the reduced model, which writes no checkpoints: start it anew")
+    config = _load_one(options, comm, options.output)
+    if not options.output:
+        config = config.in_directory(str(reduced.default_directory(config)))
+    reduced.reduce(config, comm, options.quiet)
+    return ""
+
+
 def rates(options: argparse.Namespace, comm: MPI.Intracomm) -> Outcome:
     stack.require_consistent()
-    from hpcwigner.momentum import rates_file
     from hpcwigner.problem import kinetics
-    from hpcwigner.problem.loading import to_yaml
-    from hpcwigner.storage import provenance
 
-    solved = kinetics.load(_load_one(options, comm), comm)
-    if solved.variation is not None and len(solved.variation.nodes) > 1:
-        raise InputError(
-            "sample: found valley offsets that vary in space, expected uniform ones: a rates file holds one set of them"
-        )
-
-    def write() -> str:
-        rates, origin = solved.rates, provenance.attributes(to_yaml(solved.config), comm.size)
-        rates_file.write(options.output, rates, solved.light_cone.valley, origin)
-        out = rates.out.sum(axis=0)
-        harmonics, cells = rates.intravalley.shape[:2]
-        return (
-            f"{options.output}: {harmonics} harmonics of {cells} cells at {solved.equilibrium.temperature:g} K, "
-            f"rates out of a cell {out.min():.4g} to {out.max():.4g} /ps"
-        )
-
-    text = _on_first(comm, write)
-    solved.rates.free()
-    return text
+    return kinetics.write_rates(_load_one(options, comm), comm, options.output)
 
 
 def sensitivity(options: argparse.Namespace, comm: MPI.Intracomm) -> Outcome:
@@ -229,11 +225,20 @@ def sensitivity(options: argparse.Namespace, comm: MPI.Intracomm) -> Outcome:
     return report(_load_one(options, comm), comm, options.ranged, options.at, options.output)
 
 
+def fit(options: argparse.Namespace, comm: MPI.Intracomm) -> Outcome:
+    from hpcwigner.simulation.control import signals_watched
+
+    with signals_watched():
+        from hpcwigner.studies.fit.study import fit
+
+        return fit(options.targets, options.output, comm, options.quiet)
+
+
 def plot(options: argparse.Namespace, comm: MPI.Intracomm) -> Outcome:
     from hpcwigner.cli.texts import look_of
     from hpcwigner.plotting import spectra
     from hpcwigner.plotting.maps import animate
-    from hpcwigner.plotting.views import plot
+    from hpcwigner.plotting.views import plot, plot_against
 
     def draw() -> Path | None:
         look = look_of(options.psf, options.time_response, options.window, options.at)
@@ -241,6 +246,8 @@ def plot(options: argparse.Namespace, comm: MPI.Intracomm) -> Outcome:
             return spectra.animate(options.directory, options.output, look)
         if options.animate:
             return animate(options.directory, options.animate, options.output)
+        if options.against:
+            return plot_against(options.directory, options.against, options.output, options.interactive)
         return plot(options.directory, options.show, options.output, options.interactive, look)
 
     return _on_first(comm, draw) or Exit.DONE
@@ -259,6 +266,10 @@ def figures(options: argparse.Namespace, comm: MPI.Intracomm) -> Outcome:
             materials = [options.material] if options.material else MATERIALS
             return figures_of_spectra(Path(options.output), comm, materials, overrides=options.set, quiet=options.quiet)
         material = options.material or "ws2_hbn"
+        if options.scan is not None:
+            from hpcwigner.studies.paper.scan import scan
+
+            return scan(material, options.scan, Path(options.output), comm, options.quiet, options.set)
         return figures(material, Path(options.output), comm, options.plane, options.quiet, options.set)
 
 
@@ -291,8 +302,10 @@ VERBS: dict[str, tuple[Callable[[argparse.Namespace, MPI.Intracomm], Outcome], s
     "run": (run, "run an input"),
     "check": (check, "validate an input; print unknowns, memory, steps and output size; for a machine also hours and efficiency"),
     "moments": (moments, "D_v(t) and w_v²(t) from the closed moment equations, without a spatial grid"),
+    "reduce": (reduce, "the reduced model: drift and diffusion of thermal valleys, from the same input to the same files"),
     "rates": (rates, "write the scattering rates of an input; `rates: FILE` in an input reads them"),
     "sensitivity": (sensitivity, "change of D_v(t) when each uncertain number of the material grows by a tenth"),
+    "fit": (fit, "move uncertain numbers of a material, inside their ranges, until targets are met; writes a material file"),
     "verify": (verify, "linewidths, lifetimes and diffusion coefficients of a material beside reference values"),
     "plot": (plot, "draw a run directory as a picture, an animation, or in a window"),
     "report": (report, "write a run directory up as one web page that opens without a network"),

@@ -22,6 +22,7 @@ def description_of_run(directory: Path) -> str:
     series = read(directory / "series.h5")
     times = series.data["time"]
     lines = [f"{key:<14}{series.attributes.get(key, '?')}" for key in KEPT]
+    lines += [f"{'model':<14}{series.attributes['model']}"] if "model" in series.attributes else []
     lines += [f"{'slab':<14}{series.attributes['slab']}"] if "slab" in series.attributes else []
     lines += [f"{'start':<14}{line}" for line in describe_history(json.loads(series.attributes.get("history", "[]")))]
     if not len(times):

@@ -34,6 +34,7 @@ Number = Sourced[float]
 Energy = Sourced[Annotated[float, Quantity("meV")]]
 Slope = Sourced[Annotated[float, Quantity("meV/K", shown="ueV/K")]]
 Mass = Sourced[Annotated[float, Quantity("electron_mass", positive=True)]]
+Diffusivity = Sourced[Annotated[float, Quantity("nm^2/ps", shown="cm^2/s", positive=True)]]
 Length = Sourced[Annotated[float, Quantity("nm", minimum=0)]]
 Speed = Sourced[Annotated[float, Quantity("nm/ps", positive=True)]]
 GaugeFactor = Sourced[Annotated[float, Quantity("meV/percent")]]
@@ -136,12 +137,41 @@ class Radiation:
 
 
 @dataclasses.dataclass(frozen=True)
+class PublishedLinewidth:
+    """A published full width of the bright exciton at a temperature, to compare ħ(γ + Γ_0) with; agreement: its range."""
+
+    temperature: Annotated[float, Quantity("K", minimum=0)]
+    width: Energy
+    remark: str
+
+
+@dataclasses.dataclass(frozen=True)
+class PublishedDiffusion:
+    """A published diffusion coefficient, to compare D in equilibrium with; agreement: its range."""
+
+    temperature: Annotated[float, Quantity("K", minimum=0)]
+    coefficient: Diffusivity
+    remark: str
+
+
+@dataclasses.dataclass(frozen=True)
+class PublishedRadiation:
+    """A published radiative linewidth or bound of it, to compare ħγ with; agreement: its range."""
+
+    width: Energy
+    remark: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Benchmarks:
     """Literature values of the bright exciton, for comparison by the verb `verify`."""
 
     binding_energy: Energy | None = None
     acoustic_slope: Slope | None = None  # Slope of the acoustic linewidth ħΓ_0 with temperature
     linewidth_300K: Energy | None = None  # ħΓ_0 at 300 K
+    linewidths: tuple[PublishedLinewidth, ...] = ()
+    diffusion: tuple[PublishedDiffusion, ...] = ()
+    radiation: tuple[PublishedRadiation, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -268,3 +298,27 @@ def with_value(material: Material, key: str, value: float) -> Material:
     low, high = number.range or (number.value, number.value)
     changed = dataclasses.replace(number, value=value, range=(min(low, value), max(high, value)))
     return copy.deepcopy(material, {id(number): changed})  # a copy holds `changed` where the material holds `number`
+
+
+def with_number(material: Material, key: str, number: Number) -> Material:
+    """The material with another number at `key`, source and range included."""
+    return copy.deepcopy(material, {id(dict(numbers(material))[key]): number})
+
+
+def shown(material: Material, key: str, value: float | None = None) -> tuple[float, str]:
+    """The number at `key`, or another value for it, in the unit of material files, and the unit."""
+    if value is not None:
+        material = with_value(material, key, value)
+    parts: list[str] = []
+    part: Any = material
+    for name in key.split("."):  # phonons are named in keys
+        if isinstance(part, tuple):
+            place = [item.name for item in part].index(name)
+            parts.append(str(place))
+            part = part[place]
+            continue
+        parts.append(name)
+        part = part[name] if isinstance(part, dict) else getattr(part, name)
+    number, unit = schema.shown(material, ".".join([*parts, "value"]))
+    assert isinstance(number, float)
+    return number, unit

@@ -8,7 +8,7 @@ import numpy as np
 
 from hpcwigner.observables.budget import PARTS
 from hpcwigner.observables.curves import JUDGED_FROM, negative_windows
-from hpcwigner.plotting import landscape, maps, spectra, style
+from hpcwigner.plotting import against, landscape, maps, spectra, style
 from hpcwigner.plotting.spectra import Look
 from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.errors import InputError
@@ -162,11 +162,25 @@ def plot(
     """
     if look not in (None, Look()) and view not in OF_SPECTRA:
         raise InputError(f"--show {view}: found options of spectra, expected one of {', '.join(OF_SPECTRA)} with them")
-    path = output if output or interactive else directory / f"{view}.png"
+
+    def draw() -> Any:
+        return OF_SPECTRA[view](directory, look or Look()) if view in OF_SPECTRA else VIEWS[view](directory)
+
+    return _shown(draw, output if output or interactive else directory / f"{view}.png", interactive)
+
+
+def plot_against(directory: Path, other: Path, output: Path | None = None, interactive: bool = False) -> Path | None:
+    """Draws two runs over each other, by default into RUN/against.png; otherwise as `plot`. Raises InputError."""
+    path = output if output or interactive else directory / "against.png"
+    return _shown(lambda: against.against(directory, other), path, interactive)
+
+
+def _shown(draw: Callable[[], Any], path: Path | None, interactive: bool) -> Path | None:
+    """Opens a figure in a window, or writes it into a file, or both."""
     if path:
         style.check_suffix(path)
     plt = style.pyplot(interactive)
-    figure = OF_SPECTRA[view](directory, look or Look()) if view in OF_SPECTRA else VIEWS[view](directory)
+    figure = draw()
     if interactive:
         plt.show()
     return style.save(figure, path) if path else None

@@ -83,7 +83,7 @@ class Checkpoint:
     every: Annotated[float, Quantity("s", shown="min", minimum=0)] = 600.0
     """Interval in real time."""
     keep: int = 2
-    """Number of complete checkpoints to keep; 0 writes none."""
+    """Number of complete checkpoints to keep, 0 or more; 0 writes none."""
     writes: Literal["collective", "independent"] = "collective"
     """Mode of the MPI-IO writes."""
     compression: Literal["none", "gzip"] = "none"

@@ -17,6 +17,7 @@ from hpcwigner.problem.shapes import Width
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.runtime.schema import Document, OnOff, Quantity, did_you_mean, require
 from hpcwigner.space.walls import Edges, Wall
+from hpcwigner.terms.extension import Extensions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Reduction:
     at: Duration
     """Time."""
     to: int
-    """Number of directions."""
+    """Number of directions from then on: half as many as before, and a multiple of 4."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +58,7 @@ class FewerAngles:
     """Directions of motion that become fewer once the density varies slowly in space."""
 
     start: int = 16
-    """Number at the start."""
+    """Number at the start, a multiple of 4 from 4 to 256."""
     reduce: Literal["auto", "off"] | tuple[Reduction, ...] = "auto"
     """`auto`, for a single Gaussian spot: half as many, down to 8, once what is dropped is negligible; fixed before the run."""
 
@@ -229,6 +230,8 @@ class Config(Document):
     recombination: Recombination | None = None
     sample: Sample | None = None
     interaction: Interaction | None = None
+    extensions: Annotated[dict[str, Any], Extensions()] | None = None
+    """Terms of other packages: the blocks of installed extensions by name (CONTRIBUTING.md)."""
     space: Space = Space()
     time: Time = Time()
     output: Output = dataclasses.field(default_factory=Output)

@@ -116,7 +116,7 @@ def _default(field: dataclasses.Field[Any], hint: Any) -> str:
     if field.default_factory is not dataclasses.MISSING:
         return f"`{field.default_factory()}`"
     if field.default is None or field.default is dataclasses.MISSING:
-        return "" if field.default is None else "required"
+        return "absent" if field.default is None else "required"
     text = schema.one_line(schema.dump(field.default, hint))
     return f"`{ {'true': 'on', 'false': 'off'}.get(text, text) }`"
 

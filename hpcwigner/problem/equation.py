@@ -33,6 +33,7 @@ from hpcwigner.space.walls import Surface
 from hpcwigner.terms.annihilation import Annihilation
 from hpcwigner.terms.detuned import DetunedSource
 from hpcwigner.terms.drift import Drift
+from hpcwigner.terms.extension import Parts, extension_terms
 from hpcwigner.terms.force import Force
 from hpcwigner.terms.junction import Junction
 from hpcwigner.terms.offsets import LocalOffsets, OffsetScattering
@@ -249,6 +250,7 @@ def listed_terms(
         for name in sorted(lifetime) if isinstance(lifetime, dict) else ():
             valley_number("recombination.lifetime", name, equilibrium.cells)
         terms.append(Recombination(equilibrium, lifetime))
+    terms += extension_terms(config.extensions, Parts(kinetics.material, equilibrium, angles, space, offsets))
     return tuple(terms)
 
 

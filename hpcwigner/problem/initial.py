@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpcwigner.momentum.angles import Angles
+from hpcwigner.momentum.cells import EnergyCells
 from hpcwigner.momentum.equilibrium import Equilibrium
 from hpcwigner.observables.budget import SpatialMoments
 from hpcwigner.problem.sample import held
@@ -18,6 +19,7 @@ from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.space.grid import Decomposition, SpaceGrid
 from hpcwigner.space.landscape import Landscape
+from hpcwigner.storage.files import access
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,9 +91,21 @@ class InitialState:
     def fill(self, decomposition: Decomposition, u: Array) -> None:
         """Writes it into u (point, angle, cell) of this rank. Collective."""
         if self.file is None:
-            here = held(self.density, decomposition.grid)[:, decomposition.x, decomposition.y]
-            densities = np.moveaxis(here.reshape(len(here), -1), 0, 1)[:, self.valley_of_cell] * self.cell_populations
+            densities = self._equilibrium(decomposition)[:, self.valley_of_cell] * self.cell_populations
             u[...] = self.angular_share[:, None] * densities[:, None, :]
             return
-        with h5py.File(self.file, "r", driver="mpio", comm=decomposition.comm) as file:
+        with h5py.File(self.file, "r", **access(decomposition.comm)) as file:
             u[...] = file["u"][decomposition.x, decomposition.y].reshape(u.shape)
+
+    def _equilibrium(self, decomposition: Decomposition) -> Array:
+        """`density` at this rank's points, shape (point, valley)."""
+        here = held(self.density, decomposition.grid)[:, decomposition.x, decomposition.y]
+        return np.moveaxis(here.reshape(len(here), -1), 0, 1)
+
+    def densities(self, decomposition: Decomposition, cells: EnergyCells) -> Array:
+        """N_v of it at this rank's points, shape (point, valley). Collective."""
+        if self.file is None:
+            return np.asarray(self._equilibrium(decomposition) * cells.valley_sum(self.cell_populations))
+        with h5py.File(self.file, "r", driver="mpio", comm=decomposition.comm) as file:
+            by_angle = file["u"][decomposition.x, decomposition.y].sum(axis=2)
+        return cells.valley_sum(by_angle.reshape(-1, cells.size))

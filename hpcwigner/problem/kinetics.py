@@ -17,6 +17,7 @@ from hpcwigner.momentum.equilibrium import MAX_DISCARDED_WEIGHT, Equilibrium, au
 from hpcwigner.momentum.rates import Rates
 from hpcwigner.problem import maps
 from hpcwigner.problem.config import Config
+from hpcwigner.problem.loading import provenance_of
 from hpcwigner.problem.sample import Variation
 from hpcwigner.problem.shapes import Function, Image
 from hpcwigner.runtime.arrays import Array
@@ -103,6 +104,29 @@ def for_material(config: Config, material: Material, couplings: Couplings, comm:
     if variation is not None and len(variation.nodes) > 1 and config.rates != "auto":
         raise InputError("rates: found a file, expected auto: its rates are those of one set of valley offsets, which vary here")
     return Kinetics(config, material, couplings, light_cone, rates, variation, images)
+
+
+def write_rates(config: Config, comm: MPI.Intracomm, path: Path) -> str:
+    """Writes the scattering rates of an input to a new file; returns a line about them. Raises InputError. Collective."""
+    solved = load(config, comm)
+    if solved.variation is not None and len(solved.variation.nodes) > 1:
+        raise InputError(
+            "sample: found valley offsets that vary in space, expected uniform ones: a rates file holds one set of them"
+        )
+
+    def write() -> str:
+        rates = solved.rates
+        rates_file.write(path, rates, solved.light_cone.valley, provenance_of(solved.config, comm.size))
+        out = rates.out.sum(axis=0)
+        harmonics, cells = rates.intravalley.shape[:2]
+        return (
+            f"{path}: {harmonics} harmonics of {cells} cells at {solved.equilibrium.temperature:g} K, "
+            f"rates out of a cell {out.min():.4g} to {out.max():.4g} /ps"
+        )
+
+    text = on_first_rank(comm, write)
+    solved.rates.free()
+    return text
 
 
 def read_images(config: Config) -> dict[Image, Function]:

@@ -11,27 +11,49 @@ from hpcwigner.problem.config import Config, Sweep
 from hpcwigner.runtime import schema, yaml_files
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.runtime.schema import KeyInputError
+from hpcwigner.storage import provenance
+from hpcwigner.terms.extension import versions
+
+Overrides = Sequence[str] | Mapping[str, Any]
+"""Values by dotted key: texts "key=value", or a mapping, in which texts are read as YAML too and other values are as they are."""
 
 
-def load(path: Path, overrides: Sequence[str] = ()) -> Config:
-    """Config of the input file `path` with overrides "key=value" applied. Raises InputError.
+def load(source: Path | Mapping[str, Any], overrides: Overrides = ()) -> Config:
+    """Config of an input, a file or the data of one, with overrides applied. Raises InputError.
 
-    Paths of files that the run reads start at the input's folder and become absolute: a run directory's input names the same.
+    Paths of files that the run reads start at the input's folder (of data: the current one) and become absolute: a run
+    directory's input names the same.
     """
-    return from_data(schema.read_yaml(path), overrides, str(path), path.absolute().parent)
+    if isinstance(source, Mapping):
+        return from_data(source, overrides, "input", Path.cwd())
+    return from_data(schema.read_yaml(source), overrides, str(source), source.absolute().parent)
 
 
-def from_data(data: Mapping[str, Any], overrides: Sequence[str], origin: str, folder: Path) -> Config:
+def load_one(source: Path | Mapping[str, Any], overrides: Overrides, directory: str | None, number: int | None) -> Config:
+    """Config of an input, or of point `number` of its sweep, with its output in `directory` if given. Raises InputError."""
+    config = load(source, overrides)
+    config = config.in_directory(directory) if directory else config
+    return config if number is None else point(config, number).config
+
+
+def require_no_sweep(config: Config) -> Config:
+    """The same input. Raises InputError where it is not one run."""
+    if config.sweep is not None:
+        raise InputError("sweep: found an input with a sweep, expected --point N (in Python point=N): this takes one point")
+    return config
+
+
+def from_data(data: Mapping[str, Any], overrides: Overrides, origin: str, folder: Path) -> Config:
     """Config of `data`, all points of a sweep validated; `origin` is for messages, paths start at `folder`. Raises InputError."""
     plain = copy.deepcopy(dict(data))
-    for override in overrides:
-        _override(plain, override)
+    for override in overrides.items() if isinstance(overrides, Mapping) else map(_split, overrides):
+        _override(plain, *override)
     sweep: Sweep | None = None
     if (block := plain.pop("sweep", None)) is not None:
         sweep = schema.validate(Sweep, block, origin, "sweep")
-        vary = {key: [_located(key, value, folder) for value in values] for key, values in sweep.vary.items()}
+        vary = {key: [located(key, value, folder) for value in values] for key, values in sweep.vary.items()}
         sweep = dataclasses.replace(sweep, vary=vary)
-    plain = {key: _located(key, value, folder) for key, value in plain.items()}
+    plain = {key: located(key, value, folder) for key, value in plain.items()}
     config = dataclasses.replace(_validated(plain, sweep.choices()[0] if sweep else {}, origin), sweep=sweep)
     points(config, origin)
     return config
@@ -42,6 +64,11 @@ def to_yaml(config: Config) -> str:
     import yaml
 
     return str(yaml.safe_dump(schema.dump(config), sort_keys=False, default_flow_style=None, width=120, allow_unicode=True))
+
+
+def provenance_of(config: Config, ranks: int) -> dict[str, str | int]:
+    """Attributes of every output file of a complete input. To be called on one rank: it starts git."""
+    return provenance.attributes(to_yaml(config), ranks, versions(config.extensions))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,28 +132,33 @@ _PATHS = {"material": (), "rates": ("auto",), "initial": ("none", "equilibrium")
 """Keys that may name a file to read, with the words that do not."""
 
 
-def _located(key: str, value: Any, folder: Path) -> Any:
-    """The value of a dotted key, made absolute if it is the path of a file to read; so are the files of maps and images."""
-    if str(key).split(".")[0] in ("sample", "pump"):
+def located(key: str, value: Any, folder: Path) -> Any:
+    """The value of a dotted key, made absolute if it is the path of a file to read; so are `file` keys of blocks."""
+    if str(key).split(".")[0] in ("sample", "pump", "extensions"):
         if isinstance(value, dict):
-            return {name: _located(f"{key}.{name}", part, folder) for name, part in value.items()}
+            return {name: located(f"{key}.{name}", part, folder) for name, part in value.items()}
         if isinstance(value, list):
-            return [_located(key, part, folder) for part in value]
+            return [located(key, part, folder) for part in value]
         return str(folder / value) if key.endswith(".file") and isinstance(value, str) else value
     if key not in _PATHS or not isinstance(value, str) or value in _PATHS[key]:
         return value
     return value if key == "material" and not materials.is_path(value) else str(folder / value)
 
 
-def _override(data: dict[str, Any], text: str) -> None:
+def _split(text: str) -> tuple[str, str]:
     key, equals, value = text.partition("=")
     if not equals or not key:
         raise InputError(f"--set {text}: expected path.to.key=value")
+    return key, value
+
+
+def _override(data: dict[str, Any], key: str, value: Any) -> None:
+    origin = f"--set {key}={value}"
     try:
-        parsed = yaml_files.parse(value)
+        parsed = yaml_files.parse(value) if isinstance(value, str) else copy.deepcopy(value)
     except ValueError:
-        raise InputError(f"--set {text}: the value is not valid YAML") from None
-    _substitute(data, key, parsed, f"--set {text}")
+        raise InputError(f"{origin}: the value is not valid YAML") from None
+    _substitute(data, key, parsed, origin)
 
 
 def _substitute(data: dict[str, Any], key: str, value: Any, origin: str) -> None:

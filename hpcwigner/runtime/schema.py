@@ -156,15 +156,15 @@ class OnOff(Parsed):
 class _RefusedError(ValueError):
     """A value that only the whole dataclass can judge; `key` is relative to the dataclass."""
 
-    def __init__(self, key: str, value: object, expected: str) -> None:
-        self.key, self.problem = key, f"found {_shorten(value)}, expected {expected}"
-        super().__init__(f"{key}: {self.problem}")
+    def __init__(self, key: str, problem: str) -> None:
+        self.key, self.problem = key, problem
+        super().__init__(f"{key}: {problem}")
 
 
 def require(condition: bool, key: str, value: object, expected: str) -> None:
     """For __post_init__: refuses the value of `key` unless `condition` holds. Raises ValueError."""
     if not condition:
-        raise _RefusedError(key, value, expected)
+        raise _RefusedError(key, f"found {_shorten(value)}, expected {expected}")
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -187,6 +187,14 @@ def validate(cls: type[T], data: object, origin: str, prefix: str = "") -> T:
     except pydantic.ValidationError as error:
         keys, problem = _explain(cls, error.errors(), data)
         raise KeyInputError(origin, ".".join([*filter(None, [prefix]), *keys]), problem) from None
+
+
+def nested(cls: type[T], data: object, key: str) -> T:
+    """For Parsed.parse: instance of the dataclass `cls` from the data at `key` of a value. Raises ValueError as `require`."""
+    try:
+        return validate(cls, data, "")
+    except KeyInputError as error:
+        raise _RefusedError(".".join(filter(None, (key, error.key))), error.problem) from None
 
 
 _EXPECTED = {"bool": "on or off", "dataclass": "keys and values", "dict": "keys and values", "float": "a number",

@@ -6,6 +6,7 @@ import enum
 import os
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,7 +33,7 @@ _received: list[str] = []
 
 @contextlib.contextmanager
 def signals_watched() -> Iterator[None]:
-    """A signal asks for a stop instead of ending the process.
+    """A signal asks for a stop instead of ending the process, which runs a command and nothing else.
 
     After the last run it is too late for a request, and the exit code must stay that of the run: signals are ignored then.
     """
@@ -43,6 +44,29 @@ def signals_watched() -> Iterator[None]:
     yield
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
+
+
+@contextlib.contextmanager
+def interrupt_watched() -> Iterator[None]:
+    """The first interrupt asks for a stop, the second one raises KeyboardInterrupt; for a process that goes on afterwards.
+
+    Only the main thread may set handlers: in others nothing is changed.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def ask(_number: int, _frame: object) -> None:
+        _received.append("SIGINT")
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    signal.signal(signal.SIGINT, ask)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        _received.clear()
 
 
 class Control:

@@ -11,7 +11,7 @@ from hpcwigner.exciton.phonons import absorption_threshold
 from hpcwigner.integrators.steps import StepPlan, multiples
 from hpcwigner.momentum.angles import Angles
 from hpcwigner.observables import profiles
-from hpcwigner.observables.budget import SpatialMoments
+from hpcwigner.observables.budget import Entry, SpatialMoments
 from hpcwigner.observables.fields import Directions, LocalState, SpatialMomentSums, WignerCut, undershoot
 from hpcwigner.observables.profiles import Profiles
 from hpcwigner.observables.registry import Observable
@@ -50,8 +50,8 @@ class RunOutput:
         accumulators = resume.header.accumulators if resume else {}
         self.top_share = float(accumulators.get("top_share", [0.0])[0])
         """Largest part of the excitons that was in the topmost energy cells at an output."""
-        books, output = equation.books, problem.config.output
-        self.balance = Balance(problem, books, self.decomposition, self._sums.weights, accumulators) if books else None
+        output = problem.config.output
+        self.balance = self._balance(accumulators)
         periodic = (axis for i, axis in enumerate("xy"[: problem.space.dimensions]) if problem.space.whole.periodic(i))
         attributes = {
             **attributes, "bright_valley": problem.bright, "periodic": " ".join(periodic), **problem.config.slab_attribute,
@@ -79,6 +79,11 @@ class RunOutput:
                 self.files[name] = OutputFile.restored(resume.sources.get(name), directory / name, self.comm, *content)
             else:
                 self.files[name] = OutputFile(directory / name, self.comm, *content)
+
+    def _balance(self, accumulators: Mapping[str, Sequence[float]]) -> Balance | None:
+        """Balances from the equation's books, if it keeps some; `accumulators` are those of the checkpoint resumed from."""
+        books = self._equation.books
+        return Balance(self.problem, books, self.decomposition, self._sums.weights, accumulators) if books else None
 
     def _content(self, name: str) -> tuple[Sequence[Observable], dict[str, Array | Sequence[str]]]:
         """Variables of a file, and the coordinates that they have."""
@@ -124,7 +129,7 @@ class RunOutput:
 
     def observe(self, done: int, state: State) -> None:
         """Writes what is due after `done` steps. Collective."""
-        u, balance = state.u, self.balance
+        balance = self.balance
         if balance and done != self._updated:
             balance.update(done, state)
             self._updated = done
@@ -135,22 +140,20 @@ class RunOutput:
         now = next(iter(due.values()))
         stage = self.problem.scattering.stage_at(now)
         generator = self.problem.generators[stage]
-        directions = self._directions(u)
+        directions = self._summed(state)
         moments = self._sums(directions)
         if not np.isfinite(moments.zeroth).all():
             raise RunError(f"the state is not finite at {now:g} ps: stopped without a checkpoint")
         top = [part.stop - 1 for part in self.problem.cells.slices]
         if (number := moments.zeroth.sum()) > 0:
             self.top_share = max(self.top_share, float(moments.zeroth[top].sum() / number))
-        changes = None
-        if balance and (SERIES in due or FIELDS in due):
-            changes = self._equation.changes(now, state, self.problem.local_generators[stage], generator.light)
+        changes = self._changes(now, state) if SERIES in due or FIELDS in due else None
         if SERIES in due:
             row, snapshot = self.files[SERIES].append(now), self._snapshot(now, state, directions, moments, changes)
             if self.comm.rank == 0:
                 write_series(self.files[SERIES], row, self._observables[SERIES], snapshot)
         if FIELDS in due:
-            transfer = None if changes is None else self._equation.transfer(changes)
+            transfer = None if changes is None else self._transfer(changes)
             local = LocalState(directions, self.decomposition, generator, moments, transfer)
             if now >= self.problem.moments.judged_from:
                 self.worst_undershoot = np.minimum(self.worst_undershoot, undershoot(local.density, self.comm))
@@ -160,8 +163,40 @@ class RunOutput:
         if SPECTRA in due:
             self._write_spectra(now, directions[0])
         if WIGNER in due and (cut := self.cut) is not None:
-            whole = u if self._to_all_angles is None else self._to_all_angles @ u
+            whole = state.u if self._to_all_angles is None else self._to_all_angles @ state.u
             self._write_places(WIGNER, now, lambda observable: observable.compute(cut, whole))
+
+    def _summed(self, state: State) -> Array:
+        """The `Directions` of a state."""
+        return self._directions(state.u)
+
+    def _changes(self, now: float, state: State) -> Changes | None:
+        """What the entries of the books do to a state at `now` [ps], where there are books. Collective."""
+        if self.balance is None:
+            return None
+        stage = self.problem.scattering.stage_at(now)
+        generators, light = self.problem.local_generators[stage], self.problem.generators[stage].light
+        return self._equation.changes(now, state, generators, light)
+
+    def _transfer(self, changes: Changes) -> Array:
+        """∂t N_v by intervalley scattering at each point, shape (point, valley)."""
+        return self._equation.transfer(changes)
+
+    def _accounts(
+        self, now: float, state: State, densities: Array, changes: Changes | None
+    ) -> tuple[Mapping[str, Entry] | None, dict[str, Any]]:
+        """Rates of change by part of D_v, where moments alone do not tell them, and more for a Snapshot. Collective."""
+        balance = self.balance
+        if balance is None or changes is None:
+            return None, {}
+        entries = balance.entries(changes, densities) if self.problem.not_closed else None
+        more: dict[str, Any] = {
+            "heat": balance.heat(state, now), "potential": balance.potential_energy(densities),
+            "light_rates": balance.light_rates(changes),
+        }  # fmt: skip
+        if any(isinstance(term, Annihilation) for term in self.problem.terms):
+            more["annihilated"] = balance.annihilated(state)
+        return entries, more
 
     def _write_spectra(self, now: float, isotropic: Array) -> None:
         """A row of spectra.h5, from Σ_θ u (point, cell). Collective."""
@@ -183,17 +218,10 @@ class RunOutput:
         self, now: float, state: State, directions: Array, moments: SpatialMoments, changes: Changes | None
     ) -> Snapshot:
         """What a row of series.h5 is computed from, on every rank. Collective."""
-        problem, balance, entries, more = self.problem, self.balance, None, dict[str, Any]()
+        problem = self.problem
         generator = problem.generators[problem.scattering.stage_at(now)]
         densities = problem.cells.valley_sum(directions[0])
-        if balance and changes is not None:
-            entries = balance.entries(changes, densities) if problem.not_closed else None
-            more = {
-                "heat": balance.heat(state, now), "potential": balance.potential_energy(densities),
-                "light_rates": balance.light_rates(changes),
-            }  # fmt: skip
-            if any(isinstance(term, Annihilation) for term in problem.terms):
-                more["annihilated"] = balance.annihilated(state)
+        entries, more = self._accounts(now, state, densities, changes)
         if any(o.only_in == "run" for o in self._observables[SERIES]):
             light, nothing = directions[0] @ generator.light, np.zeros(len(densities))
             values = [densities.sum(axis=1), nothing, light, nothing]

@@ -1,8 +1,10 @@
 """Messages of a run: terminal, log file, progress, and the warnings that its closing summary keeps."""
 
+import contextlib
 import logging
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from mpi4py import MPI
@@ -48,6 +50,20 @@ def start_logging(comm: MPI.Intracomm, log_file: Path | None, quiet: bool) -> di
         to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
         LOG.addHandler(to_file)
     return warnings.entries
+
+
+@contextlib.contextmanager
+def logging_restored() -> Iterator[None]:
+    """Leaves the loggers as they were before the runs in between."""
+    handlers, state = LOG.handlers[:], (LOG.propagate, LOG.disabled, LOG.level, logging.raiseExceptions)
+    try:
+        yield
+    finally:
+        for handler in set(LOG.handlers) - set(handlers):
+            handler.close()
+        LOG.handlers[:] = handlers
+        LOG.propagate, LOG.disabled, level, logging.raiseExceptions = state
+        LOG.setLevel(level)
 
 
 class Progress:

@@ -105,7 +105,7 @@ def _flat(data: Any, path: str = "") -> dict[str, Any]:
 
 def attributes(config: Config, ranks: int, resumed: Header | None) -> dict[str, str | int]:
     """Attributes of the output files: those of this start, and the history of all starts. To be called on one rank."""
-    latest = provenance.attributes(loading.to_yaml(config), ranks)
+    latest = loading.provenance_of(config, ranks)
     start = {
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "first_step": resumed.step if resumed else 0,

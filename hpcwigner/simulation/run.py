@@ -32,7 +32,7 @@ from hpcwigner.storage import xdmf
 from hpcwigner.storage.archive import CheckpointError
 from hpcwigner.storage.checkpoint import CheckpointStore, Header, Layout
 from hpcwigner.storage.files import set_aside, write_whole
-from hpcwigner.storage.reading import last_time, write_summary
+from hpcwigner.storage.reading import last_time, model_of, write_summary
 
 RUN_FILES = (SERIES, FIELDS, "input.yaml", CHECKPOINTS)
 MOMENTS = "moments.h5"  # The series of a solution of the moment equations
@@ -287,6 +287,11 @@ def require_same_input(config: Config) -> None:
     directory = Path(config.output.directory)
     if not (directory / "input.yaml").exists():
         return
+    if model := model_of(directory / SERIES):
+        raise InputError(
+            f"output.directory: found '{directory}', which holds the model '{model.partition(':')[0]}', expected a run of the "
+            f"kinetics: move it away or choose another directory"
+        )
     stored = loading.load(directory / "input.yaml")
     allowed = (*NO_EFFECT, "time.end") if stored.time.end < config.time.end else NO_EFFECT
     if change := restart.first_change(restart.filled_from(config, stored), stored, allowed):

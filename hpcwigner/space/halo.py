@@ -29,8 +29,8 @@ COUNTERS = 8  # Numbers of a cache line: counters of different faces do not shar
 class Halo:
     """Ghost cells of arrays (x, y, *trailing), kept beside the owned block. Corners are not exchanged.
 
-    An exchange begins with `send` of every face whose outermost layers are known, `fill` applies the boundary conditions, and
-    ghost cells beyond a face are valid once it has `arrived`, until the face is sent again. `start` and `finish` do all that.
+    A face may be sent as soon as its outermost layers are known (`send`); `start` sends what has not been sent and applies the
+    boundary conditions. Ghost cells beyond a face are valid once it has `arrived`, until the face is sent again.
     """
 
     def __init__(
@@ -132,14 +132,18 @@ class Halo:
         return sum(row * int(self._needed(axis, 1 - side).sum()) for axis, side in self._near)
 
     @functools.cached_property
-    def points(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Numbers of the points that need no other rank's ghost cells, and of those that do, face by face.
+    def points(self) -> tuple[NDArray[np.int64], list[NDArray[np.int64]]]:
+        """Numbers of the points that need no other rank's ghost cells, and of those that do, in up to four groups.
 
-        Both in the order of processing, which depends on the grid of ranks, but not on their places on nodes.
+        A group is a corner of the block and the face that follows it on the way round, so that a face's points are in two groups.
+        Points are in the order of processing, which depends on the grid of ranks, but not on their places on nodes.
         """
         (x, y), beside = np.indices(self.decomposition.local_shape[:2]).reshape(2, -1), self._beside
-        order = np.lexsort((y, x, y // STRIP, beside & -beside))
-        return order[beside[order] == 0], order[beside[order] > 0]
+        low_x, high_x, low_y, high_y = (beside >> number & 1 > 0 for number in range(len(FACES)))
+        group = np.select([beside == 0, low_y & ~high_x, high_x & ~high_y, high_y & ~low_x], [-1, 0, 1, 2], 3)
+        order = np.lexsort((y, x, y // STRIP))
+        inner, *outer = (order[group[order] == number] for number in range(-1, len(FACES)))
+        return inner, [points for points in outer if points.size]
 
     @functools.cached_property
     def _beside(self) -> NDArray[np.int64]:

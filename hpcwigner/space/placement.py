@@ -23,11 +23,12 @@ def rectangle(shape: tuple[int, int], processes: tuple[int, int], ranks_on_node:
     choices = [(x, ranks_on_node // x) for x in range(ranks_on_node, 0, -1) if ranks_on_node % x == 0]
     dividing = [c for c in choices if processes[0] % c[0] == 0 and processes[1] % c[1] == 0]
 
-    def cells_between(choice: tuple[int, int]) -> int:
-        across = processes[0] // choice[0], processes[1] // choice[1]
-        return (across[0] - (across[0] == 1)) * shape[1] + (across[1] - (across[1] == 1)) * shape[0]
+    def between(choice: tuple[int, int]) -> tuple[int, bool]:
+        """Cells at faces to other nodes, and whether a rank may have such faces along both axes."""
+        x, y = processes[0] // choice[0], processes[1] // choice[1]
+        return (x - (x == 1)) * shape[1] + (y - (y == 1)) * shape[0], x > 1 and y > 1
 
-    return min(dividing, key=cells_between, default=None)
+    return min(dividing, key=between, default=None)
 
 
 def nodes_of_blocks(shape: tuple[int, int], processes: tuple[int, int], ranks_on_node: int) -> NDArray[np.int64]:

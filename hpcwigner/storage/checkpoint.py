@@ -20,7 +20,7 @@ from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.parallel import on_first_rank
 from hpcwigner.space.grid import Decomposition
 from hpcwigner.storage.archive import FOLDER, CheckpointError, Extent, RowArchive, file_sum, sync
-from hpcwigner.storage.files import OutputFile
+from hpcwigner.storage.files import OutputFile, access, together
 
 T = TypeVar("T")
 
@@ -216,14 +216,16 @@ def write_state(path: Path, partition: Decomposition, header: Header, u: Array, 
     info = MPI.Info.Create()
     for key, value in layout.hints.items():
         info.Set(key, value)
-    access: dict[str, Any] = {"driver": "mpio", "comm": partition.comm, "info": info}
+    options = access(partition.comm)
+    if options:
+        options["info"] = info
     if layout.alignment:
-        access |= {"alignment_threshold": layout.alignment, "alignment_interval": layout.alignment}
+        options |= {"alignment_threshold": layout.alignment, "alignment_interval": layout.alignment}
     chunks: dict[str, Any] = {}
     if layout.compress:
         chunks = {"chunks": (1, 1, *header.shape[2:]), "compression": "gzip", "compression_opts": 1, "shuffle": True}
     try:
-        with h5py.File(path, "w", **access) as file:
+        with h5py.File(path, "w", **options) as file:
             file.attrs["format"] = FORMAT
             file["header"] = np.frombuffer(json.dumps(dataclasses.asdict(header)).encode(), dtype=np.uint8)
             state = file.create_dataset("u", header.shape, "f8", **chunks)
@@ -235,7 +237,7 @@ def write_state(path: Path, partition: Decomposition, header: Header, u: Array, 
             collective = layout.collective or layout.compress  # HDF5 filters in parallel only collectively
             for local, place in pieces(partition):
                 for dataset, values in targets:
-                    with dataset.collective if collective else contextlib.nullcontext():
+                    with together(dataset) if collective else contextlib.nullcontext():
                         dataset[place] = values[local]
     finally:
         info.Free()
@@ -248,7 +250,7 @@ def read_state(path: Path, partition: Decomposition) -> tuple[Header, Array, Arr
     cuts = pieces(partition)  # collective: not between reads, which may fail on some of the ranks
     problem, header, u, auxiliary = "", None, np.empty(partition.local_shape), np.empty(0)
     try:
-        with h5py.File(path, "r", driver="mpio", comm=comm) as file:
+        with h5py.File(path, "r", **access(comm)) as file:
             if (number := file.attrs["format"]) > FORMAT:
                 raise ValueError(f"found format {number}, expected at most {FORMAT}: a newer version has written it")
             header = Header.from_json(json.loads(bytes(file["header"][()]).decode()))

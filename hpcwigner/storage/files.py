@@ -143,6 +143,16 @@ def set_aside(path: Path, mark: str = "replaced", first: int = 0) -> Path | None
     return path.rename(next(name for name in names if not name.exists()))
 
 
+def access(comm: MPI.Intracomm) -> dict[str, Any]:
+    """How h5py opens a file for all ranks: by MPI-IO, or plainly where one rank has an HDF5 without MPI, as in a notebook."""
+    return {"driver": "mpio", "comm": comm} if h5py.get_config().mpi or comm.size > 1 else {}
+
+
+def together(dataset: h5py.Dataset) -> contextlib.AbstractContextManager[Any]:
+    """Within it, all ranks write to a dataset at once."""
+    return dataset.collective if h5py.get_config().mpi else contextlib.nullcontext()
+
+
 class OutputFile:
     """One file, opened by all ranks. Rows are appended along time; every method is collective unless it says otherwise."""
 
@@ -191,7 +201,7 @@ class OutputFile:
 
     def _open(self, path: Path, comm: MPI.Intracomm, variables: Sequence[Variable], mode: str) -> None:
         self.path, self.comm, self.variables, self.rows = path, comm, {v.name: v for v in variables}, 0
-        self._file = h5py.File(path, mode, driver="mpio", comm=comm)
+        self._file = h5py.File(path, mode, **access(comm))
 
     def append(self, time: float) -> int:
         """Adds a row at `time` [ps] and returns its number; `write` fills it."""
@@ -214,7 +224,7 @@ class OutputFile:
                 with writing(self.path):
                     dataset[(row, ..., *block)] = np.asarray(values) * self.variables[name].scale
             return
-        with writing(self.path), dataset.collective:
+        with writing(self.path), together(dataset):
             if values is not None:
                 dataset[(row, ..., *block)] = np.asarray(values) * self.variables[name].scale
             else:

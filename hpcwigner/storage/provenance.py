@@ -46,13 +46,13 @@ def git_revision() -> str:
         return "unknown"
 
 
-def attributes(input_text: str, ranks: int) -> dict[str, str | int]:
-    """Attributes of every output file. To be called on one rank: it starts git."""
+def attributes(input_text: str, ranks: int, extensions: Mapping[str, str]) -> dict[str, str | int]:
+    """Attributes of every output file, with the versions of packages that extend the program. To be called on one rank."""
     return {
         "Conventions": "CF-1.8",
         "source": f"hpcwigner {hpcwigner.__version__}",
         "git_revision": git_revision(),
-        "libraries": ", ".join(map(" ".join, library_versions().items())),
+        "libraries": ", ".join(map(" ".join, {**library_versions(), **extensions}.items())),
         "machine": f"{platform.node()} {platform.machine()}",
         "ranks": ranks,
         "input": input_text,

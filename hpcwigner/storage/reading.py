@@ -81,6 +81,15 @@ def attributes_of(path: Path, name: str) -> dict[str, str]:
         return {key: str(value) for key, value in file[name].attrs.items()}
 
 
+def model_of(path: Path) -> str:
+    """Attribute `model` of an output file, empty for the kinetics and without a readable file."""
+    try:
+        with h5py.File(path, "r") as file:
+            return str(file.attrs.get("model", ""))
+    except OSError:
+        return ""
+
+
 def last_time(path: Path) -> float:
     """Time of the last row [ps]; −∞ without a readable file or row."""
     try:

@@ -8,19 +8,22 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
+from scipy.integrate import quad
+from scipy.special import log_ndtr
 
 from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.errors import InputError
-from hpcwigner.runtime.kernels import HALO
+from hpcwigner.runtime.kernels import DOWNSTREAM, HALO
 from hpcwigner.runtime.schema import Quantity
-from hpcwigner.space.grid import DecompositionError, SpaceGrid, block, process_grid
+from hpcwigner.space.grid import SpaceGrid
+from hpcwigner.studies.placement import Parts
 
 LATENCY = "2 us"  # Of a message between nodes, unless given
 COPIES = 3  # Times that a byte of a message within a node crosses the memory bus: read, line fetched, written
 STREAMED = {2: 72.0, 3: 160.0}
 """Bytes per unknown that an exponential step of some order moves through memory, beside ghost cells (the sum of tools/bench)."""
-Nodes = NDArray[np.int64]
+COUPLED = {1: 5, 2: 10}
+"""Ranks, in a slab and a plane, whose slowest sets the pace: each waits for its neighbours only (test_check_machine.py)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +35,7 @@ class Machine:
     network: float  # Bandwidth of a node each way, shared by its ranks
     latency: float
     memory: float = math.inf  # Bandwidth of a node's memory
+    jitter: float = 0.0  # Relative standard deviation of a step's computing on a core
 
     @property
     def ranks(self) -> int:
@@ -44,9 +48,10 @@ class Machine:
 
     @classmethod
     def from_words(
-        cls, nodes: str | None, cores: str | None, network: str | None, latency: str | None, memory: str | None
-    ) -> "Machine":
-        """From the options of `check`, `latency` and `memory` may be None. Raises InputError."""
+        cls, nodes: str | None, cores: str | None, network: str | None, latency: str | None, memory: str | None,
+        jitter: str | None = None,
+    ) -> "Machine":  # fmt: skip
+        """From the options of `check`; `latency`, `memory` and `jitter` may be None. Raises InputError."""
         given = {"--nodes": nodes, "--cores": cores, "--network": network}
         if missing := [option for option, word in given.items() if word is None]:
             raise InputError(f"{missing[0]}: missing, expected a machine by --nodes N --cores N --network 12GB/s")
@@ -56,6 +61,7 @@ class Machine:
             _quantity("--network", str(network), "GB/s", "B/s"),
             _quantity("--latency", LATENCY if latency is None else latency, "us", "s"),
             math.inf if memory is None else _quantity("--memory-bandwidth", memory, "GB/s", "B/s"),
+            0.0 if jitter is None else 0.01 * _quantity("--jitter", jitter, "percent", "percent", positive=False),
         )
 
     def describe(self) -> str:
@@ -63,7 +69,7 @@ class Machine:
         memory = "memory bandwidth not given" if math.isinf(self.memory) else f"memory {self.memory / 1e9:.4g} GB/s"
         return (
             f"{count(self.nodes, 'node')} of {count(self.cores, 'rank')}, one per core; of a node: network "
-            f"{self.network / 1e9:.4g} GB/s, {1e6 * self.latency:.3g} µs, {memory}"
+            f"{self.network / 1e9:.4g} GB/s, {1e6 * self.latency:.3g} µs, {memory}; jitter {100 * self.jitter:.3g} %"
         )
 
 
@@ -78,82 +84,11 @@ def _number(option: str, word: str) -> int:
     return int(word)
 
 
-def _quantity(option: str, word: str, shown: str, unit: str) -> float:
+def _quantity(option: str, word: str, shown: str, unit: str, positive: bool = True) -> float:
     try:
-        return float(Quantity(unit, shown=shown, positive=True, maximum=1e300).parse(word))
+        return float(Quantity(unit, shown=shown, positive=positive, minimum=0.0, maximum=1e300).parse(word))
     except ValueError as error:
         raise InputError(f"{option}: found '{word}', expected {error}") from None
-
-
-def most_ranks(space: SpaceGrid) -> int:
-    """Largest number of ranks that leaves each rank HALO cells along each axis."""
-    return math.prod(cells // HALO for cells in space.shape[: space.dimensions])
-
-
-def held(space: SpaceGrid, symmetry: str, ranks: int) -> SpaceGrid:
-    """What the program holds on that many ranks of what it holds on one: `auto` takes the whole where folds get too small.
-
-    Raises DecompositionError.
-    """
-    grids = [space] if symmetry != "auto" or space == space.whole else [space, space.whole]
-    for number, grid in enumerate(grids, start=1):
-        try:
-            process_grid(grid.shape, grid.dimensions, ranks)
-            return grid
-        except DecompositionError:
-            if number == len(grids):
-                raise
-    raise AssertionError
-
-
-@dataclasses.dataclass(frozen=True)
-class Parts:
-    """A grid divided among the ranks of nodes. Halo layers are counted in points, for one exchange."""
-
-    processes: tuple[int, int]
-    block: tuple[int, int]  # Cells of the largest rank
-    points: int  # Of the grid
-    sent: int  # Points that the busiest rank sends
-    away: int  # Points that the busiest node sends to others
-    near: int  # Points that pass between ranks of a node, on the node where most do
-    messages: int  # Messages to other nodes of the rank that sends most
-
-    @property
-    def largest(self) -> int:
-        """Points of the largest rank."""
-        return math.prod(self.block)
-
-    @classmethod
-    def of(cls, space: SpaceGrid, processes: tuple[int, int], node: Nodes) -> "Parts":
-        """`node` is the number of each rank's node, shape `processes`."""
-        extents = [[len(range(n)[block(n, p, i)]) for i in range(p)] for n, p in zip(space.shape, processes, strict=True)]
-        sent, messages = np.zeros(processes, dtype=np.int64), np.zeros(processes, dtype=np.int64)
-        away, near = (np.zeros(node.max() + 1, dtype=np.int64) for _ in range(2))
-        for axis in range(space.dimensions):
-            if processes[axis] == 1:
-                continue
-            layer = HALO * np.array(extents[1 - axis])
-            face = np.broadcast_to(layer if axis == 0 else layer[:, None], processes)
-            for way in (1, -1):
-                exists = np.ones(processes, dtype=bool)
-                if space.wall(axis, int(way > 0)) != "periodic":
-                    edge = -1 if way > 0 else 0
-                    exists[(edge, slice(None)) if axis == 0 else (slice(None), edge)] = False
-                other = np.roll(node, -way, axis) != node
-                points = face * exists
-                sent += points
-                messages += exists & other
-                np.add.at(away, node, points * other)
-                np.add.at(near, node, points * ~other)
-        largest = max(extents[0]), max(extents[1])
-        counts = (int(a.max()) for a in (sent, away, near, messages))
-        return cls(processes, largest, math.prod(space.shape), *counts)
-
-    @classmethod
-    def consecutive(cls, space: SpaceGrid, ranks: int, cores: int) -> "Parts":
-        """As the program divides the grid, with ranks in the order of their numbers on nodes. Raises DecompositionError."""
-        processes = process_grid(space.shape, space.dimensions, ranks)
-        return cls.of(space, processes, (np.arange(ranks) // cores).reshape(processes))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,6 +104,34 @@ class Costs:
 
 
 @dataclasses.dataclass(frozen=True)
+class Communication:
+    """How ghost cells reach other ranks."""
+
+    squares: bool = False  # The ranks of a node form a rectangle of the plane; else they have consecutive numbers
+    windows: bool = False  # Ranks read planes in memory that those of their node share; else they send messages there too
+    directed: bool = False  # Through a face go, of each direction of motion, only the planes that its stencil reads
+    overlap: float = 0.0  # Share of the computing of points away from other nodes' faces that hides transfers between nodes
+
+    def parts(self, space: SpaceGrid, ranks: int, cores: int) -> Parts:
+        """The grid divided among ranks, placed on nodes. Raises DecompositionError."""
+        return (Parts.squares if self.squares else Parts.consecutive)(space, ranks, cores)
+
+
+BLOCKING = Communication()
+BOUNDARY_FIRST = Communication(squares=True, windows=True, directed=True, overlap=1.0)
+COMMUNICATION = BOUNDARY_FIRST
+"""What the program does."""
+
+
+def directed_planes(component: Array, downstream: int = DOWNSTREAM) -> float:
+    """Planes that the upwind stencil reads through a face, averaged over directions with these velocities normal to it.
+
+    It reads three upstream and `downstream` ones on the other side, without motion none.
+    """
+    return float(np.mean(np.where(component > 0, HALO, np.where(component < 0, downstream, 0))))
+
+
+@dataclasses.dataclass(frozen=True)
 class Load:
     """What a step asks of a machine."""
 
@@ -178,13 +141,22 @@ class Load:
     messages: int = 1  # To each neighbour in an exchange
     state_bytes: float = 0.0  # Of a point of the state
     order: int | None = None  # Of an exponential scheme, whose traffic through memory is known
+    planes: float = HALO  # That directions of motion need through a face, on average
 
-    def streamed(self, parts: Parts, dimensions: int) -> float:
-        """Bytes of memory traffic of a point in a step: state, stages, and ghost cells, filled and read. 0 where unknown."""
+    def streamed(self, parts: Parts, dimensions: int, communication: Communication) -> float:
+        """Bytes of memory traffic of a point in a step: state, stages, and ghost cells. 0 where unknown.
+
+        Ghost cells are read, packed, filled and read again; those in a window are packed, with the line fetched, and read.
+        """
         if self.order is None:
             return 0.0
-        surface = sum(2 * HALO / n for n in parts.block[:dimensions])
-        return self.state_bytes * (STREAMED[self.order] / 8 + 4 * self.exchanges * surface)
+        surface = sum(2 * HALO / n for n in parts.block[:dimensions]) * self.sent_share(communication)
+        copied = parts.away / max(1, parts.away + parts.near) if communication.windows else 1.0
+        return self.state_bytes * (STREAMED[self.order] / 8 + (3 + copied) * self.exchanges * surface)
+
+    def sent_share(self, communication: Communication) -> float:
+        """Of HALO planes."""
+        return self.planes / HALO if communication.directed else 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -192,42 +164,58 @@ class StepTimes:
     """Seconds of a step of the slowest rank."""
 
     compute: float
-    near: float  # Transfers within a node
+    jitter: float  # For ranks that are slower in some steps
+    near: float  # Copies within a node
     away: float  # Transfers between nodes
     latency: float
-    hideable: float  # Computing of points that need no ghost cells
+    densities: float  # Latency of exchanges of densities, which nothing hides
+    window: float  # Computing that hides transfers between nodes and their latency
     alone: float  # Computing of an equal share of the points at the fastest speed measured on one core
 
     @property
+    def wait(self) -> float:
+        """For other nodes' ghost cells."""
+        return self.densities + max(0.0, self.away + self.latency - self.window)
+
+    @property
     def total(self) -> float:
-        """Nothing overlaps."""
-        return self.compute + self.near + self.away + self.latency
+        """The whole step."""
+        return self.compute + self.jitter + self.near + self.wait
 
     @property
     def efficiency(self) -> float:
         """Parallel efficiency: speed-up over one core at its fastest, over the number of ranks.
 
-        Where all ranks hold equally many points, in blocks of the fastest size, that is compute / (compute + wait).
+        Where all ranks hold equally many points, in blocks of the fastest size, that is compute / step.
         """
         return self.alone / self.total
 
-    @property
-    def overlapped(self) -> float:
-        """The total if transfers hid behind all points that need no ghost cells."""
-        return self.total - min(self.hideable, self.near + self.away)
+
+def slowest(ranks: int) -> float:
+    """Expected largest of independent standard normal numbers, one of each rank: ∫₀^∞ 1 − Φ(x)ⁿ − Φ(−x)ⁿ dx."""
+
+    def integrand(x: float) -> float:
+        return float(-np.expm1(ranks * log_ndtr(x)) - np.exp(ranks * log_ndtr(-x)))
+
+    return float(quad(integrand, 0, np.inf)[0])
 
 
-def step_times(machine: Machine, dimensions: int, parts: Parts, load: Load) -> StepTimes:
+def step_times(
+    machine: Machine, dimensions: int, parts: Parts, load: Load, communication: Communication = COMMUNICATION
+) -> StepTimes:
     """Model of a step (README.md)."""
-    busy = min(machine.cores, math.prod(parts.processes))
-    per_point = max(load.costs.at(parts.largest), busy * load.streamed(parts, dimensions) / machine.memory)
-    bytes_of = load.exchanges * load.halo_bytes
-    inner: Array = np.maximum(0, np.array(parts.block[:dimensions]) - 2 * HALO)
+    ranks = math.prod(parts.processes)
+    streamed = min(machine.cores, ranks) * load.streamed(parts, dimensions, communication)
+    compute = parts.largest * max(load.costs.at(parts.largest), streamed / machine.memory)
+    bytes_of = load.exchanges * load.halo_bytes * load.sent_share(communication)
+    latency = load.exchanges * parts.messages * machine.latency
     return StepTimes(
-        compute=parts.largest * per_point,
-        near=COPIES * parts.near * bytes_of / machine.memory,
+        compute=compute,
+        jitter=compute * machine.jitter * math.sqrt(load.exchanges) * slowest(min(ranks, COUPLED[dimensions])),
+        near=0.0 if communication.windows else COPIES * parts.near * bytes_of / machine.memory,
         away=parts.away * bytes_of / machine.network,
-        latency=load.exchanges * load.messages * parts.messages * machine.latency,
-        hideable=math.prod(inner.tolist()) * per_point,
-        alone=parts.points / math.prod(parts.processes) * min(load.costs.seconds),
+        latency=latency,
+        densities=(load.messages - 1) * latency,
+        window=communication.overlap * compute * parts.free / parts.largest,
+        alone=parts.points / ranks * min(load.costs.seconds),
     )

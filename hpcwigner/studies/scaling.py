@@ -17,11 +17,23 @@ from hpcwigner.problem.kinetics import whole_grid
 from hpcwigner.reference.step_choice import Choice
 from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.errors import InputError
-from hpcwigner.runtime.kernels import HALO
+from hpcwigner.runtime.kernels import DOWNSTREAM, HALO
 from hpcwigner.runtime.parallel import on_first_rank
 from hpcwigner.simulation import estimate
 from hpcwigner.space.grid import Decomposition, DecompositionError, SpaceGrid, process_grid
-from hpcwigner.studies.machine import Costs, Load, Machine, Parts, StepTimes, count, held, most_ranks, step_times
+from hpcwigner.studies.machine import (
+    COMMUNICATION,
+    Communication,
+    Costs,
+    Load,
+    Machine,
+    StepTimes,
+    count,
+    directed_planes,
+    step_times,
+)
+from hpcwigner.studies.placement import Parts, held, most_ranks
+from hpcwigner.terms.drift import Drift
 from hpcwigner.terms.equation import WignerEquation
 from hpcwigner.terms.term import DensityTerm
 
@@ -62,6 +74,7 @@ class Leg:
     steps: int
     angles: int
     load: Load
+    spread: float  # Of the steps that were timed, relative
 
 
 def predict_scaling(config: Config, comm: MPI.Intracomm, machine: Machine) -> str:
@@ -120,21 +133,26 @@ def measured_legs(problem: Problem, choice: Choice, ranks: int) -> list[Leg]:
     shapes, legs = timed_shapes(problem.space, ranks), []
     scheme = SCHEMES.get(choice.integrator)
     dense = any(isinstance(term, DensityTerm) for term in problem.terms)
+    hilly = any(isinstance(term, Drift) and term.landscape is not None for term in problem.terms)
+    downstream = HALO if hilly else DOWNSTREAM
     for begin, end, number in choice.plan.legs(problem.angles.number):
         own = problem if number == problem.angles.number else problem.with_angles(number)
         # Blocks take turns, so that other load slows all of them.
         rounds = [[time_steps(own, choice, shape, begin, end) for shape in shapes] for _ in range(ROUNDS)]
-        fastest = [min(seconds for seconds, _ in timed) for timed in zip(*rounds, strict=True)]
+        fastest = [min(float(seconds.min()) for seconds, _ in timed) for timed in zip(*rounds, strict=True)]
+        scatter = float(np.median([spread(seconds) for timed in rounds for seconds, _ in timed]))
         costs = Costs([float(math.prod(shape)) for shape in shapes], fastest)
         state = 8.0 * own.angles.count * own.cells.size
         halo = state + 8.0 * len(own.cells.valleys) * dense
         order = scheme.order if scheme else None
-        legs.append(Leg(end - begin, own.angles.count, Load(costs, rounds[0][0][1], halo, 1 + dense, state, order)))
+        planes = directed_planes(own.angles.cosine, downstream)
+        load = Load(costs, rounds[0][0][1], halo, 1 + dense, state, order, planes)
+        legs.append(Leg(end - begin, own.angles.count, load, scatter))
     return legs
 
 
-def time_steps(problem: Problem, choice: Choice, shape: tuple[int, int], begin: int, end: int) -> tuple[float, float]:
-    """Seconds per point of the fastest of the last steps before step `end`, not before `begin`, and exchanges in a step.
+def time_steps(problem: Problem, choice: Choice, shape: tuple[int, int], begin: int, end: int) -> tuple[Array, float]:
+    """Seconds per point of each of the last steps before step `end`, not before `begin`, and exchanges in a step.
 
     The steps are the run's own, on a LoneBlock of the problem in a random state with the densities of the run.
     """
@@ -161,7 +179,16 @@ def time_steps(problem: Problem, choice: Choice, shape: tuple[int, int], begin: 
     equation.free()
     vector.destroy()
     steps = np.diff(moments)
-    return float(steps.min()) / math.prod(shape), equation.evaluations / len(steps)
+    return steps / math.prod(shape), equation.evaluations / len(steps)
+
+
+def spread(seconds: Array) -> float:
+    """Relative standard deviation of steps, from the faster half: interruptions by other programs only make steps slower.
+
+    Of a normal distribution it is the median less the quantile below which 16 % lie.
+    """
+    low, median = np.quantile(seconds, [0.1587, 0.5])
+    return float((median - low) / median)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,16 +196,19 @@ class Forecast:
     """A run on some number of nodes."""
 
     machine: Machine
+    space: SpaceGrid
     parts: Parts
     steps: tuple[tuple[Leg, StepTimes], ...]
     memory: float  # Of a node [bytes]
 
     @classmethod
-    def of(cls, machine: Machine, space: SpaceGrid, legs: list[Leg], memory: float) -> "Forecast":
+    def of(
+        cls, machine: Machine, space: SpaceGrid, legs: list[Leg], memory: float, communication: Communication = COMMUNICATION
+    ) -> "Forecast":
         """Raises DecompositionError."""
-        parts = Parts.consecutive(space, machine.ranks, machine.cores)
-        times = tuple((leg, step_times(machine, space.dimensions, parts, leg.load)) for leg in legs)
-        return cls(machine, parts, times, memory)
+        parts = communication.parts(space, machine.ranks, machine.cores)
+        times = tuple((leg, step_times(machine, space.dimensions, parts, leg.load, communication)) for leg in legs)
+        return cls(machine, space, parts, times, memory)
 
     def _sum(self, name: str) -> float:
         return sum(leg.steps * float(getattr(times, name)) for leg, times in self.steps)
@@ -192,11 +222,6 @@ class Forecast:
     def efficiency(self) -> float:
         """Parallel, of all steps."""
         return self._sum("alone") / self.seconds
-
-    @property
-    def overlapped_efficiency(self) -> float:
-        """The same if transfers hid behind all points that need no ghost cells."""
-        return self._sum("alone") / self._sum("overlapped")
 
     @property
     def text(self) -> str:
@@ -242,26 +267,24 @@ def _lines(machine: Machine, made: list[Forecast]) -> list[str]:
     leg, times = max(asked.steps, key=lambda step: step[0].steps * step[1].total)
     load, parts = leg.load, asked.parts
     unknowns = load.state_bytes / 8
-    exchanged = load.exchanges * load.halo_bytes
+    exchanged = load.exchanges * load.halo_bytes * load.sent_share(COMMUNICATION)
     measured = ", ".join(
         f"{1e9 * seconds / unknowns:.3g} ns on {points:g} points"
         for points, seconds in zip(load.costs.points, load.costs.seconds, strict=True)
     )
-    wait = times.near + times.away + times.latency
     why = (
         f"the fastest of those at least {EFFICIENT:.0%} efficient" if chosen.efficiency >= EFFICIENT else "the most efficient one"
     )
     return [
         f"machine       {machine.describe()}",
-        f"computing     per unknown and step, timed now on one core here: {measured}",
+        f"computing     per unknown and step, timed now on one core here: {measured}; spread {100 * leg.spread:.2g} %",
         f"halo          {load.exchanges:g} exchanges of {HALO} layers per step: a rank sends up to "
         f"{exchanged * parts.sent / 1e6:.3g} MB, a node up to {exchanged * parts.away / 1e6:.4g} MB to other nodes",
         f"step          {1e3 * times.total:.3g} ms on {'×'.join(map(str, parts.block))} cells per rank, {leg.angles} angles: "
-        f"computing {1e3 * times.compute:.3g}, waiting {1e3 * wait:.3g} (network {1e3 * times.away:.3g}, "
-        f"latency {1e3 * times.latency:.2g}, copies within nodes {1e3 * times.near:.2g})",
+        f"computing {1e3 * times.compute:.3g}, jitter {1e3 * times.jitter:.2g}, copies within nodes {1e3 * times.near:.2g}, "
+        f"waiting {1e3 * times.wait:.3g} for the network (transfers {1e3 * times.away:.3g}, latency {1e3 * times.latency:.2g}, "
+        f"hidden behind {1e3 * times.window:.3g})",
         *(f"prediction    {f.text}" for f in made),
         f"best          {count(chosen.machine.ranks, 'rank')}, {why}; fastest {fastest.machine.ranks}",
-        f"overlap       {count(asked.machine.ranks, 'rank')} would be {asked.overlapped_efficiency:.0%} efficient if transfers "
-        f"hid behind all points that need no ghost cells",
         "model         not measured on that machine: its cores as fast as the one here, no output, no other load",
     ]

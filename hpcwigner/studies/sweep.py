@@ -15,7 +15,7 @@ from hpcwigner.observables import registry
 from hpcwigner.problem import builder, kinetics, loading
 from hpcwigner.problem.builder import Problem
 from hpcwigner.problem.config import Config
-from hpcwigner.problem.loading import Point, to_yaml
+from hpcwigner.problem.loading import Point, provenance_of, to_yaml
 from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.errors import InputError, RunError
 from hpcwigner.runtime.parallel import on_first_rank
@@ -25,7 +25,6 @@ from hpcwigner.simulation.output import write_series
 from hpcwigner.simulation.progress import LOG, start_logging
 from hpcwigner.simulation.restart import CHECKPOINTS, SERIES, SPECTRA
 from hpcwigner.simulation.run import MOMENTS, ensure, finished, lock_directory, put_aside, require_same_input
-from hpcwigner.storage import provenance
 from hpcwigner.storage.files import OutputFile, whole, write_whole
 from hpcwigner.studies import sweep_summary
 
@@ -79,7 +78,7 @@ def collect(directory: Path) -> str:
     assert config.sweep is not None
     summary = sweep_summary.SweepSummary.of(loading.points(config), config.sweep)
     bright = materials.load(config.material).radiation.bright_valley
-    sweep_summary.write(directory / "summary.h5", summary, {**provenance.attributes(to_yaml(config), 1), **config.slab_attribute})
+    sweep_summary.write(directory / "summary.h5", summary, {**provenance_of(config, 1), **config.slab_attribute})
     sweep_summary.plot(summary, bright, (directory / "summary.png", directory / "summary.pdf"), directory.resolve().name)
     return sweep_summary.table(summary)
 
@@ -158,12 +157,12 @@ def _finished(config: Config, moments: bool) -> bool:
     return finished(config, moments)
 
 
-def moments_run(config: Config, material: Material, couplings: Couplings) -> None:
-    """Write moments.h5 and the complete input into the run directory, on this rank alone. Raises InputError."""
+def moments_run(config: Config, material: Material, couplings: Couplings, directory: Path | None = None) -> None:
+    """Write moments.h5 and the complete input into the run directory or another one, on this rank alone. Raises InputError."""
     solved = kinetics.for_material(config, material, couplings, MPI.COMM_SELF)
     problem = builder.assemble(solved, builder.space_grid(config, 1))
     solved.rates.free()
-    directory = Path(config.output.directory)
+    directory = directory or Path(config.output.directory)
     try:
         require_closed(problem)
         directory.mkdir(parents=True, exist_ok=True)
@@ -185,7 +184,7 @@ def write_moments(problem: Problem, directory: Path) -> None:
     path = directory / MOMENTS
     if path.exists():
         raise InputError(f"--output: '{path}' is there already, expected a new one")
-    axes, attributes = {"valley": [v.name for v in problem.cells.valleys]}, provenance.attributes(to_yaml(problem.config), 1)
+    axes, attributes = {"valley": [v.name for v in problem.cells.valleys]}, provenance_of(problem.config, 1)
     observables = registry.select(problem.config.output.observables, 1, slab=problem.config.slab, run=False)[SERIES]
     with whole(path) as part:
         file = OutputFile(part, MPI.COMM_SELF, observables, axes, attributes | problem.config.slab_attribute)

@@ -116,9 +116,8 @@ class Drift(Term):
         assert self.halo is not None, "distribute has not been called"
         self.halo.start(state.u.reshape(self._shape))
         inner, outer = self.halo.points
-        for points in (inner, outer):
-            if points is outer:
-                self.halo.finish()
+        for points in (inner, *outer):
+            self.halo.wait(self.halo.faces_of(points))
             kernels.add_upwind(*self._arguments(state.u, points), self._scratch, out.u)
 
     def to_harmonics(self, u: Array, points: NDArray[np.int64], transform: AngularTransform, slots: Array) -> None:

@@ -186,7 +186,8 @@ class WignerEquation:
         if halo is None:
             return [], self._in_classes(np.arange(self.shape[0]), room)
         inner, outer = halo.points
-        chunks = [dataclasses.replace(c, faces=halo.faces_of(c.points)) for c in self._in_classes(outer, room)]
+        chunks = [c for points in outer for c in self._in_classes(points, room)]
+        chunks = [dataclasses.replace(c, faces=halo.faces_of(c.points)) for c in chunks]
         chunks.sort(key=lambda chunk: not halo.of_other_nodes(chunk.faces))
         last = {face: number for number, chunk in enumerate(chunks) for face in chunk.faces}
         by_chunk = [tuple(face for face, number in last.items() if number == n) for n in range(len(chunks))]

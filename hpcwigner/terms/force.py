@@ -59,8 +59,12 @@ class Force(HarmonicTerm):
 
     def courant_rate_in(self, landscape: Landscape) -> Array:
         """The same in some landscape on the same grid."""
+        forces = np.sqrt((landscape.forces() ** 2).sum(axis=0))
+        return self.courant_rate_of(forces.reshape(len(forces), -1).max(axis=1))
+
+    def courant_rate_of(self, strongest: Array) -> Array:
+        """The same of the largest force on each valley [meV/nm], shape (valley,)."""
         cells = self.equilibrium.cells
-        strongest = np.sqrt((landscape.forces() ** 2).sum(axis=0)).reshape(len(cells.valleys), -1).max(axis=1)
         width = cells.per_cell(cells.width(v) for v in range(len(cells.valleys)))
         excess = np.cosh(0.5 * width / self.equilibrium.thermal_energy) ** 2
         return np.asarray(excess * cells.per_cell(strongest) * self.equilibrium.velocity / (FORCE_LIMIT * width))

@@ -7,10 +7,8 @@ import numpy as np
 import pytest
 from mpi4py import MPI
 from test_walls import hills
-from walled import Sample, local_generator
+from walled import Sample
 
-from hpcwigner.exciton import materials
-from hpcwigner.exciton.phonons import Couplings
 from hpcwigner.integrators.exponential import ETD2, ETD3
 from hpcwigner.integrators.operators import StepOperators
 from hpcwigner.runtime import parallel
@@ -26,13 +24,6 @@ PLACES = {
     "pairs": tuple(rank // 2 for rank in range(COMM.size)),
     "in turn": tuple(rank % 2 for rank in range(COMM.size)),
 }
-
-
-@pytest.fixture(scope="module")
-def generator():
-    made = local_generator(Couplings.from_material(materials.load("ws2_hbn")), step=16.0)
-    yield made
-    made.scattering.shared.free()
 
 
 @pytest.mark.parametrize("landscape", [False, True], ids=["uniform", "landscape"])

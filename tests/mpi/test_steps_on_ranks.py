@@ -27,7 +27,9 @@ def test_all_ranks_choose_what_one_rank_chooses(problem):
     assert choice == alone
     for name in ("etd2", "etd3"):
         largest = {name: problem.largest_step(name), "etd2_dense": 0.02}
-        assert choose(problem.moments, largest, 1e-3, reference, MPI.COMM_WORLD) == choose(problem.moments, largest, 1e-3, reference)
+        assert choose(problem.moments, largest, 1e-3, reference, MPI.COMM_WORLD) == choose(
+            problem.moments, largest, 1e-3, reference
+        )
 
 
 def test_all_ranks_fail_together(problem):

@@ -4,10 +4,8 @@ import numpy as np
 import pytest
 from mpi4py import MPI
 from test_walls import hills
-from walled import Sample, local_generator
+from walled import Sample
 
-from hpcwigner.exciton import materials
-from hpcwigner.exciton.phonons import Couplings
 from hpcwigner.space.grid import SpaceGrid
 from hpcwigner.space.walls import Edges, Sides, Surface
 
@@ -18,13 +16,6 @@ BOUNDARIES = {
     "different": Edges(Sides(Surface(0.2), Surface(1.0, 1.0)), Sides("open", Surface(0.5, 0.5))),
     "one axis": Edges("periodic", Surface(0.9)),
 }
-
-
-@pytest.fixture(scope="module")
-def generator():
-    made = local_generator(Couplings.from_material(materials.load("ws2_hbn")), step=16.0)
-    yield made
-    made.scattering.shared.free()
 
 
 @pytest.mark.parametrize("landscape", [False, True], ids=["uniform", "landscape"])

@@ -12,6 +12,7 @@ from hpcwigner.plotting import style
 from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.storage.reading import Variables, read
+from hpcwigner.studies.paper.transport import Transport, ValleySeries
 
 SWITCHED_AT = 10.0  # End of intervalley scattering in the run of Figure 4 [ps]
 FINE_REACH, FINE_POINTS = 5.0, 501  # Half length [µm] and points of the line y = 0 that slab profiles are inverted to
@@ -81,6 +82,11 @@ class PaperRun:
         """n_v D_v^interv [cm²/s], shape (time, valley): equal and opposite between two valleys if η_1 = −η_2."""
         return np.asarray(self.series.need("population") * self.series.need("diffusion_interv"))
 
+    def valley_series(self) -> ValleySeries:
+        """The series that statements on transport are judged by. Raises InputError."""
+        names = ("diffusion", "diffusion_interv", "width_squared", "population")
+        return ValleySeries(tuple(self.valleys), self.bright, self.time, *map(self.series.need, names))
+
     def _projections(self, valley: int, time: float) -> Array:
         values = self.wigner.need("wigner_angles")[_row(self.wigner, time), valley]
         return np.nan_to_num(values).transpose(2, 0, 1)  # (q, x, angle)
@@ -94,11 +100,18 @@ class PaperData:
     switched: PaperRun  # 300 K, intervalley scattering off after SWITCHED_AT
     intrinsic: dict[str, Array]  # D of each valley alone at 300 K by formula (transport.intrinsic_diffusion) [nm²/ps]
     coherent_lifetime: dict[str, float]  # 1/(γ + Γ_0) of |p0|² [ps] by temperature
+    masses: tuple[float, ...]  # M_v [m0]
 
     @property
     def cold(self) -> PaperRun:
         """The run at 20 K."""
         return self.by_temperature["20 K"]
+
+    @property
+    def transport(self) -> Transport:
+        """Numbers on D_v, w_v² and n_v. Raises InputError."""
+        series = {name: run.valley_series() for name, run in self.by_temperature.items()}
+        return Transport.of(series, {name: 1e3 * t for name, t in self.coherent_lifetime.items()})
 
 
 def _row(file: Variables, time: float) -> int:
