@@ -133,6 +133,17 @@ def test_a_step_with_boundary_first_by_hand():
         assert times.total == pytest.approx(times.compute + times.jitter + times.wait)
 
 
+def test_processors_that_handle_transfers():
+    """Bytes of the busiest rank take its processor, which hides transfers meanwhile."""
+    parts = BOUNDARY_FIRST.parts(GRID, 64, 4)
+    load = dataclasses.replace(LOAD, planes=35 / 16)
+    free, busy = (step_times(dataclasses.replace(MACHINE, handling=h), 2, parts, load, BOUNDARY_FIRST) for h in (0.0, 1e-9))
+    assert parts.sent_away == 2 * 8 * HALO  # of the corner of a square of 2×2 blocks of 8×8 cells
+    assert busy.handling == pytest.approx(2 * 8 * 35 / 16 * 2 * 8 * 16 * 287 * 1e-9)
+    assert busy.window == pytest.approx(free.window + busy.handling)
+    assert busy.total == pytest.approx(free.total + busy.handling - (free.wait - busy.wait))
+
+
 def test_memory_traffic_of_windows():
     """Half of the faces are packed and read in place; the others are packed, filled and read."""
     load = dataclasses.replace(LOAD, costs=Costs([1.0], [1e-9]), planes=2.0)

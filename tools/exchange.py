@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import math
 import os
+import socket
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from mpi4py import MPI
-from namespaces import INTERFACE
+from namespaces import INTERFACE, SUBNET
 from stepping import PIECES, Steps, load_problem
 
 from hpcwigner.space.grid import process_grid
@@ -21,6 +22,7 @@ from hpcwigner.studies.machine import COMMUNICATION, slowest
 from hpcwigner.studies.placement import HALO
 
 PINGS = 1000
+PIECE = 2**17  # Bytes in which a socket is written to and read from
 REST = 0.02
 """Seconds before each measurement."""
 
@@ -34,8 +36,12 @@ def measured(cells: list[int], cores: int, steps: int, rounds: int) -> dict[str,
     node = comm.Split_type(MPI.COMM_TYPE_SHARED)
     if not comm.allreduce(node.size == cores, MPI.LAND):
         raise RuntimeError(f"{node.size} ranks on a node, expected {cores}: MPI does not see the namespaces as nodes")
-    latency, problem = ping(comm, cores), load_problem()
-    numbers = {"latency": latency, "steps": [Rounds(comm, node, problem, edge).fastest(steps, rounds) for edge in cells]}
+    latency, handling, problem = ping(comm, cores), handled(comm, cores), load_problem()
+    numbers = {
+        "latency": latency,
+        "handling": handling,
+        "steps": [Rounds(comm, node, problem, edge).fastest(steps, rounds) for edge in cells],
+    }
     return numbers if comm.rank == 0 else None
 
 
@@ -63,6 +69,26 @@ def ping(comm: MPI.Intracomm, other: int, repeats: int = PINGS) -> float:
             comm.Send(buffer, 0)
         best = min(best, 0.5 * (MPI.Wtime() - start))
     return float(comm.bcast(best))
+
+
+def handled(comm: MPI.Intracomm, other: int, size: int = 2**27) -> float:
+    """Processor time per byte that passes from rank `other` to rank 0 by a plain socket, of both together [s]. Collective."""
+    used = 0.0
+    if comm.rank == 0:
+        with socket.create_server((f"{SUBNET}.1", 0)) as server:
+            comm.send(server.getsockname()[1], other)
+            with server.accept()[0] as link:
+                begin, piece = time.process_time(), bytearray(PIECE)
+                while link.recv_into(piece):
+                    pass
+                used = time.process_time() - begin
+    elif comm.rank == other:
+        with socket.create_connection((f"{SUBNET}.1", comm.recv(source=0))) as link:
+            begin, piece = time.process_time(), bytearray(PIECE)
+            for _ in range(size // PIECE):
+                link.sendall(piece)
+            used = time.process_time() - begin
+    return float(comm.allreduce(used)) / size
 
 
 def bytes_sent() -> int:

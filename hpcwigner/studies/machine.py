@@ -36,6 +36,7 @@ class Machine:
     latency: float
     memory: float = math.inf  # Bandwidth of a node's memory
     jitter: float = 0.0  # Relative standard deviation of a step's computing on a core
+    handling: float = 0.0  # Seconds that cores spend on a byte between nodes, sending and receiving; 0 where the network does it
 
     @property
     def ranks(self) -> int:
@@ -166,10 +167,11 @@ class StepTimes:
     compute: float
     jitter: float  # For ranks that are slower in some steps
     near: float  # Copies within a node
+    handling: float  # What cores have to do for transfers between nodes
     away: float  # Transfers between nodes
     latency: float
     densities: float  # Latency of exchanges of densities, which nothing hides
-    window: float  # Computing that hides transfers between nodes and their latency
+    window: float  # Computing that hides transfers between nodes and their latency, and handling
     alone: float  # Computing of an equal share of the points at the fastest speed measured on one core
 
     @property
@@ -180,7 +182,7 @@ class StepTimes:
     @property
     def total(self) -> float:
         """The whole step."""
-        return self.compute + self.jitter + self.near + self.wait
+        return self.compute + self.jitter + self.near + self.handling + self.wait
 
     @property
     def efficiency(self) -> float:
@@ -209,13 +211,15 @@ def step_times(
     compute = parts.largest * max(load.costs.at(parts.largest), streamed / machine.memory)
     bytes_of = load.exchanges * load.halo_bytes * load.sent_share(communication)
     latency = load.exchanges * parts.messages * machine.latency
+    handling = parts.sent_away * bytes_of * machine.handling
     return StepTimes(
         compute=compute,
         jitter=compute * machine.jitter * math.sqrt(load.exchanges) * slowest(min(ranks, COUPLED[dimensions])),
         near=0.0 if communication.windows else COPIES * parts.near * bytes_of / machine.memory,
+        handling=handling,
         away=parts.away * bytes_of / machine.network,
         latency=latency,
         densities=(load.messages - 1) * latency,
-        window=communication.overlap * compute * parts.free / parts.largest,
+        window=communication.overlap * (compute * parts.free / parts.largest + handling),
         alone=parts.points / ranks * min(load.costs.seconds),
     )

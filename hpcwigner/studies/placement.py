@@ -45,6 +45,7 @@ class Parts:
     away: int  # Points that the busiest node sends to others
     near: int  # Points that pass between ranks of a node, on the node where most do
     messages: int  # Messages to other nodes of the rank that sends most
+    sent_away: int  # Points that the busiest rank sends to other nodes
     free: int  # Points farther than HALO from faces of other nodes, on the rank that has fewest
 
     @property
@@ -56,7 +57,7 @@ class Parts:
     def of(cls, space: SpaceGrid, processes: tuple[int, int], node: Nodes) -> "Parts":
         """`node` is the number of each rank's node, shape `processes`."""
         extents = [[len(range(n)[block(n, p, i)]) for i in range(p)] for n, p in zip(space.shape, processes, strict=True)]
-        sent, messages = np.zeros(processes, dtype=np.int64), np.zeros(processes, dtype=np.int64)
+        sent, messages, sent_away = (np.zeros(processes, dtype=np.int64) for _ in range(3))
         free = np.array(np.broadcast_arrays(np.array(extents[0])[:, None], np.array(extents[1])))
         away, near = (np.zeros(node.max() + 1, dtype=np.int64) for _ in range(2))
         for axis in range(space.dimensions):
@@ -73,12 +74,13 @@ class Parts:
                 points = face * exists
                 sent += points
                 messages += exists & other
+                sent_away += points * other
                 free[axis] -= HALO * (exists & other)
                 np.add.at(away, node, points * other)
                 np.add.at(near, node, points * ~other)
         largest = max(extents[0]), max(extents[1])
         farther = np.maximum(free, 0).prod(axis=0)
-        counts = (int(a) for a in (sent.max(), away.max(), near.max(), messages.max(), farther.min()))
+        counts = (int(a) for a in (sent.max(), away.max(), near.max(), messages.max(), sent_away.max(), farther.min()))
         return cls(processes, largest, math.prod(space.shape), *counts)
 
     @classmethod
