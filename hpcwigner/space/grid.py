@@ -15,7 +15,7 @@ from hpcwigner.runtime.kernels import HALO
 from hpcwigner.runtime.parallel import node_numbers
 from hpcwigner.space.walls import Edges, Surface, Wall
 
-SEEN = 1e-6  # Of a spot's peak: at least so much of it the nearest cell must hold
+SEEN = 1e-100  # Of a spot's peak: at least so much of it the nearest cell must hold, or sums underflow
 
 
 class DecompositionError(ValueError):
