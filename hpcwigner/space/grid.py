@@ -15,7 +15,7 @@ from hpcwigner.runtime.kernels import HALO
 from hpcwigner.runtime.parallel import node_numbers
 from hpcwigner.space.walls import Edges, Surface, Wall
 
-SEEN = 1e-12  # Of a spot's peak: at least so much of it the nearest cell must hold. Moment equations need no more: few wide cells do
+SEEN = 1e-12  # Of a spot's peak: so much of it the nearest cell must hold. (Moment equations are solved on few wide cells.)
 
 
 class DecompositionError(ValueError):
