@@ -209,6 +209,7 @@ class Halo:
     def wait(self, faces: Collection[Face]) -> None:
         """Until the ghost cells beyond some faces are valid."""
         while not self.arrived(faces):
+            self.decomposition.comm.Iprobe()  # Moves other halos' messages on too: the neighbour may wait for one
             os.sched_yield()  # where ranks share a core the neighbour may need it
 
     def finish(self) -> None:
