@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import math
 import os
-import socket
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from mpi4py import MPI
-from namespaces import INTERFACE, SUBNET
+from namespaces import INTERFACE
 from stepping import PIECES, Steps, load_problem
 
 from hpcwigner.space.grid import process_grid
@@ -22,7 +21,6 @@ from hpcwigner.studies.machine import COMMUNICATION, slowest
 from hpcwigner.studies.placement import HALO
 
 PINGS = 1000
-PIECE = 2**17  # Bytes in which a socket is written to and read from
 REST = 0.02
 """Seconds before each measurement."""
 
@@ -36,10 +34,9 @@ def measured(cells: list[int], cores: int, steps: int, rounds: int) -> dict[str,
     node = comm.Split_type(MPI.COMM_TYPE_SHARED)
     if not comm.allreduce(node.size == cores, MPI.LAND):
         raise RuntimeError(f"{node.size} ranks on a node, expected {cores}: MPI does not see the namespaces as nodes")
-    latency, handling, problem = ping(comm, cores), handled(comm, cores), load_problem()
+    latency, problem = ping(comm, cores), load_problem()
     numbers = {
         "latency": latency,
-        "handling": handling,
         "steps": [Rounds(comm, node, problem, edge).fastest(steps, rounds) for edge in cells],
     }
     return numbers if comm.rank == 0 else None
@@ -71,24 +68,37 @@ def ping(comm: MPI.Intracomm, other: int, repeats: int = PINGS) -> float:
     return float(comm.bcast(best))
 
 
-def handled(comm: MPI.Intracomm, other: int, size: int = 2**27) -> float:
-    """Processor time per byte that passes from rank `other` to rank 0 by a plain socket, of both together [s]. Collective."""
-    used = 0.0
-    if comm.rank == 0:
-        with socket.create_server((f"{SUBNET}.1", 0)) as server:
-            comm.send(server.getsockname()[1], other)
-            with server.accept()[0] as link:
-                begin, piece = time.process_time(), bytearray(PIECE)
-                while link.recv_into(piece):
-                    pass
-                used = time.process_time() - begin
-    elif comm.rank == other:
-        with socket.create_connection((f"{SUBNET}.1", comm.recv(source=0))) as link:
-            begin, piece = time.process_time(), bytearray(PIECE)
-            for _ in range(size // PIECE):
-                link.sendall(piece)
-            used = time.process_time() - begin
-    return float(comm.allreduce(used)) / size
+class Lost:
+    """Processor time that transfers take from a rank that computes and polls, as a step does.
+
+    It includes what the kernel does for other processes on this core, which no process is billed for.
+    """
+
+    def __init__(self, edge: int = 256) -> None:
+        self.factors = np.random.default_rng(0).random((2, edge, edge))
+        self.product = np.empty((edge, edge))
+
+    def piece(self) -> None:
+        """About as much work as lies between two polls of a step."""
+        np.matmul(*self.factors, out=self.product)
+
+    def per_byte(self, comm: MPI.Intracomm, partners: list[int], size: int) -> float:
+        """Seconds lost per byte sent, mean over ranks, while all send `size` bytes to either partner. Collective."""
+        out, back = (np.ones((2, size), dtype=np.uint8) for _ in range(2))
+        comm.Barrier()
+        start, pieces = MPI.Wtime(), 0
+        requests = [comm.Irecv(back[way], partners[1 - way], tag=way) for way in (0, 1)]
+        requests += [comm.Isend(out[way], partners[way], tag=way) for way in (0, 1)]
+        while not MPI.Request.Testall(requests):
+            self.piece()
+            pieces += 1
+        end = MPI.Wtime()
+        rest(comm)
+        begin = MPI.Wtime()
+        for _ in range(pieces):
+            self.piece()
+        lost = (end - start) - (MPI.Wtime() - begin)
+        return float(comm.allreduce(lost)) / comm.size / (2 * size)
 
 
 def bytes_sent() -> int:
@@ -129,7 +139,8 @@ class Rounds:
         `bandwidth` and `near` are what a node's ranks send to other nodes and to each other, `pieces` and `alone` steps with and
         without neighbours, `jitter` the spread of a core's steps with which its slowest rank would need what it needed alone.
         """
-        comm, apart, met, away, near = self.comm, [], [], [], []
+        comm, apart, met, away, near, lost = self.comm, [], [], [], [], []
+        computing = Lost()
         for _ in range(rounds):
             rest(comm)
             _, each = self.alone.timed(count)
@@ -146,11 +157,14 @@ class Rounds:
             away.append(self.cores * streamed(comm, self.away, self.message))
             rest(comm)
             near.append(self.cores * streamed(comm, self.near, self.message))
+            rest(comm)
+            lost.append(computing.per_byte(comm, self.away, self.message))
         mean, longest = min(apart)
         best = min(met, key=lambda numbers: numbers[PIECES.index("total")]).tolist()
         exchanges = self.together.facts["exchanges"]
         entry = self.together.facts | {
             "grid": self.shape, "bandwidth": max(away), "near": max(near) if self.cores > 1 else None, "alone": mean,
+            "handling": float(np.median(lost)),
             "pieces": dict(zip(PIECES, best, strict=False)), "sent": best[-1],
             "jitter": (longest / mean - 1) / slowest(comm.size) / math.sqrt(exchanges),
         }  # fmt: skip

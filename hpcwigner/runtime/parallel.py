@@ -34,13 +34,16 @@ class NodeWindow:
 
     @classmethod
     def on_nodes(cls, comm: MPI.Intracomm, node: int, numbers: int) -> "NodeWindow | None":
-        """A window for the ranks of `comm` on the same node; None where they cannot share memory. Collective over `comm`."""
+        """A window for the ranks of `comm` on the same node; None where they cannot share memory.
+
+        Nor is there one for the only rank of a node beside others. Collective over `comm`.
+        """
         ranks = cast(MPI.Intracomm, comm.Split(node))
         members = ranks.allgather((comm.rank, numbers))
         room = os.statvfs(SHARED_MEMORY) if os.path.isdir(SHARED_MEMORY) else None
         enough = room is None or 8 * sum(size for _, size in members) < room.f_bavail * room.f_frsize
         window = None
-        if len(members) > 1 and ranks.allreduce(enough, MPI.LAND):
+        if (len(members) > 1 or comm.size == 1) and ranks.allreduce(enough, MPI.LAND):
             with contextlib.suppress(MPI.Exception):
                 window = cls(ranks, numbers)
         if window is None:

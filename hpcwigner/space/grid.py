@@ -169,6 +169,11 @@ class Decomposition:
             place[axis] %= self.processes[axis]
         return place[0] * self.processes[1] + place[1]
 
+    def beyond(self, axis: int, direction: int) -> int | None:
+        """Rank whose layers are the ghost cells of a face; None where this rank fills them from its own block."""
+        neighbor = self.neighbor(axis, direction)
+        return None if neighbor == self.comm.rank else neighbor
+
     def images(self) -> list[tuple[tuple[slice, slice], tuple[bool, bool]]]:
         """Position of this rank's block and its mirror images in the whole sample, and the axes along which each is flipped."""
         parts = []

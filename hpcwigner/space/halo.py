@@ -57,8 +57,8 @@ class Halo:
         self.remote: dict[Face, int] = {}
         """The faces to other ranks, with their numbers."""
         for axis, side in itertools.product(self.axes, (0, 1)):
-            neighbor = decomposition.neighbor(axis, 2 * side - 1)
-            if neighbor is not None and neighbor != decomposition.comm.rank:
+            neighbor = decomposition.beyond(axis, 2 * side - 1)
+            if neighbor is not None:
                 self.remote[axis, side] = neighbor
         self._own = {(axis, side): np.zeros(self._layers(axis)) for axis, side in FACES}
         self._away: dict[Face, _Messages] = {}
@@ -70,7 +70,7 @@ class Halo:
         comm, nodes = self.decomposition.comm, self.decomposition.nodes
         near = {face: self._layers(face[0]) for face, rank in self.remote.items() if nodes[rank] == nodes[comm.rank]}
         self._window = None
-        if len(set(nodes)) < comm.size:
+        if len(set(nodes)) < comm.size or near:
             numbers = COUNTERS * 2 * len(FACES) + sum(2 * math.prod(layers) for layers in near.values())
             self._window = NodeWindow.on_nodes(comm, nodes[comm.rank], numbers)
         if self._window is not None:

@@ -43,7 +43,10 @@ EFFICIENT = 0.8  # Parallel efficiency above which the fastest number of ranks i
 
 
 class LoneBlock(Decomposition):
-    """A block from the middle of a grid (where folded, at the axes), on this process alone; its ghost cells are its own edges."""
+    """A block from the middle of a grid (where folded, at the axes), on this process alone; its neighbours are itself.
+
+    It sends and reads layers as a rank does whose neighbours are on its node, in the same order of points.
+    """
 
     def __init__(self, grid: SpaceGrid, per_point: tuple[int, int], shape: tuple[int, int]) -> None:
         """`shape` is the number of cells, `per_point` the number of angles and of energy cells."""
@@ -53,7 +56,11 @@ class LoneBlock(Decomposition):
         self.x, self.y = (slice(start, start + m) for start, m in zip(starts, shape, strict=True))
 
     def neighbor(self, axis: int, direction: int) -> int | None:
-        """Itself, so that its edges are copied instead of sent."""
+        """Itself."""
+        return self.comm.rank
+
+    def beyond(self, axis: int, direction: int) -> int | None:
+        """Itself: it is sent to like another rank."""
         return self.comm.rank
 
 

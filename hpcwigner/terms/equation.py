@@ -186,7 +186,7 @@ class WignerEquation:
         if halo is None:
             return [], self._in_classes(np.arange(self.shape[0]), room)
         inner, outer = halo.points
-        chunks = [c for points in outer for c in self._in_classes(points, room)]
+        chunks = [c for points in _merged(outer, room) for c in self._in_classes(points, room)]
         chunks = [dataclasses.replace(c, faces=halo.faces_of(c.points)) for c in chunks]
         chunks.sort(key=lambda chunk: not halo.of_other_nodes(chunk.faces))
         last = {face: number for number, chunk in enumerate(chunks) for face in chunk.faces}
@@ -285,6 +285,17 @@ class WignerEquation:
             term.free()
         if self._densities is not None:
             self._densities.free()
+
+
+def _merged(groups: Sequence[Points], room: int) -> list[Points]:
+    """Consecutive groups of points together where they fit into one chunk: each chunk reads all matrices."""
+    merged: list[Points] = []
+    for points in groups:
+        if merged and len(merged[-1]) + len(points) <= room:
+            merged[-1] = np.concatenate([merged[-1], points])
+        else:
+            merged.append(points)
+    return merged
 
 
 def _classes(decomposition: Decomposition, class_of_point: NDArray[np.int64] | None) -> list[Points]:
