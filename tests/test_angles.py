@@ -55,6 +55,7 @@ def test_resampling_drops_what_the_coarser_cells_cannot_hold(half):
     assert flux == pytest.approx(np.einsum("k,pkc->pc", fine.cosine, u), abs=1e-14)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", [1, 3])
 def test_gradient_moments_are_those_of_a_run(tmp_path, order):
     """∫x^m u_m dx of a slab's state, which is A_m/2^m; implicit Euler steps of 10 fs are exact to a percent or two."""
@@ -72,6 +73,7 @@ def test_gradient_moments_are_those_of_a_run(tmp_path, order):
     problem.free()
 
 
+@pytest.mark.slow
 def test_reductions_are_chosen_where_the_dropped_harmonics_are_small():
     """At 20 K after ten ps, at 300 K from the start on, and never while excitons fly freely."""
 
@@ -98,6 +100,7 @@ def test_reductions_are_chosen_where_the_dropped_harmonics_are_small():
     assert chosen(ROOT / "inputs/ws2_300K.yaml", "momentum.angles={start: 16}", ring)[0] == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("space", "integrator"), [(SLAB, "arkimex3"), (PLANE, "etd2")])
 def test_a_restart_before_or_after_a_reduction_is_bit_identical(tmp_path, space, integrator):
     """On several ranks: mpi/test_restart_on_ranks.py."""
@@ -142,6 +145,7 @@ def test_outputs_keep_their_angles_and_their_numbers(tmp_path):
     assert "{at: 1.5 ps, to: 4}" in text
 
 
+@pytest.mark.slow
 def test_a_restart_takes_the_reductions_of_the_first_start(tmp_path):
     path = small_input(tmp_path, space=SLAB)
     words = ("--set", "momentum.angles={start: 16, reduce: auto}", "--output", tmp_path / "run")

@@ -53,6 +53,7 @@ def alone(request, tmp_path_factory):
     problem.free()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "worst"), [("etd2", 1e-4), ("etd3", 3e-5), ("arkimex3", 1e-5)])
 def test_a_gaussian_becomes_smaller_and_broader_as_the_closed_forms_say(alone, name, worst):
     """Up to a = R n0 t = 5 with the steps that the builder's limit allows at a tolerance of 1e-3, and with half of them."""

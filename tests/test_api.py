@@ -71,6 +71,7 @@ assert after == before, (changed, before[1:], after[1:])
 """
 
 
+@pytest.mark.slow
 def test_the_process_stays_as_it_was(slab, tmp_path):
     modules, *_ = in_a_process(UNCHANGED, slab, small_input(tmp_path), tmp_path / "again").splitlines()
     assert modules == "['hpcwigner.runtime', 'hpcwigner.runtime.errors']"
@@ -90,6 +91,7 @@ hpcwigner.run(sys.argv[1], {"checkpoint.compression": "gzip", "time.end": "3 ps"
 """
 
 
+@pytest.mark.slow
 def test_a_notebook_needs_no_parallel_hdf5(tmp_path, slab):
     """Debian's h5py loads its serial build in a process without mpirun."""
     path = small_input(tmp_path, space="{dimensions: 1, length: 4 um, cells: 48, boundary: periodic}")
@@ -176,6 +178,7 @@ def test_moments_and_rates_are_those_of_the_command_line(tmp_path):
             assert dataset.equals(written)
 
 
+@pytest.mark.slow
 def test_a_sweep_needs_the_number_of_a_point(tmp_path):
     path = small_input(tmp_path)
     values = {"sweep.vary": {"temperature": ["77 K", "60 K"]}}
@@ -194,6 +197,7 @@ def interrupt_once(directory):
     os.kill(os.getpid(), signal.SIGINT)
 
 
+@pytest.mark.slow
 def test_an_interrupt_stops_with_a_checkpoint_and_the_same_call_goes_on(tmp_path):
     path = small_input(tmp_path, steps="[{size: 5 fs}]")
     values = {"time.end": "8 ps"}
@@ -219,6 +223,7 @@ def test_other_threads_may_run_too(tmp_path):
     assert results[0].finished
 
 
+@pytest.mark.slow
 def test_the_lines_in_the_page_of_inputs_run(tmp_path):
     (lines,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
     (tmp_path / "inputs").symlink_to(ROOT / "inputs")

@@ -26,6 +26,7 @@ ON_TWO_RANKS = ("missing file", "unknown material", "nothing forms")
 """One of each place where a fault shows."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", BAD)
 def test_bad_input(tmp_path, case):
     """One line, and for all ranks, whether the input, the material or the built problem is at fault."""
@@ -43,6 +44,7 @@ def test_bad_input(tmp_path, case):
     assert sorted(tmp_path.iterdir()) == before
 
 
+@pytest.mark.slow
 def test_more_ranks_than_cells_can_hold(tmp_path):
     path = small_input(tmp_path, space="{dimensions: 1, length: 6 um, cells: 10}")
     ran = hpcwigner(path, ranks=4)
@@ -90,6 +92,7 @@ def test_doctor_finds_this_stack_healthy():
         assert word in ran.stdout
 
 
+@pytest.mark.slow
 def test_check_predicts(tmp_path):
     ran = hpcwigner("check", small_input(tmp_path), ranks=2)
     assert ran.returncode == 0, ran.stderr
@@ -127,6 +130,7 @@ for loaded in MPI.COMM_WORLD.gather((code, *sorted(words))) or ():
 """
 
 
+@pytest.mark.slow
 def test_a_run_loads_what_it_uses(tmp_path):
     """No plotting library; the libraries that read the input on one rank only."""
     (tmp_path / "loaded.py").write_text(LOADED, encoding="utf-8")

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 
+import pytest
 from helpers import ROOT, clean_environment, small_input
 
 WORKER = """
@@ -44,6 +45,7 @@ def compiled(folder, integrator, ranks):
     return [json.loads((folder / f"{integrator}.{rank}").read_text(encoding="utf-8")) for rank in range(ranks)]
 
 
+@pytest.mark.slow
 def test_one_rank_compiles(tmp_path):
     """Three ranks with an empty cache; then two of another integrator, with what those have left."""
     first, *others = compiled(tmp_path, "etd2", 3)

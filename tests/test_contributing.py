@@ -62,6 +62,7 @@ def followed(tmp_path_factory):
     return folder, [follow(step, folder, site) for step in STEPS], site
 
 
+@pytest.mark.slow
 def test_the_recipes_say_what_they_do(followed):
     folder, printed, _ = followed
     assert [kind for _, kind, _ in STEPS] == ["toml", "python", "sh", "diff", "sh", "yaml", "sh", "diff", "diff", "sh"]
@@ -119,6 +120,7 @@ def run(*words, ranks=1):
     assert ran.returncode == 0, ran.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dimensions", "cells"), [(1, "96"), (2, "[96, 8]")])
 def test_excitons_in_the_strip_decay_and_others_do_not(extended, tmp_path, dimensions, cells):
     """exp(−t/τ) where nothing arrives from the edges of the strip, 20 nm or so in this time; all is accounted for."""
@@ -136,6 +138,7 @@ def test_excitons_in_the_strip_decay_and_others_do_not(extended, tmp_path, dimen
     assert number == pytest.approx(1 - strip * (1 - np.exp(-series.data["time"] / LIFETIME)), rel=2e-3)
 
 
+@pytest.mark.slow
 def test_a_run_of_the_written_input_and_a_restart_repeat_it(extended, tmp_path):
     run(still(tmp_path, "run", cells="24", end=2))
     stored = yaml.safe_load((tmp_path / "run/input.yaml").read_text(encoding="utf-8"))
@@ -154,6 +157,7 @@ def test_a_run_of_the_written_input_and_a_restart_repeat_it(extended, tmp_path):
     assert "extensions.quenching.lifetime: found '3.0 ps', expected '2.0 ps'" in refused.stderr
 
 
+@pytest.mark.slow
 def test_two_ranks_agree_with_one(extended, tmp_path):
     for ranks in (1, 2):
         run(still(tmp_path, f"run{ranks}", 2, "[24, 8]", end=0.5), ranks=ranks)
@@ -172,6 +176,7 @@ REFUSED = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("setting", "message"), REFUSED.items(), ids=REFUSED)
 def test_bad_blocks_are_refused_by_key(extended, tmp_path, setting, message):
     path = still(tmp_path, "run")
@@ -212,6 +217,7 @@ if "Block" not in globals():
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("code", "message"), WRONG.items(), ids=[code.split("\n")[0] for code in WRONG])
 def test_a_package_that_does_not_fit_is_named(tmp_path, monkeypatch, code, message):
     (tmp_path / "broken.py").write_text(MODULE.format(code), encoding="utf-8")

@@ -120,6 +120,7 @@ def test_damaged_maps(tmp_path, case):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_damaged_pictures_warn_of_nothing(tmp_path):
     """Pillow warns of tags that it cannot read; the picture is read, or refused with one line."""
     path, messages = tmp_path / "spot.tiff", []

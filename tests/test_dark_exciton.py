@@ -289,6 +289,7 @@ def test_light_of_the_z_dipole_is_lost_but_no_photoluminescence(tmp_path):
     assert float(balance.split("balance off by ")[1].split()[0]) < 1e-9
 
 
+@pytest.mark.slow
 def test_verbs_know_the_dark_exciton(tmp_path):
     path = small_dark_input(tmp_path)
     verified = hpcwigner("verify", "wse2_hbn_dark")

@@ -247,6 +247,7 @@ def final(name, terms, grid, angles, generators, source, classes=None, comm=MPI.
     return u.reshape(decomposition.local_shape), decomposition
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["etd2", "etd3", "etd2_dense", "ars443"])
 def test_integrators_form_the_local_populations(rates, case, generator, name):
     """Without drift and loss every point ends with what it formed; with two classes of rates and with one."""
@@ -264,6 +265,7 @@ def test_integrators_form_the_local_populations(rates, case, generator, name):
         assert found.sum() * grid.cell_measure == pytest.approx(source.generated(2.0), rel=1e-11)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["etd2", "arkimex3"])
 def test_classes_form_their_own_spectra(rates, case, generator, name):
     """Points of two classes against a sample with the rates of one alone, to which the norm is the only difference."""
@@ -280,6 +282,7 @@ def test_classes_form_their_own_spectra(rates, case, generator, name):
         assert mixed[here] == pytest.approx(ratio * u[here], rel=1e-9, abs=1e-13 * mixed.max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["etd2", "etd3"])
 def test_folded_and_whole_grids_agree(rates, generator, name):
     grid = SpaceGrid(2, 1600.0, (20, 16), "periodic")

@@ -50,6 +50,7 @@ def node_local(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_node_local_temporary_directory_is_no_fault(node_local):
     (node_local / "tmp").mkdir()
     ran = doctor(node_local, local=node_local / "tmp", TMPDIR=str(node_local / "tmp"))
@@ -57,6 +58,7 @@ def test_a_node_local_temporary_directory_is_no_fault(node_local):
     assert ran.stdout.rstrip().endswith("all is well")
 
 
+@pytest.mark.slow
 def test_a_working_directory_that_nodes_do_not_share_is_named(node_local):
     ran = doctor(node_local, local=node_local / "work")
     assert ran.returncode == 1, ran.stderr
@@ -65,6 +67,7 @@ def test_a_working_directory_that_nodes_do_not_share_is_named(node_local):
     assert fault.endswith("(rank 1 of 2)")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "words"),
     [

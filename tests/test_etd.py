@@ -78,6 +78,7 @@ def test_drift_goes_into_harmonics_as_in_two_passes(generator, cells, boundary):
     equation.free()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", SCHEMES.values())
 def test_steps_allocate_nothing_of_the_states_size(generator, scheme):
     """Work arrays are made once; a step may only allocate lists of points, and what one edge of the sample needs."""
@@ -128,6 +129,7 @@ def test_propagators_keep_uncoupled_valleys_apart(rates, generator):
                 assert not matrix[other].any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", SCHEMES.values(), ids=SCHEMES)
 def test_order_on_the_grid(generator, scheme):
     """Of the whole step, all harmonics and cells, over four step sizes: against ETD3 with steps eight times shorter still."""

@@ -34,6 +34,7 @@ def drawn(tmp_path_factory):
     return folder, process
 
 
+@pytest.mark.slow
 def test_every_figure_in_print_and_on_screen(drawn):
     folder, process = drawn
     for name in ("figure2", "figure3", "figure4", "figure5", "figure_s1"):
@@ -132,6 +133,7 @@ def test_intrinsic_diffusion_with_one_rate_for_all(rates):
         assert values == pytest.approx(expected, rel=20 * equilibrium.discarded_weight + 1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("left", ["nothing", "checkpoint", "remains"])
 def test_ensure_goes_on_with_what_is_there(tmp_path, left):
     path = small_input(tmp_path)

@@ -110,6 +110,7 @@ def _unit(text):
     return "" if "per_valley" in text else units.get(text.split(",")[0].split(": ")[1], " cm^2/s")
 
 
+@pytest.mark.slow
 def test_numbers_are_found_again_from_data_made_with_them(file, tmp_path):
     """The whole verb: least squares, the material file, the table."""
     ran = hpcwigner("fit", synthetic(file, READ), "--quiet")
@@ -134,6 +135,7 @@ def test_numbers_are_found_again_from_data_made_with_them(file, tmp_path):
     assert references.keys() == materials.load("ws2_hbn").references.keys() | {"fit"}
 
 
+@pytest.mark.slow
 def test_an_interrupted_fit_ends_like_one_that_was_not(file, tmp_path):
     """A STOP file after the first evaluations; then a part of them is lost as well."""
     whole = fit(synthetic(file, name="whole"), None, MPI.COMM_SELF, quiet=True)
@@ -155,6 +157,7 @@ def test_an_interrupted_fit_ends_like_one_that_was_not(file, tmp_path):
     assert texts[0].replace("whole", "cut") == texts[1]
 
 
+@pytest.mark.slow
 def test_a_finished_fit_is_not_evaluated_again(file, monkeypatch):
     path = synthetic(file)
     first = fit(path, None, MPI.COMM_SELF, quiet=True)
@@ -162,6 +165,7 @@ def test_a_finished_fit_is_not_evaluated_again(file, monkeypatch):
     assert fit(path, None, MPI.COMM_SELF, quiet=True) == first
 
 
+@pytest.mark.slow
 def test_a_signal_stops_a_fit(file, tmp_path):
     path = synthetic(file, more="search: {method: evolution, generations: 10000}")
     command = [sys.executable, "-m", "hpcwigner", "fit", str(path)]
@@ -175,6 +179,7 @@ def test_a_signal_stops_a_fit(file, tmp_path):
     assert "stopped by signal SIGTERM" in out
 
 
+@pytest.mark.slow
 def test_evolution_has_the_seed_of_the_file_and_improves_on_the_start(file):
     search = "search: {method: evolution, generations: 2, population: 6, iterations: 1, seed: %d}"
     paths = [synthetic(file, name=f"seed{i}", more=search % i) for i in (1, 1, 2)]
@@ -390,6 +395,7 @@ def test_a_directory_holds_one_fit(file, tmp_path):
     assert hpcwigner("fit", other, "-o", tmp_path / "other").returncode == 0
 
 
+@pytest.mark.slow
 def test_the_shipped_file_meets_its_targets():
     """Of the material that was fitted with it."""
     search, _ = searching(ROOT / "inputs/fits/ws2_rosati2020.yaml")

@@ -55,6 +55,7 @@ def run_of(folder, energy, case, end, **space):
     }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "limit"), [("flank_77K", 5e-3), ("strain_flank_77K", 2e-2)])
 def test_excitons_on_the_flank_of_a_well(tmp_path, name, limit):
     """They cool, change their valleys and slide into the well as single ones do; also where its depth differs among valleys.
@@ -75,6 +76,7 @@ def test_excitons_on_the_flank_of_a_well(tmp_path, name, limit):
         assert deviation.certain < limit, (quantity, deviation)
 
 
+@pytest.mark.slow
 def test_a_tilted_sample(tmp_path):
     """n_v, ⟨x⟩, ⟨x²⟩ and energies at 77 K under 10 meV/µm agree with moment equations without a grid."""
     case = Case(77.0, (0.0, 0.0, 0.0), 1.0, 300.0)

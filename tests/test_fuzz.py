@@ -13,6 +13,7 @@ from hpcwigner.runtime import yaml_files
 SEED, CASES = 1, 170
 
 
+@pytest.mark.slow
 def test_every_case_ends_with_one_line_or_none(tmp_path):
     outcome = campaign(SEED, CASES, tmp_path)
     assert outcome.problems == {}
@@ -23,6 +24,7 @@ def test_every_case_ends_with_one_line_or_none(tmp_path):
         assert codes[0] + codes[2] == sum(codes.values())
 
 
+@pytest.mark.slow
 def test_what_is_damaged_is_an_input_that_loads(tmp_path):
     """Else all cases would be refused for the same reason."""
     for number, data in enumerate(bases()):
@@ -90,6 +92,7 @@ worker.main()
 """
 
 
+@pytest.mark.slow
 def test_crashes_hangs_and_files_left_behind_belong_to_their_case(tmp_path, monkeypatch):
     (tmp_path / "driver.py").write_text(DRIVER, encoding="utf-8")
     (tmp_path / "rates.h5").write_bytes(b"no HDF5")

@@ -145,6 +145,7 @@ def made(tmp_path_factory):
     return folder, words, ran
 
 
+@pytest.mark.slow
 def test_one_input_from_run_to_page(made):
     folder, _, ran = made
     assert ran.stdout.startswith("ws2_300K: holds, holds (")
@@ -163,6 +164,7 @@ def test_one_input_from_run_to_page(made):
     assert (folder / "ws2_300K.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_used_again(made):
     folder, words, _ = made
     before = (folder / "runs/ws2_300K/series.h5").stat().st_mtime_ns
@@ -172,6 +174,7 @@ def test_a_finished_run_is_used_again(made):
     assert (folder / "README.md").read_bytes() == page_before
 
 
+@pytest.mark.slow
 def test_a_run_from_elsewhere_takes_its_place(made):
     folder, words, _ = made
     (folder / "runs/ws2_300K").rename(folder / "elsewhere")
@@ -181,6 +184,7 @@ def test_a_run_from_elsewhere_takes_its_place(made):
     (folder / "elsewhere").rename(folder / "runs/ws2_300K")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -83,6 +83,7 @@ def exact(problem, start, q, time):
     return problem.cells.valley_sum(np.array(states).reshape(-1, angles.count, cells).sum(axis=1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path_length", [0.01, 0.1, 0.3, 1.0, 3.0])
 def test_decay_from_diffusion_to_free_motion(problem, scales, tmp_path, path_length):
     diffusion, speed = scales

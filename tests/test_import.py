@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import pytest
 from helpers import ROOT, clean_environment
 
 CODE = """
@@ -29,6 +30,7 @@ print(len([name for name in sys.modules if name.startswith("hpcwigner.")]))
 """
 
 
+@pytest.mark.slow
 def test_importing_every_module_changes_nothing():
     environment = {k: v for k, v in clean_environment().items() if not k.endswith("_NUM_THREADS")}
     words = [sys.executable, "-c", CODE]

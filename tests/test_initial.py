@@ -58,6 +58,7 @@ def test_losses_and_phonons_balance_a_state_that_is_not_stationary(tmp_path):
     assert energy == pytest.approx(booked, rel=1e-2)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_is_continued_as_an_initial_state(tmp_path):
     """1 ps from the checkpoint at 2 ps, without a pump, against the uninterrupted run: |p0|² is over by then."""
     steps = "[{size: 10 fs, until: 1 ps}, {size: 50 fs}]"

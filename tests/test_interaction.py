@@ -60,6 +60,7 @@ def fine(everything):
     return advanced("etd3", equation, everything.local_generators, start, 0.4, 0.4 / 640, everything.sources)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("everything", ["slab"], indirect=True)
 @pytest.mark.parametrize(("name", "order"), [("etd2", 2), ("etd3", 3), ("arkimex3", 3)])
 def test_orders_with_all_terms(everything, fine, name, order):
@@ -75,6 +76,7 @@ def test_orders_with_all_terms(everything, fine, name, order):
     equation.free()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["etd2", "etd3", "etd2_dense", "arkimex3", "ars443"])
 def test_entries_are_the_change_of_number_and_energy(everything, name):
     """At every step of a run from an empty sample through the pulse, with the energy of the repulsion."""

@@ -69,6 +69,7 @@ CASES = [(300.0, 8.0), (77.0, 0.9)]
 HEIGHTS = (30.0, -20.0, 0.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("axis", [0, 1])
 @pytest.mark.parametrize("number", [4, 8, 16])
 @pytest.mark.parametrize(("temperature", "step"), CASES)
@@ -236,6 +237,7 @@ def advanced(equation, u, time, step):
     return u
 
 
+@pytest.mark.slow
 def test_packets_are_refracted_or_reflected(couplings):
     """Head on, down a step of 30 meV: all pass, faster, H as before. Up with 20 meV: all come back as they were."""
     equilibrium = equilibrium_of(couplings, 300.0, 4.0, 40.0)

@@ -34,6 +34,7 @@ def run(path, *settings):
     return process.stdout + process.stderr, read(folder / "series.h5").data, read(folder / "fields.h5").data
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("temperature", ["77 K", "300 K"])
 def test_equilibrium_stays_for_100_ps(tmp_path, temperature):
     hot = temperature == "300 K"
@@ -52,6 +53,7 @@ def test_equilibrium_stays_for_100_ps(tmp_path, temperature):
     assert ratio == pytest.approx(expected, rel=1e-11)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("temperature", ["77 K", "300 K"])
 def test_equilibrium_is_reached_from_one_side(tmp_path, temperature):
     """The density goes to exp(−E_v(r)/kT) of all valleys, with local rates and steps that differ by valley, to 1e-6."""
@@ -80,6 +82,7 @@ PLANE = "{dimensions: 2, length: 600 nm, cells: [24, 12], boundary: reflecting}"
 DEEP = "sample.energy.all={step: {height: -80 meV, width: 3 nm}}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("space", "settings"),
     [

@@ -221,6 +221,7 @@ def test_smooth_fields_fit_a_periodic_sample(landscape, form):
         landscape(grid, energy={"KK": yaml.safe_load(form)})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", BROKEN)
 def test_fields_that_break_off_do_not(landscape, form):
     whole, field = grid_of("periodic"), yaml.safe_load(form)

@@ -54,6 +54,7 @@ PAIRS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rate", "name", "factor"), PAIRS)
 def test_rates_are_the_slopes_of_what_they_are_rates_of(tilted, rate, name, factor):
     series = read(tilted / "series.h5").data
@@ -124,6 +125,7 @@ def test_the_landscape_is_that_of_the_input(tilted):
         assert "time" not in fields.landscape.dims
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("space", SPACES)
 def test_folded_and_whole_samples_agree(tmp_path, space):
     """In a centred spot: every variable of both files; positions are 0."""

@@ -93,6 +93,7 @@ def test_maps_of_a_slab_have_it_on_a_second_axis(tilted_slab):
     assert not [axis for axis in VIEWS["fields"](tilted_slab).axes if axis.lines and len(axis.lines) > 1]
 
 
+@pytest.mark.slow
 def test_the_overview_has_it_under_the_light(tilted_slab, tilted_plane):
     for run in (tilted_slab, tilted_plane):
         fields = read(run / "fields.h5")
@@ -148,6 +149,7 @@ def test_a_homogeneous_sample_has_neither(slab, plane):
     assert not figure.get_supxlabel()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("space", SPACES)
 def test_the_report_shows_positions_energies_and_landscape(space, request, tmp_path):
     run = request.getfixturevalue(f"tilted_{space}")

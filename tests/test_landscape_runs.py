@@ -19,6 +19,7 @@ def run(path, *settings):
     return read(folder / "series.h5").data, read(folder / "fields.h5").data
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "sample", ["{energy: {all: 0 meV}}", "{energy: {KΛ: {gaussian: {peak: 0 meV, fwhm: 1 um}}}}", "{strain: 0 percent}"]
 )
@@ -31,6 +32,7 @@ def test_zero_fields_change_nothing(tmp_path, sample):
     same(tmp_path / "plain", tmp_path / "zero", ["wigner.h5"])
 
 
+@pytest.mark.slow
 def test_uniform_strain_is_a_shift_of_valleys_and_keeps_the_moment_equations(tmp_path):
     """0.2 % against a material file with shifted valleys: the same run, which agrees with the moment equations."""
     shift = {name: -0.2 * valley.gauge_factor.value for name, valley in material("ws2_hbn").valleys.items()}
@@ -50,6 +52,7 @@ def test_uniform_strain_is_a_shift_of_valleys_and_keeps_the_moment_equations(tmp
         assert np.allclose(a[key], b[key], rtol=1e-9, atol=0, equal_nan=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("temperature", ["77 K", "300 K"])
 def test_equilibrium_is_reached_from_a_spot(tmp_path, temperature):
     """From an excitation at one side the density goes to exp(−E_v(r)/kT) of all valleys, with local rates, to 1e-6.
@@ -75,6 +78,7 @@ def test_equilibrium_is_reached_from_a_spot(tmp_path, temperature):
     assert density == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_a_cloud_in_a_harmonic_trap_breathes_at_twice_its_frequency(tmp_path):
     """Without scattering ⟨x²⟩ = A + B cos 2ωt, ω² = k/M, and the energy stays."""
     path = small_input(tmp_path, space="{dimensions: 1, length: 0.9 um, cells: 90, boundary: open}", integrator="etd3")
@@ -144,6 +148,7 @@ def test_a_steep_landscape_is_warned_of(tmp_path):
     assert "from cell to cell: use" in process.stdout
 
 
+@pytest.mark.slow
 def test_a_plane_is_a_slab_where_nothing_varies_along_y(tmp_path):
     """Landscape, local rates, detuned pulse and all directions of motion: densities to 1e-11."""
     sample = "sample.energy={all: {cosine: {amplitude: 5 meV, period: 2 um}}, KΛ: {cosine: {amplitude: 4 meV, period: 1 um}}}"

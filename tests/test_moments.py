@@ -86,6 +86,7 @@ def test_diffusive_limit_is_chapman_enskog(light_cone, rates):
     assert late.population == pytest.approx(rates.cells.valley_sum(p), rel=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rates", [20.0], indirect=True)
 @pytest.mark.parametrize(("name", "order"), [("etd2", 2), ("etd3", 3), ("arkimex3", 3), ("ars443", 3)])
 def test_order_of_the_integrators(problem, reference, name, order):
@@ -99,6 +100,7 @@ def test_order_of_the_integrators(problem, reference, name, order):
     assert errors[1] < 0.02
 
 
+@pytest.mark.slow
 def test_steps_are_chosen_to_the_tolerance(problem, reference):
     coarse = choose(problem, {"etd3": 1.0}, 1e-2, reference).plan
     fine = choose(problem, {"etd3": 1.0}, 1e-4, reference).plan
@@ -139,6 +141,7 @@ def test_steps_shrink_again_after_a_switch(problem):
     assert ends(dataclasses.replace(switched, end=30.0)) == [0.75, 2.0, 4.0, 5.0, 7.0, 22.0, 30.0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("every", "end"), [(2.0, 6.0), (0.4, 6.0), (3.0, 3.0), (0.25, 0.5)])
 def test_steps_are_chosen_however_rare_the_outputs(problem, every, end):
     other = dataclasses.replace(problem, output_every=every, end=end)
@@ -150,6 +153,7 @@ def test_steps_are_chosen_however_rare_the_outputs(problem, every, end):
     assert errors.max() <= 5e-3
 
 
+@pytest.mark.slow
 def test_auto_takes_the_cheaper_integrator(problem, reference):
     """Whatever the order in which they are tried, and never dearer than either alone."""
     alone = [choose(problem, {name: 1.0}, 1e-3, reference) for name in ("etd2", "etd3")]
@@ -195,6 +199,7 @@ def curves_with_exponential_states(temperature, step):
     return settings.output.series_every * np.arange(len(diffusion)), diffusion
 
 
+@pytest.mark.slow
 def test_diffusion_of_the_independent_calculation_at_300_and_77_kelvin():
     """1.20 cm²/s in all valleys after 2 ps; 77 K: 6.5/4.2/5.0 at 1 ps, 2.61 from 10 ps on."""
     time, warm = curves_with_exponential_states(300, 2)

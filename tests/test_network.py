@@ -34,6 +34,7 @@ def namespaces():
         pytest.skip(f"namespaces and tbf are not allowed here: {tried.stderr.strip()}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words", [("--rates", "fast"), ("--rates", "0"), ("--nodes", "3"), ("--cells", "2"), ("--ranks", "0"), ("--rounds", "1.5")]
 )
@@ -74,6 +75,7 @@ def links():
     return sorted(path.name for path in Path("/sys/class/net").iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("namespaces")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_signal_leaves_nothing_behind(number):
@@ -104,6 +106,7 @@ def command(pid):
         return ""
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("namespaces")
 def test_a_job_that_fails_is_an_error():
     ran = network(*NETWORK, *SHORT, "--timeout", "1")
@@ -111,6 +114,7 @@ def test_a_job_that_fails_is_an_error():
     assert ran.stderr.endswith("network: the job at 2 Gbit/s took longer than 1 s\n")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("namespaces")
 def test_a_short_run_between_namespaces():
     """Bytes at the interface are those counted, and the link is as slow as asked for."""

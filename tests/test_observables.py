@@ -33,6 +33,7 @@ def test_names_are_unique_and_the_default_is_the_contract():
     assert {o.name for group in chosen.values() for o in group} == CONTRACT
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("space", ["{dimensions: 1, length: 6 um, cells: 48, boundary: periodic}", PLANE], ids=["slab", "plane"])
 def test_all_are_written_with_unit_and_formula(tmp_path, space):
     path = small_input(tmp_path, space=space)

@@ -35,6 +35,7 @@ def files(plane, tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CONTENTS)
 def test_xarray_knows_dimensions_coordinates_and_units(files, name):
     with xarray.open_dataset(files / name, engine="h5netcdf") as dataset:

@@ -49,6 +49,7 @@ def thermal(equilibrium, number, seed, width, valley):
     return spot._replace(kinetic=np.random.default_rng(seed).exponential(equilibrium.thermal_energy, number))
 
 
+@pytest.mark.slow
 def test_free_oscillation(hot):
     """Without collisions in E = ½kx² every exciton oscillates with ω² = k/M, and its energy stays."""
     equilibrium, gamma = hot
@@ -80,6 +81,7 @@ def test_turning_keeps_the_diffusion_coefficient(hot):
         assert found == pytest.approx(exact, rel=5e-4)
 
 
+@pytest.mark.slow
 def test_diffusion_and_mobility(hot):
     """⟨x²⟩ grows by 2D per time, and a tilt moves excitons by DF/kT, with D of Chapman and Enskog."""
     equilibrium, gamma = hot
@@ -100,6 +102,7 @@ def test_diffusion_and_mobility(hot):
     assert abs(found - expected) < 4 * uncertain
 
 
+@pytest.mark.slow
 def test_equilibrium_in_a_landscape_with_local_offsets():
     """In a trap with a deeper spot for KΛ hot excitons of KK come to the Boltzmann distribution of places, valleys, energies."""
     equilibrium, width, depth, nodes = equilibrium_at(77, step=2.0), 40.0, -15.0, 16
@@ -163,6 +166,7 @@ def test_tilt_obeys_the_einstein_relation_in_second_order():
     assert abs(errors[1]) < 0.01
 
 
+@pytest.mark.slow
 def test_particles_and_moment_equations_of_a_tilt():
     """Hot excitons of KK at 20 K under 40 meV/µm: n_v, ⟨x⟩, ⟨x²⟩ and energies of each valley agree within chance."""
     equilibrium = equilibrium_at(20, above=45.0)

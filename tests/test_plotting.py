@@ -33,6 +33,7 @@ def run(request):
     return request.getfixturevalue(request.param)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("view", VIEWS)
 def test_every_view_of_slab_and_plane(run, view, tmp_path):
     path = plot(run, view, tmp_path / "picture.png")
@@ -49,6 +50,7 @@ def test_format_follows_the_suffix(slab, tmp_path, suffix):
     assert path.read_bytes().startswith(MAGIC[suffix])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
@@ -194,6 +196,7 @@ def keep_rows(directory, rows):
                     dataset.resize(rows, axis=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", [1, 2])
 @pytest.mark.parametrize("view", ["overview", "fields", "widths", "budget"])
 def test_a_young_run_can_be_looked_at(changed, rows, view):
@@ -230,6 +233,7 @@ def test_parts_off_the_sum_are_measured():
     assert sum_error(total, parts) == pytest.approx(0.25)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [["--help"], ["check", "INPUT"]], ids=lambda words: words[0])
 def test_plotting_libraries_are_imported_only_to_draw(tmp_path, words):
     """A run: tests/test_cli.py."""

@@ -46,6 +46,7 @@ def test_a_cloud_that_flies_away(x):
     assert inversion.error_along_x(projections) < 0.05
 
 
+@pytest.mark.slow
 def test_slab_and_plane_agree_on_the_middle_line(tmp_path):
     """Density, PL and Wigner cut of a plane against what the slab's profiles give."""
     space = "length: 3 um, cells: 48, boundary: periodic}"

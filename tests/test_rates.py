@@ -96,6 +96,7 @@ def test_every_harmonic_is_damped(couplings, step):
         assert modes[-1] < (1e-12 if m == 0 else -0.1)
 
 
+@pytest.mark.slow
 def test_energy_diffusion_is_of_second_order_in_the_cells_width(couplings):
     """½ d⟨(δε)²⟩/dt by acoustic phonons at 300 K, whose energies are far below cells of 4 or 8 meV.
 

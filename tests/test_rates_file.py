@@ -194,6 +194,7 @@ def test_a_run_takes_the_speeds_of_the_file(tmp_path):
     assert np.all(late[1] > 1.5 * late[0])
 
 
+@pytest.mark.slow
 def test_a_run_from_a_file_equals_the_run_from_the_material(tmp_path):
     """On one rank; the file on several: mpi/test_rates_on_ranks.py."""
     direct = small_input(tmp_path, "direct")

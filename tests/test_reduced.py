@@ -143,6 +143,7 @@ def test_equilibrium_stands_still(equation_of, walls):
     assert np.abs((equation.implicit(n, 0) - moved) / n).max() < 1e-12 * np.abs(equation.stages[0].transfer).max()
 
 
+@pytest.mark.slow
 def test_stationary_state_is_that_of_the_kinetics(tmp_path):
     """From a pulse at one side of a closed sample; KK holds 1e-6 of all excitons at 40 K."""
     space = "space={dimensions: 1, length: 0.12 um, cells: 24, boundary: reflecting}"
@@ -164,6 +165,7 @@ def test_stationary_state_is_that_of_the_kinetics(tmp_path):
     problem.free()
 
 
+@pytest.mark.slow
 def test_gaussian_spreads_exactly(tmp_path):
     """One valley alone: w² grows by 4Dt, and a Gaussian stays one, to 1e-6 of its peak where cells are fine."""
     space = "space={dimensions: 1, length: 3 um, cells: 3000}"
@@ -191,6 +193,7 @@ def test_gaussian_spreads_exactly(tmp_path):
     problem.free()
 
 
+@pytest.mark.slow
 def test_coupled_valleys_spread_as_their_waves(tmp_path):
     """Against the exact solution on the grid: for each wave exp[t (k − q² D)] with 3 × 3 matrices and the grid's q²."""
     space = "space={dimensions: 1, length: 2 um, cells: 500, symmetry: whole}"
@@ -226,6 +229,7 @@ def slowest_wave(problem, q):
     return -np.linalg.eigvals(whole.reshape(orders * cells, -1)).real.max()
 
 
+@pytest.mark.slow
 def test_difference_to_the_kinetics_falls_as_the_square_of_the_mean_free_path(tmp_path):
     """Gratings of three periods: decay of the contrast in runs of the reduced model against the kinetic wave without a grid."""
     quiet = "radiation=off", "output.fields_every=10 ps"
@@ -250,6 +254,7 @@ def test_difference_to_the_kinetics_falls_as_the_square_of_the_mean_free_path(tm
     problem.free()
 
 
+@pytest.mark.slow
 def test_walls_take_what_robin_takes(tmp_path):
     """Between two walls of R = 0.95 the slowest wave cos kx has D k tan(kL/2) = S; S = ½ (1 − R)/(1 + R) 4⟨|v|⟩/π."""
     space = "space={dimensions: 1, length: 0.3 um, cells: 300, boundary: {reflectivity: 0.95}}"
@@ -274,6 +279,7 @@ def test_walls_take_what_robin_takes(tmp_path):
     problem.free()
 
 
+@pytest.mark.slow
 def test_dense_excitons(tmp_path):
     """Annihilation at one place has n = n_0/(1 + R n_0 t); a repulsion's equilibrium has E + g n + kT ln n constant."""
     space = "space={dimensions: 1, length: 0.1 um, cells: 20, boundary: reflecting}"
@@ -319,6 +325,7 @@ def test_what_has_no_reduced_form_is_refused(tmp_path, setting):
     assert not (tmp_path / "reduced_reduced").exists()
 
 
+@pytest.mark.slow
 def test_command_writes_a_run_directory(tmp_path):
     """As a run's: info, plot and report take it. It lies beside that of the kinetics, and is never written over."""
     input_file(tmp_path, values=WARM)

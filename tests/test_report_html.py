@@ -78,6 +78,7 @@ def changed(slab, tmp_path):
     return shutil.copytree(slab, tmp_path / "changed", ignore=shutil.ignore_patterns("checkpoints"))
 
 
+@pytest.mark.slow
 def test_everything_is_drawn_without_errors_and_without_a_network(page, slab_report):
     assert page.console == []
     assert page.requests == []
@@ -87,6 +88,7 @@ def test_everything_is_drawn_without_errors_and_without_a_network(page, slab_rep
     assert slab_report.stat().st_size < 10 * MIB
 
 
+@pytest.mark.slow
 def test_an_error_in_the_page_would_be_seen(slab_report, tmp_path):
     """The three checks above can fail."""
     broken = tmp_path / "broken.html"
@@ -129,6 +131,7 @@ def section_of(text, name):
     return text.split(f'<section id="{name}">' if f'<section id="{name}">' in text else f'id="{name}">')[1].split("</section>")[0]
 
 
+@pytest.mark.slow
 def test_the_slider_moves_the_profiles(slab_report, slab, tmp_path):
     moved = tmp_path / "moved.html"
     script = """<pre id="moved"></pre><script>
@@ -145,6 +148,7 @@ def test_the_slider_moves_the_profiles(slab_report, slab, tmp_path):
     assert profiles == pytest.approx(expected / expected.max(axis=1, keepdims=True), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_a_plane(plane, tmp_path):
     page = browse(write_report(plane, tmp_path / "plane.html"), tmp_path)
     assert (page.console, page.requests) == ([], [])
@@ -153,6 +157,7 @@ def test_a_plane(plane, tmp_path):
     assert "along y = 0" in page.dom
 
 
+@pytest.mark.slow
 def test_an_unfinished_run_without_wigner(changed, tmp_path):
     """As a run leaves its directory that was killed on the way."""
     (changed / "wigner.h5").unlink()

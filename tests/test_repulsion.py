@@ -69,6 +69,7 @@ def trap(request, tmp_path_factory):
     problem.free()
 
 
+@pytest.mark.slow
 def test_the_self_consistent_equilibrium_stands_still(trap):
     """Drift and force cancel to rounding, scattering is in detailed balance, and 60 ps of steps change nothing."""
     equation, u = trap.equation(MPI.COMM_SELF), settled_with_peak(trap, 0.01)
@@ -97,6 +98,7 @@ def test_without_the_repulsion_the_same_state_moves(trap):
     equation.free()
 
 
+@pytest.mark.slow
 def test_equilibrium_is_reached_from_a_spot(tmp_path):
     """A whole run in a small trap: at its end N_v exp[(E_v + g n)/kT]/M_v is the same everywhere and in all valleys."""
     path = small_input(tmp_path, space="{dimensions: 1, length: 0.2 um, cells: 16}", integrator="etd2")
@@ -123,6 +125,7 @@ EXPANSIONS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", EXPANSIONS)
 def test_a_cloud_spreads_by_nonlinear_diffusion(tmp_path, kind):
     """∂t n = ∇·[D (1 + g n/kT) ∇n], D from L_1 of all valleys, by finite volumes: to 2 %."""
@@ -211,6 +214,7 @@ def test_drift_and_force_keep_the_energy_as_the_grid_is_refined(tmp_path, dimens
     assert shares[-1] < 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", SPACES)
 def test_mirrored_and_folded_samples_agree(tmp_path, kind):
     """A cloud beside the middle and its mirror image; a symmetric one in the whole sample and in a part of it."""

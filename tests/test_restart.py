@@ -21,6 +21,7 @@ from hpcwigner.terms.books import Books
 FEW_STEPS = "[{size: 50 fs, until: 0.75 ps}, {size: 125 fs}]"
 
 
+@pytest.mark.slow
 def test_other_numbers_of_ranks(tmp_path):
     """1e-11 of the largest value per valley."""
     path = small_input(tmp_path, steps=FEW_STEPS)
@@ -40,6 +41,7 @@ def test_other_numbers_of_ranks(tmp_path):
                     assert np.nanmax(np.abs(x - y)) <= 1e-11 * np.nanmax(np.abs(y)), key
 
 
+@pytest.mark.slow
 def test_a_longer_end_and_other_fields(tmp_path):
     """Each start in a process of its own: nothing that the first one had in memory helps the second."""
     path = small_input(tmp_path)
@@ -67,6 +69,7 @@ def contents(directory):
     return {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 def test_a_wigner_cut_may_be_added_by_several_restarts_from_one_checkpoint(tmp_path):
     """The checkpoint does not know the file, and every restart leaves a newer one behind; none may be lost."""
     path = small_input(tmp_path)
@@ -86,6 +89,7 @@ def test_a_wigner_cut_may_be_added_by_several_restarts_from_one_checkpoint(tmp_p
     same(directory, tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_history_of_starts(tmp_path):
     """The files' attributes are those of the latest start; what the starts before it were is kept."""
     path = small_input(tmp_path)
@@ -177,6 +181,7 @@ def finish(process, seconds=20):
         raise
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("how", "ranks"), [("USR1", 1), ("USR1", 2), ("TERM", 1)])
 def test_a_signal_stops_within_seconds_with_a_checkpoint(tmp_path, how, ranks):
     """Open MPI's mpirun forwards SIGUSR1; on SIGTERM it ends the job itself. What ranks agree on: mpi/test_control.py."""
@@ -190,6 +195,7 @@ def test_a_signal_stops_within_seconds_with_a_checkpoint(tmp_path, how, ranks):
     assert (tmp_path / "run/checkpoints/latest").exists()
 
 
+@pytest.mark.slow
 def test_the_walltime_stops_with_a_checkpoint(tmp_path):
     began = time.monotonic()
     ran = hpcwigner(small_input(tmp_path, space=BROAD), *LONG, "--set", "time.walltime=2 s")
@@ -200,6 +206,7 @@ def test_the_walltime_stops_with_a_checkpoint(tmp_path):
     assert (tmp_path / "run/checkpoints/latest").exists()
 
 
+@pytest.mark.slow
 def test_a_save_file_saves_and_goes_on(tmp_path):
     process = started(tmp_path, 1)
     (tmp_path / "run/SAVE").touch()
@@ -216,6 +223,7 @@ def test_a_save_file_saves_and_goes_on(tmp_path):
     assert process.returncode == 3
 
 
+@pytest.mark.slow
 def test_a_stop_file_is_obeyed_however_often_checkpoints_are_written(tmp_path):
     """Removing it with a periodic checkpoint would lose the request."""
     process = started(tmp_path, 1, "--set", "checkpoint.every=0 s")
@@ -225,6 +233,7 @@ def test_a_stop_file_is_obeyed_however_often_checkpoints_are_written(tmp_path):
     assert "a file STOP" in out
 
 
+@pytest.mark.slow
 def test_a_lost_rank_ends_all(tmp_path):
     process = started(tmp_path, 2)
     commands = {path.parent.name: path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline")}
@@ -248,6 +257,7 @@ def test_the_end_of_a_slurm_job(tmp_path, monkeypatch, answer, left):
     assert slurm_time_left() == left
 
 
+@pytest.mark.slow
 def test_a_signal_during_start_up_is_not_lost(tmp_path):
     """It must neither end the process nor be forgotten."""
     command = [sys.executable, "-m", "hpcwigner", str(small_input(tmp_path, space=BROAD)), *LONG]

@@ -27,6 +27,7 @@ def finished(tmp_path_factory):
     return folder, ran.stdout
 
 
+@pytest.mark.slow
 def test_says_how_it_went(finished):
     folder, printed = finished
     for words in (
@@ -86,6 +87,7 @@ def test_xarray_opens_every_file(finished):
         assert forward > float(at.sel(x=0.8, k=-0.3, method="nearest")) > 0  # on the right, more move to the right
 
 
+@pytest.mark.slow
 def test_written_input_runs_again_to_the_same_result(finished):
     folder, _ = finished
     again = hpcwigner(folder / "run/input.yaml", "--output", folder / "again", ranks=2)
@@ -122,6 +124,7 @@ def test_plot_and_info(finished):
     assert "cannot be read" in ran.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("integrator", ["etd2", "arkimex3", "ars443"])
 def test_every_integrator_reaches_the_tolerance(tmp_path, integrator):
     ran = hpcwigner(small_input(tmp_path, integrator=integrator, steps="auto"))
@@ -146,6 +149,7 @@ def test_open_boundary_says_why_it_is_not_compared(tmp_path):
     assert "boundary" in ran.stdout
 
 
+@pytest.mark.slow
 def test_slab_and_two_dimensions_agree(tmp_path):
     """By translation symmetry n_v, w_v² and D_v are the same."""
     results = []
@@ -163,6 +167,7 @@ def test_slab_and_two_dimensions_agree(tmp_path):
         assert float((np.abs(slab[name] - plane[name]) / scale)[4:].max()) < 1e-3, name
 
 
+@pytest.mark.slow
 def test_shipped_inputs_are_valid():
     inputs = sorted((ROOT / "inputs").glob("*.yaml"))
     assert len(inputs) == 26
@@ -173,6 +178,7 @@ def test_shipped_inputs_are_valid():
         assert ran.returncode == 0, (path, ran.stderr)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("space", "folded_on"),
     [
@@ -211,6 +217,7 @@ def test_folding_is_chosen_when_it_can_be(tmp_path):
     assert "space.symmetry" in refused.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("integrator", "ranks"), [("etd2", 1), ("etd3", 2), ("arkimex3", 1)])
 def test_memory_is_what_was_predicted(tmp_path, integrator, ranks):
     """Within 10 %, of runs whose state is not small beside the program."""
@@ -231,6 +238,7 @@ def test_memory_is_what_was_predicted(tmp_path, integrator, ranks):
     assert measured == pytest.approx(predicted, rel=0.1)
 
 
+@pytest.mark.slow
 def test_peak_memory_is_this_process_s_own(tmp_path):
     """Started by a process that holds a gigabyte, a small one still says what it holds itself."""
     code = "from hpcwigner.simulation.estimate import peak; print(peak())"
@@ -263,6 +271,7 @@ def test_room_is_judged_by_what_the_node_has(monkeypatch):
         estimate.require_room(needed, MPI.COMM_SELF)
 
 
+@pytest.mark.slow
 def test_cuts_after_the_end_are_left_out_with_a_warning(tmp_path):
     """Any input can be shortened; a restart with a later end writes the cuts."""
     path = small_input(tmp_path)

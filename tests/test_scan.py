@@ -96,6 +96,7 @@ def test_widths_that_the_law_needs():
     assert np.isclose(needed(19.0)[2][1], 2.5, atol=0.01)
 
 
+@pytest.mark.slow
 def test_from_the_command_line(tmp_path):
     process = hpcwigner("figures", "--scan", "2", "-o", tmp_path, "--set", "momentum.energy_step=4 meV")
     assert process.returncode == 0, process.stderr

@@ -30,6 +30,7 @@ def analysis(small):
     return sensitivity.analyse(small, MPI.COMM_SELF, ranged=False)
 
 
+@pytest.mark.slow
 def test_slopes_are_differences_of_curves(analysis, small, ws2):
     key = next(k for k in analysis.varied if sensitivity.label(k) == "M TA electron")
     number = dict(materials.numbers(ws2))[key]
@@ -78,6 +79,7 @@ def test_verb_writes_table_and_plot(analysis, tmp_path, monkeypatch):
         assert word in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", materials.shipped())
 def test_report_of_every_shipped_material(name):
     text = verification.report(name)

@@ -109,6 +109,7 @@ def test_the_energy_of_injection_is_in_the_grid(tmp_path):
     problem.free()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("duration", ["0.8 ps", "3 ps"])
 @pytest.mark.parametrize("temperature", [300, 77])
 def test_long_pulses_form_all_excitons(tmp_path, duration, temperature):
@@ -126,6 +127,7 @@ def test_a_run_that_forms_nothing_fails(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_two_pulses_are_the_sum_of_their_own(tmp_path):
     """Moments are linear: two pulses at different times and widths against the sum of runs with one of them."""
     problem = problem_of(tmp_path, "time.end=6 ps")
@@ -159,6 +161,7 @@ LATER = "{center: 2.3 ps, duration_fwhm: 80 fs, spot_fwhm: 0.5 um, density: 1e10
 TRAIN = f"pump=[{PULSE}, {LATER}]"
 
 
+@pytest.mark.slow
 def test_a_list_of_pulses_from_input_to_files(tmp_path):
     """Against each pulse alone: populations add up before radiation and after, at every output. Written back as it came."""
     settings = ("time.end=4 ps", "time.steps=[{size: 20 fs}]")

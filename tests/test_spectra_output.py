@@ -147,6 +147,7 @@ def test_predicted_size_is_that_of_the_file(seen, tmp_path):
     problem.free()
 
 
+@pytest.mark.slow
 def test_compressed_spectra_on_ranks_are_the_same(seen, tmp_path):
     """Two ranks write into the same chunks."""
     path = small_input(tmp_path, space=SPACE)
@@ -190,6 +191,7 @@ def test_a_point_spread_adds_its_width(seen):
     assert blurred.diffusion[-5:] == pytest.approx(sharp.diffusion[-5:], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_film_report_and_refusals(seen, tmp_path):
     with Image.open(animate(seen, tmp_path / "film.gif")) as film:
         assert film.n_frames > 5
@@ -225,6 +227,7 @@ def judged(tmp_path_factory):
     return folder, text, overrides
 
 
+@pytest.mark.slow
 def test_published_statements(judged):
     folder, text, _ = judged
     rows = [line for line in (folder / "spectra.md").read_text(encoding="utf-8").splitlines() if line.startswith("| moly")]
@@ -238,6 +241,7 @@ def test_published_statements(judged):
         assert (folder / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_solutions_are_reused(judged):
     folder, text, overrides = judged
     path = folder / "spectra/mose2_hbn_20K/spectra.h5"

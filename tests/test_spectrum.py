@@ -112,6 +112,7 @@ def written(folder, *settings, space="{dimensions: 1, length: 4 um, cells: 32}")
     return read(folder / "run/spectra.h5").data, read(folder / "run/series.h5").data
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["sample", "resolved"])
 @pytest.mark.parametrize("sample", ["", HILLS], ids=["homogeneous", "landscape"])
 def test_spectra_of_a_run_hold_all_that_radiates(tmp_path, place, sample):

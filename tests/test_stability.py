@@ -29,6 +29,7 @@ def local(request, rates: Rates):
     stage.shared.free()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", SCHEMES.values(), ids=SCHEMES)
 @pytest.mark.parametrize("dimensions", [1, 2])
 def test_steps_are_stable_below_the_limit_and_grow_above(local, scheme, dimensions):

@@ -42,6 +42,7 @@ def program(folder, stub, *words):
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("stub", "words"),
     [

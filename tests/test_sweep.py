@@ -56,6 +56,7 @@ def finished(tmp_path_factory):
     return folder, ran.stdout
 
 
+@pytest.mark.slow
 def test_points_are_the_runs_made_by_hand(finished):
     folder, _ = finished
     plain = small_input(folder, "plain")
@@ -93,6 +94,7 @@ def test_summary_says_what_the_series_hold(finished):
     assert "2 of 2 points finished" in printed
 
 
+@pytest.mark.slow
 def test_a_finished_sweep_is_not_run_again(finished):
     folder, printed = finished
     before = {p: p.stat().st_mtime_ns for p in folder.glob("study/point_*/**/*") if p.is_file()}
@@ -133,6 +135,7 @@ def test_a_sweep_can_be_extended(finished, tmp_path):
     assert "3 of 3 points finished" in collected.stdout
 
 
+@pytest.mark.slow
 def test_killed_and_stopped_it_goes_on_bit_identically(finished, tmp_path):
     """kill −9 before the first checkpoint, a STOP file in the sweep's directory, a signal."""
     reference, _ = finished
@@ -169,6 +172,7 @@ def test_killed_and_stopped_it_goes_on_bit_identically(finished, tmp_path):
         same(tmp_path / "again" / name, reference / name)
 
 
+@pytest.mark.slow
 def test_a_failing_point_does_not_keep_the_others_from_running(tmp_path):
     """With an error that appears only when the point starts: steps too long for its cells."""
     path = sweep_input(tmp_path, "space.cells: [1500, 48]")
@@ -184,6 +188,7 @@ def test_a_failing_point_does_not_keep_the_others_from_running(tmp_path):
         assert np.isfinite(summary.diffusion.values[1]).all()
 
 
+@pytest.mark.slow
 def test_points_write_what_only_problems_with_annihilation_have(tmp_path):
     path = sweep_input(tmp_path, "interaction.annihilation: [0.1 cm^2/s, 0.4 cm^2/s]")
     more = "pump.density=1e12 cm^-2", "output.observables=[diffusion, annihilated]", "output.wigner_at=[]"
@@ -193,6 +198,7 @@ def test_points_write_what_only_problems_with_annihilation_have(tmp_path):
     assert 0 < few < many < 4 * few
 
 
+@pytest.mark.slow
 def test_by_moments(tmp_path):
     """Whole and by single points; each point what the verb `moments` gives; collected before all are there."""
     path = sweep_input(tmp_path, "temperature: [40 K, 77 K], scattering.intervalley: [on, {off_at: 2.5 ps}]", ", moments: true")
@@ -217,6 +223,7 @@ def test_by_moments(tmp_path):
     assert read(tmp_path / "all/point_002/moments.h5").data["time"][-1] == 4.0
 
 
+@pytest.mark.slow
 def test_moments_of_a_sweep_of_runs_need_a_directory_of_their_own(tmp_path):
     path = sweep_input(tmp_path, TEMPERATURES)
     ran = hpcwigner("moments", path)
@@ -262,6 +269,7 @@ def test_what_does_not_fit_is_refused_by_name(tmp_path, vary, more, expected):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_all_points_are_judged_before_the_first_one_runs(tmp_path):
     """Also by what only the grids tell."""
     path = sweep_input(tmp_path, "temperature: [77 K, 300 K]")
@@ -309,6 +317,7 @@ def test_zip_pairs_the_values_and_paths_start_at_the_input(tmp_path):
     assert loading.points(loading.load(again)) == points
 
 
+@pytest.mark.slow
 def test_a_point_that_runs_elsewhere_is_left_alone(tmp_path):
     """A directory without a checkpoint is renamed only if no run is under way in it."""
     path = sweep_input(tmp_path, TEMPERATURES, space=BROAD)
@@ -323,6 +332,7 @@ def test_a_point_that_runs_elsewhere_is_left_alone(tmp_path):
         process.communicate()
 
 
+@pytest.mark.slow
 def test_walltime_counts_for_the_whole_sweep(tmp_path):
     path = sweep_input(tmp_path, "temperature: [40 K, 50 K, 60 K, 77 K]", ", moments: true")
     assert sweep(loading.load(path, ["time.walltime=1e-3 s"]), MPI.COMM_SELF, quiet=True) is None

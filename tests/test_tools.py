@@ -73,6 +73,7 @@ def test_campaign_sees_what_is_missing(twins):
     assert difference(*twins) == "series.h5 is missing"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("words", "code"), [(("--help",), 0), (("/nowhere",), 2)])
 def test_checkpoint_benchmark_answers_words(words, code):
     command = ["mpirun", "-n", "2", sys.executable, str(ROOT / "tools/bench-checkpoint"), *words]
@@ -82,6 +83,7 @@ def test_checkpoint_benchmark_answers_words(words, code):
     assert "Traceback" not in ran.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PYTHON_TOOLS)
 def test_tools_find_the_projects_python(name):
     """Started by their names, where the first python3 on the PATH has none of the libraries."""
@@ -94,6 +96,7 @@ def test_tools_find_the_projects_python(name):
     assert f"usage: {name}" in ran.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("integrator", ["etd2", "etd3", "etd2_dense"])
 def test_bench_measures_every_part_of_a_step(integrator):
     words = [ROOT / "tools/bench", ROOT / "inputs/ws2_300K_2d.yaml", "--cells", "16", "--rounds", "6", "--integrator", integrator]
@@ -122,6 +125,7 @@ def startup(*words):
     return {name: [float(number) for number in numbers] for name, *numbers in rows}
 
 
+@pytest.mark.slow
 def test_startup_counts_files():
     rows = startup()
     for rank in (0, 1):

@@ -65,6 +65,7 @@ def test_the_notebook_is_one_and_holds_no_results():
     assert words < 1500  # a quarter of an hour
 
 
+@pytest.mark.slow
 def test_the_cells_show_what_the_text_says(results):
     assert results["figures"] == 6
     assert results["seconds"] < 90

@@ -35,6 +35,7 @@ def files(runs):
     return {k: [xarray.open_dataset(run / n, engine="h5netcdf").load() for n in names] for k, (run, _) in runs.items()}
 
 
+@pytest.mark.slow
 def test_numbers_are_those_of_the_integrated_slab(files):
     """Both are the same equation: population π w² times the density there, √π w here, and densities over it."""
     width = SPOT / np.sqrt(8 * np.log(2))
@@ -71,6 +72,7 @@ def test_units_and_names(files):
         assert {f.attrs["slab"].partition(":")[0] for f in files[kind]} == {place.removeprefix("sample ")}
 
 
+@pytest.mark.slow
 def test_summaries_info_and_pictures_say_so(runs):
     for kind, (run, printed) in runs.items():
         told = hpcwigner("info", run).stdout

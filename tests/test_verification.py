@@ -17,6 +17,7 @@ def compared(name):
     return material, verification.comparisons(material, Couplings.from_material(material))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_every_published_number_has_its_reference_and_verdict(name):
     material, rows = compared(name)

@@ -59,6 +59,7 @@ def test_weights_of_the_uniform_stencil():
     assert faces.beyond.sum(axis=1) == pytest.approx(np.ones((3, 1, 1, 1)), rel=1e-14)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("landscape", [False, True], ids=["uniform", "landscape"])
 @pytest.mark.parametrize("boundary", CLOSED.values(), ids=CLOSED)
 @pytest.mark.parametrize("shape", [(12, 1), (9, 7)], ids=["slab", "plane"])
@@ -117,6 +118,7 @@ def test_what_is_returned_diffusely_is_the_equilibrium(warm):
 SURFACES = [Surface(0.0), Surface(0.5, 0.5), Surface(0.9), Surface(0.9, 1.0)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("surface", SURFACES, ids=str)
 def test_decay_between_two_walls_is_that_of_the_transport_equation(intravalley, surface):
     """A slab of a few mean free paths, against its lowest eigenvalue by collocation with the same rates: 0.2 %."""
@@ -128,6 +130,7 @@ def test_decay_between_two_walls_is_that_of_the_transport_equation(intravalley, 
     sample.free()
 
 
+@pytest.mark.slow
 def test_the_order_in_the_cells_beside_a_wall(intravalley):
     """Half as large cells make a third or less of the error."""
     length, errors = 200.0, []
@@ -140,6 +143,7 @@ def test_the_order_in_the_cells_beside_a_wall(intravalley):
     assert errors[1] < 2e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("surface", [Surface(0.9), Surface(0.9, 0.5), Surface(0.95, 1.0)], ids=str)
 def test_surface_velocity(couplings, surface):
     """Diffusion with a Robin wall, k tan(kL/2) = S/D with S = (1 − R)/(1 + R) √(2kT/πM), all valleys in equilibrium: 1 %."""
@@ -167,6 +171,7 @@ def growth(sample, count=200):
     return (sizes[-1] / sizes[count // 2]) ** (1 / (count - count // 2 - 1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", [ETD2, ETD3])
 @pytest.mark.parametrize("surface", [Surface(0.99), Surface(1.0, 0.5), Surface(0.0)], ids=str)
 @pytest.mark.parametrize("shape", [(6, 1), (15, 1), (16, 1), (40, 1), (6, 16)], ids=str)
@@ -200,6 +205,7 @@ FOLDED = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("space", "settings"), FOLDED, ids=range(len(FOLDED)))
 def test_a_folded_sample_gives_the_whole_one(tmp_path, space, settings):
     path = small_input(tmp_path, space=space)
@@ -246,6 +252,7 @@ def test_walls_that_differ_cannot_fold(tmp_path):
         builder.build(loading.load(path, []), MPI.COMM_SELF)
 
 
+@pytest.mark.slow
 def test_mirrors_are_the_reflecting_boundary(tmp_path):
     """To the last bit, however it is written; the input comes back as it was given."""
     runs = []

@@ -70,6 +70,7 @@ def test_film_without_contrast_is_a_uniform_dielectric():
     assert Film(medium, 0.6, medium, medium)(r) == pytest.approx(-COULOMB / (np.sqrt(18.0) * r), rel=1e-12)
 
 
+@pytest.mark.slow
 def test_film_against_its_fourier_transform():
     """V(r) = ∫qdq/2π V(q) J0(qr), with a Gaussian cut-off that is far above 1/r."""
     from scipy.special import j0

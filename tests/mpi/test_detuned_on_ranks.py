@@ -57,6 +57,7 @@ def final(name, comm, grid, rates, classes):
     return u, source.generated(1.0), source.width_squared, decomposition
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["etd2", "etd3_dense", "arkimex3"])
 @pytest.mark.parametrize("shape", [(48, 1), (20, 18)], ids=["slab", "plane"])
 @pytest.mark.parametrize("two", [False, True], ids=["one class", "two classes"])

@@ -23,6 +23,7 @@ targets:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "search",
     ["{iterations: 3, nearest: on}", "{method: evolution, generations: 1, population: 5, iterations: 1}"],

@@ -146,6 +146,7 @@ def test_nodes_are_numbered_by_their_first_ranks():
     assert set(nodes) == set(range(max(nodes) + 1))
 
 
+@pytest.mark.slow
 def test_halos_free_their_memory(generator):
     """Fifty halos in turn: neither requests nor windows nor communicators run out; freeing twice is harmless."""
     grid = SpaceGrid(2, 500.0, (4 * COMM.size, 8), "periodic")

@@ -79,6 +79,7 @@ def compare(directory, expected, tolerance):
         assert abs(mine[f"{kind}_not_accounted_for"]) < limit * scale
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case[1])
 def test_any_number_of_ranks_and_restarts(folder, case):
     """All ranks against one; a restart in the middle on all ranks, to the last bit, and from there on one rank."""

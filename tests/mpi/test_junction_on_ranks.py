@@ -75,6 +75,7 @@ CASES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["etd2", "arkimex3"])
 @pytest.mark.parametrize(("shape", "axis", "faces"), CASES)
 def test_a_junction_on_ranks(rates, shape, axis, faces, name):

@@ -23,6 +23,7 @@ SLAB = "{dimensions: 1, length: 3 um, cells: 37, boundary: reflecting}"
 PLANE = "{dimensions: 2, length: 2.4 um, cells: [17, 15], boundary: {x: {low: reflecting, high: {reflectivity: 0.5}}, y: open}}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("space", "more"), [(SLAB, DENSE), (PLANE, "radiation=on")], ids=["dense slab", "plane"])
 def test_reduced_model_on_ranks(folder, monkeypatch, space, more):
     monkeypatch.setattr(stepping, "TOLERANCE", 1e-6)  # fewer steps: they are the same on any number of ranks

@@ -50,6 +50,7 @@ CASES = [(SLAB, "etd3"), (SLAB, "arkimex3"), (PLANE, "arkimex3"), (PLANE, "etd3"
 """Half of the four on even numbers of ranks, half on odd ones: each scheme and each dimension on every number."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("space", "integrator"), CASES)
 def test_restarted_twice_it_is_bit_identical(folder, space, integrator):
     """Killed in the pump, between two outputs; then stopped by request, and restarted again. With etd3 angles become fewer."""

@@ -47,6 +47,7 @@ CASES = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case[1])
 def test_any_number_of_ranks_gives_the_same_files(folder, case):
     """To 1e-11 of the largest value, per valley."""

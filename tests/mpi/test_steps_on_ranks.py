@@ -21,6 +21,7 @@ def problem(tmp_path_factory):
     made.free()
 
 
+@pytest.mark.slow
 def test_all_ranks_choose_what_one_rank_chooses(problem):
     reference, choice = plan(problem, MPI.COMM_WORLD)
     alone = plan(problem)[1]

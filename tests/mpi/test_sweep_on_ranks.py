@@ -33,6 +33,7 @@ def compare(a, b, tolerance):
         assert np.nanmax(np.abs(values - reference), initial=0.0) <= tolerance * scale, name
 
 
+@pytest.mark.slow
 def test_moments_are_those_of_one_rank(folder):
     vary = "sweep: {vary: {temperature: [40 K, 50 K, 60 K, 70 K, 77 K]}, moments: true}\n"
     together, alone = study(folder, "all", vary), study(folder, "one", vary)
@@ -45,6 +46,7 @@ def test_moments_are_those_of_one_rank(folder):
     assert "5 of 5 points finished" in table
 
 
+@pytest.mark.slow
 def test_full_runs_one_after_the_other_on_all_ranks(folder):
     vary = "sweep: {vary: {temperature: [40 K, 77 K]}}\n"
     together, alone = study(folder, "all", vary), study(folder, "one", vary)
@@ -65,6 +67,7 @@ def test_a_failing_point_fails_on_every_rank(folder):
         sweep(text, COMM, quiet=True)
 
 
+@pytest.mark.slow
 def test_sensitivities_are_those_of_one_rank(folder, monkeypatch):
     """The same text, whichever rank has varied a number; five numbers do not divide evenly."""
     every = sensitivity.parameters
