@@ -156,6 +156,25 @@ def test_values_that_do_not_fit_the_cells_are_refused(path, equilibrium, name, v
         rates_file.read(path, equilibrium, 4, MPI.COMM_SELF)
 
 
+def test_cells_that_do_not_move_are_refused(path, equilibrium):
+    with h5py.File(path, "r+") as file:
+        file["velocity"][...] = 0.0
+    with pytest.raises(InputError, match="velocity: found 0 in all cells, expected a speed above 0 in some"):
+        rates_file.read(path, equilibrium, 4, MPI.COMM_SELF)
+
+
+def test_numbers_of_any_precision_are_read(path, equilibrium):
+    with h5py.File(path, "r+") as file:
+        speeds = file["velocity"][()]
+        for name in ("velocity", "equilibrium", "energy"):
+            values = file[name][()]
+            del file[name]
+            file[name] = values.astype(np.longdouble)
+    back = rates_file.read(path, equilibrium, 4, MPI.COMM_SELF).equilibrium
+    assert back.velocity.dtype == back.population.dtype == np.float64
+    np.testing.assert_array_equal(back.velocity, speeds)
+
+
 def test_bands_need_not_be_parabolic(path, built, equilibrium):
     """Speeds, populations and energies are the file's: D is quadratic in speed, and balance is that of its populations."""
     population = built.equilibrium.population * np.random.default_rng(2).uniform(0.8, 1.2, built.cells.size)

@@ -16,6 +16,7 @@ import numpy as np
 from numba import njit
 
 from hpcwigner.runtime.arrays import Array
+from hpcwigner.runtime.errors import InputError
 
 TAYLOR_REACH = 0.25
 TAYLOR_TERMS = 13  # 0.25^13/13! = 2e-18
@@ -101,7 +102,7 @@ def conserve(phi: PhiFunctions, step: float, equilibrium: Array, loss: Array) ->
     """Restores, in the m = 0 functions, what doubling loses to rounding: detailed balance and column sums.
 
     φ_l p is symmetric, and 1ᵀφ_l(hL) = 1/l! − h ℓᵀφ_{l+1}(hL) with ℓ the loss; the diagonal takes up the difference.
-    Raises ArithmeticError when that difference is not rounding, or an entry is negative.
+    Raises InputError when that difference is not rounding, or an entry is negative: rates of very different size do that.
     """
     return PhiFunctions(
         full=_conserve(phi.full, step, equilibrium, loss), half=_conserve(phi.half, 0.5 * step, equilibrium, loss)
@@ -118,10 +119,16 @@ def _conserve(phi: tuple[Array, ...], step: float, equilibrium: Array, loss: Arr
             target = 1 / math.factorial(order) - (step * (loss @ out[-1]) if out else 0.0)
             defect = target - balanced.sum(axis=0)
             if np.abs(defect).max() > 1e-10:
-                raise ArithmeticError(f"columns of φ_{order} miss their sums by {np.abs(defect).max():.1e}")
+                raise InputError(
+                    f"rates: found φ_{order} of a step of {step:.3g} ps whose columns miss their sums by {np.abs(defect).max():.1e}, "
+                    "expected 1e-10 at most: the rates differ by too many orders of magnitude"
+                )
             balanced[diagonal, diagonal] += defect
         if balanced.min() < 0:
-            raise ArithmeticError(f"φ_{order} has a negative entry, {balanced.min():.1e}")
+            raise InputError(
+                f"rates: found φ_{order} of a step of {step:.3g} ps with an entry {balanced.min():.1e}, expected none below 0: "
+                "the rates differ by too many orders of magnitude"
+            )
         out.append(balanced)
     return tuple(reversed(out))
 

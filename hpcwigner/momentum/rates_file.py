@@ -169,12 +169,14 @@ def _per_cell(path: Path, file: h5py.File, equilibrium: Equilibrium) -> dict[str
     cells, valleys = equilibrium.cells, range(len(equilibrium.cells.valleys))
     lower = cells.bottoms + np.concatenate([cells.edges(v)[:-1] for v in valleys])
     width = cells.per_cell(map(cells.width, valleys))
-    energy, velocity, population = (file[name][()] for name in ("energy", "velocity", "equilibrium"))
+    energy, velocity, population = (file[name][()].astype(float) for name in ("energy", "velocity", "equilibrium"))
     _require(path, "energy", energy, (energy >= lower) & (energy <= lower + width), f"one inside the cell: {REMEDY}", equilibrium)
     if "width" in file:
         same = np.abs(file["width"][()] / width - 1) < TOLERANCE
         _require(path, "width", file["width"][()], same, f"that of the input's cells: {REMEDY}", equilibrium)
     _require(path, "velocity", velocity, (velocity >= 0) & (velocity < np.inf), "a speed ≥ 0", equilibrium)
+    if not velocity.any():
+        raise InputError(f"{path}: velocity: found 0 in all cells, expected a speed above 0 in some")
     _require(path, "equilibrium", population, population > 0, "a population > 0", equilibrium)
     if not abs(population.sum() - 1) < TOLERANCE:
         raise InputError(f"{path}: equilibrium: found a sum of {population.sum():.9g}, expected 1")

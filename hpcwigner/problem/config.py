@@ -152,7 +152,7 @@ class StepPhase:
 class Time:
     """Time integration."""
 
-    end: Duration = 120.0
+    end: Annotated[float, Quantity("ps", minimum=1e-6)] = 120.0
     """Last time."""
     integrator: Literal["auto", "etd2", "etd3", "etd2_dense", "etd3_dense", "arkimex3", "ars443"] = "auto"
     """Exponential (etd) or implicit-explicit Runge–Kutta; `auto`: the cheapest of the exponential ones."""
