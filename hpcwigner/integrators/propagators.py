@@ -126,8 +126,8 @@ def _conserve(phi: tuple[Array, ...], step: float, equilibrium: Array, loss: Arr
             balanced[diagonal, diagonal] += defect
         if balanced.min() < 0:
             raise InputError(
-                f"rates: found φ_{order} of a step of {step:.3g} ps with an entry {balanced.min():.1e}, expected none below 0: "
-                "the rates differ by too many orders of magnitude"
+                f"rates: found φ_{order} of a step of {step:.3g} ps with an entry {balanced.min():.1e}, "
+                "expected none below 0: the rates differ by too many orders of magnitude"
             )
         out.append(balanced)
     return tuple(reversed(out))
