@@ -100,6 +100,7 @@ def test_diffusion_and_mobility(hot):
     assert abs(found - expected) < 4 * uncertain
 
 
+@pytest.mark.slow
 def test_equilibrium_in_a_landscape_with_local_offsets():
     """In a trap with a deeper spot for KΛ hot excitons of KK come to the Boltzmann distribution of places, valleys, energies."""
     equilibrium, width, depth, nodes = equilibrium_at(77, step=2.0), 40.0, -15.0, 16
