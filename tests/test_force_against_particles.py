@@ -55,8 +55,7 @@ def run_of(folder, energy, case, end, **space):
     }  # fmt: skip
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("name", "limit"), [("flank_77K", 5e-3), ("strain_flank_77K", 2e-2)])
+@pytest.mark.parametrize(("name", "limit"), [("flank_77K", 5e-3), pytest.param("strain_flank_77K", 2e-2, marks=pytest.mark.slow)])
 def test_excitons_on_the_flank_of_a_well(tmp_path, name, limit):
     """They cool, change their valleys and slide into the well as single ones do; also where its depth differs among valleys.
 

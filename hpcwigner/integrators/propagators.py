@@ -120,8 +120,8 @@ def _conserve(phi: tuple[Array, ...], step: float, equilibrium: Array, loss: Arr
             defect = target - balanced.sum(axis=0)
             if np.abs(defect).max() > 1e-10:
                 raise InputError(
-                    f"rates: found φ_{order} of a step of {step:.3g} ps whose columns miss their sums by {np.abs(defect).max():.1e}, "
-                    "expected 1e-10 at most: the rates differ by too many orders of magnitude"
+                    f"rates: found φ_{order} of a step of {step:.3g} ps whose columns miss their sums by "
+                    f"{np.abs(defect).max():.1e}, expected 1e-10 at most: the rates differ by too many orders of magnitude"
                 )
             balanced[diagonal, diagonal] += defect
         if balanced.min() < 0:

@@ -241,8 +241,7 @@ class Halo:
             if self.mirrors is None:
                 np.copyto(ghost, inside)
                 return
-            for angle, image in enumerate(self.mirrors[axis]):
-                ghost[:, :, angle] = inside[:, :, image]
+            ghost[...] = inside[:, :, self.mirrors[axis]]
             return
         # Open: nothing comes in; the outgoing edge value continues, so that the stencil does not reflect it.
         edge = np.take(own, [-1 if side else 0], axis=axis)

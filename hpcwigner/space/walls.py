@@ -132,6 +132,7 @@ class WallReturn:
         emitted = np.abs(outward[self._coming])[:, None] * speed * equilibrium[self._coming]
         total = np.add.reduceat(emitted.sum(axis=0), self._starts)[valley_of_cell]
         self._emission = surface.reflectivity * surface.diffuse * equilibrium[self._coming] / total
+        self._emits = surface.reflectivity * surface.diffuse > 0
 
     def fill(self, inside: Array, ghosts: Array) -> None:
         """Fills ghost cells 1, 2, 3 from the cells 1, 2, 3 inside, both (3, place, angle, cell) from the wall on."""
@@ -144,7 +145,7 @@ class WallReturn:
     def returned(self, face: Array) -> Array:
         """M f of the incoming directions from f of the outgoing ones, (place, direction, cell)."""
         back = self._mirrored * face[:, self._image]
-        if self._emission.any():
+        if self._emits:
             flux = np.add.reduceat(np.einsum("tac,ac->tc", face, self._flux), self._starts, axis=1)
             back += self._emission * flux[:, None, self._valley_of_cell]
         return np.asarray(back)
