@@ -23,23 +23,29 @@ targets:
 """
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "search",
-    ["{iterations: 3, nearest: on}", "{method: evolution, generations: 1, population: 5, iterations: 1}"],
-    ids=["least squares", "evolution"],
-)
-def test_the_result_is_that_of_one_rank(folder, search):
-    if COMM.rank == 0:
-        for name in ("all", "one"):
-            (folder / f"{name}.yaml").write_text(TEXT.format(directory=folder / name, search=search), encoding="utf-8")
-    COMM.Barrier()
-    text = fit(folder / "all.yaml", None, COMM, quiet=True)
-    if COMM.rank == 0:
-        assert fit(folder / "one.yaml", None, MPI.COMM_SELF, quiet=True).replace("/one/", "/all/") == text
-        with h5py.File(folder / "all/history.h5") as one, h5py.File(folder / "one/history.h5") as other:
-            for name in ("places", "readings"):
-                assert np.array_equal(one[name][...], other[name][...], equal_nan=True)
-        materials = [(folder / name / "material.yaml").read_text(encoding="utf-8") for name in ("all", "one")]
-        assert materials[0].replace(" all", " one") == materials[1]
-    COMM.Barrier()
+if COMM.size > 1:
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize(
+        "search",
+        [
+            "{method: evolution, generations: 1, population: 5, iterations: 1}"
+            if COMM.size == 3
+            else "{iterations: 3, nearest: on}"
+        ],
+        ids=["evolution" if COMM.size == 3 else "least squares"],
+    )
+    def test_the_result_is_that_of_one_rank(folder, search):
+        if COMM.rank == 0:
+            for name in ("all", "one"):
+                (folder / f"{name}.yaml").write_text(TEXT.format(directory=folder / name, search=search), encoding="utf-8")
+        COMM.Barrier()
+        text = fit(folder / "all.yaml", None, COMM, quiet=True)
+        if COMM.rank == 0:
+            assert fit(folder / "one.yaml", None, MPI.COMM_SELF, quiet=True).replace("/one/", "/all/") == text
+            with h5py.File(folder / "all/history.h5") as one, h5py.File(folder / "one/history.h5") as other:
+                for name in ("places", "readings"):
+                    assert np.array_equal(one[name][...], other[name][...], equal_nan=True)
+            materials = [(folder / name / "material.yaml").read_text(encoding="utf-8") for name in ("all", "one")]
+            assert materials[0].replace(" all", " one") == materials[1]
+        COMM.Barrier()

@@ -21,11 +21,12 @@ SETTINGS = (
     "sample.energy={all: {gaussian: {peak: -8 meV, fwhm: 1 um, center: [9 nm, 0 nm]}}, KΛ: {step: {height: 5 meV, width: 1 um}}}",
     "output.wigner_at=[0.5 ps]", "checkpoint.every=0 s", "checkpoint.keep=1000", "output.observables=[all]",
 )  # fmt: skip
-STEPS = "[{size: 31.25 fs, until: 0.5 ps}, {size: 62.5 fs}]"
-"""24 steps."""
+STEPS = "[{size: 62.5 fs, until: 0.5 ps}, {size: 125 fs}]"
+"""12 steps."""
 SLAB = "{dimensions: 1, length: 3 um, cells: 37, boundary: reflecting}"
 PLANE = "{dimensions: 2, length: 2.4 um, cells: [17, 15], boundary: reflecting}"
-CASES = [(PLANE, "etd3"), (SLAB, "arkimex3")]
+CASES = [(PLANE, "etd3"), (SLAB, "arkimex3")][COMM.size % 2 :: 2]
+"""A plane on even numbers of ranks, a slab on odd ones."""
 
 
 def advance(comm, folder, name, case, restart_from=None):
@@ -88,10 +89,10 @@ def test_any_number_of_ranks_and_restarts(folder, case):
         one = advance(MPI.COMM_SELF, folder, "one", case)
         compare(together, one, 1e-11)
     numbers = checkpoints(together)
-    assert len(numbers) == 24
+    assert len(numbers) == 12
     for name in ("again", "fewer"):
         if COMM.rank == 0:
-            for part in (numbers[9], "rows"):
+            for part in (numbers[4], "rows"):
                 shutil.copytree(together / "checkpoints" / part, folder / name / "checkpoints" / part)
         COMM.Barrier()
     again = advance(COMM, folder, "again", case, "latest")
