@@ -160,7 +160,6 @@ def test_stationary_state_is_that_of_the_kinetics(tmp_path):
     assert np.abs(kinetic / expected - 1).max() < 1e-12
     total = density.sum() / expected.sum()
     assert abs(total - 1) < 1e-7  # the pulse, integrated to the tolerance of the steps
-    print("STAT", np.abs(density / expected / total - 1).max(), total - 1)
     assert np.abs(density / expected / total - 1).max() < 1e-10
     problem.free()
 
