@@ -188,6 +188,7 @@ def test_planes_that_the_stencil_reads(planned):
     drift = Drift(problem.equilibrium, problem.angles.__class__(16, half=False), grid)
     block = LoneBlock(grid, (drift.angles.count, problem.cells.size), (8, 8))
     drift.distribute(block)
+    assert drift.halo.bytes_shared == 8 * 4 * 8 * 35 * problem.cells.size  # 35 rows at 4 × 8 cells
     drift.halo.start = lambda _u: None  # keeps the ghost cells below
     u = np.zeros((64, *block.local_shape[2:]))
     for axis, component in enumerate((drift.angles.cosine, drift.angles.sine)):
