@@ -99,7 +99,7 @@ def test_tools_find_the_projects_python(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("integrator", ["etd2", "etd3", "etd2_dense"])
 def test_bench_measures_every_part_of_a_step(integrator):
-    words = [ROOT / "tools/bench", ROOT / "inputs/ws2_300K_2d.yaml", "--cells", "16", "--rounds", "6", "--integrator", integrator]
+    words = [ROOT / "tools/bench", ROOT / "inputs/ws2_300K_2d.yaml", "--cells", "16", "--rounds", "2", "--integrator", integrator]
     ran = subprocess.run(words, env=clean_environment(), capture_output=True, text=True, timeout=100, check=False)
     assert ran.returncode == 0, ran.stderr
     rows = [line.split("|")[1:-1] for line in ran.stdout.splitlines() if line.startswith("|")][2:]
@@ -116,7 +116,7 @@ def startup(*words):
     """Rows of the table of tools/startup: name → numbers of rank 0 and rank 1."""
     if shutil.which("strace") is None:
         pytest.skip("strace is missing: it counts the files")
-    command = [sys.executable, ROOT / "tools/startup", "--repeat", "1", *words]
+    command = [sys.executable, ROOT / "tools/startup", "--repeat", "0", *words]
     ran = subprocess.run(command, env=clean_environment(), capture_output=True, text=True, timeout=300, check=False)
     if "ptrace" in ran.stderr:
         pytest.skip("strace is not allowed here")
