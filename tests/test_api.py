@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -221,14 +220,6 @@ def test_other_threads_may_run_too(tmp_path):
     thread.start()
     thread.join()
     assert results[0].finished
-
-
-@pytest.mark.slow
-def test_the_lines_in_the_page_of_inputs_run(tmp_path):
-    (lines,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
-    (tmp_path / "inputs").symlink_to(ROOT / "inputs")
-    printed = in_a_process(f"import os\nos.chdir({str(tmp_path)!r})\n{lines}", PYTHONPATH=str(ROOT)).splitlines()
-    assert any(re.fullmatch(r"lowest D_KK: -6[45] cm²/s at 57(\.\d+)? ps", line) for line in printed), printed
 
 
 def test_names_are_found_and_others_are_not():

@@ -1,6 +1,7 @@
 """The commands of the README run in a copy of the project, in their order; what they leave is right; links are valid."""
 
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -9,9 +10,10 @@ import numpy as np
 import pytest
 import xarray
 import yaml
-from helpers import ROOT, clean_environment, hpcwigner
+from helpers import ROOT, clean_environment, copy_kernels, hpcwigner
 
 from hpcwigner.observables.curves import negative_windows
+from hpcwigner.plotting import maps
 from hpcwigner.problem import loading
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.storage.reading import read
@@ -34,9 +36,14 @@ NOT_RUN = {
     "mpirun -n 2 python -m hpcwigner figures -o figures_rosati --material ws2_hbn_rosati2020": "tests/test_figures.py",
 }
 SHORTER = {
-    "hpcwigner sensitivity": " --set 'momentum.energy_step=3 meV' --set 'time.end=5 ps' --set 'output.wigner_at=[]'",
+    "hpcwigner sensitivity": " --set 'momentum.energy_step=4 meV' --set 'time.end=3 ps' --set 'output.wigner_at=[]'",
+    "inputs/ws2_300K.yaml": " --set 'momentum.energy_step=8 meV' --set 'time.end=4 ps' --set 'time.tolerance=1e-2'",
+    "--point 2": " --set 'momentum.energy_step=3 meV' --set 'time.end=5 ps' --set 'sweep.diffusion_at=[1 ps]'",
+    "check inputs/ws2_20K_2d.yaml": " --set 'momentum.energy_step=3 meV' --set 'time.end=6 ps'",
 }
-"""What is added to a command that would take long."""
+"""What is added to a command that would take long: its words are what matters here."""
+MODULE = re.compile(r"(?:\.venv/bin/)?python -m hpcwigner (.*)")
+"""A command line that this process may run as well. Those of mpirun and tools/run start processes of their own."""
 TESTED_ELSEWHERE = {"CONTRIBUTING.md": "tests/test_contributing.py"}
 
 
@@ -67,6 +74,7 @@ def copy(tmp_path_factory):
         if (ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
+    copy_kernels(folder)
     (folder / ".venv").symlink_to(ROOT / ".venv")
     return folder
 
@@ -81,19 +89,26 @@ def test_the_readme_is_short_and_no_exception_is_stale():
         assert any(part in line for line in lines)
 
 
+def follow(line, folder):
+    """A command line as if typed in a folder."""
+    if words := MODULE.fullmatch(line):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(maps, "MOST_FRAMES", 6)  # of an animation
+            return hpcwigner(*shlex.split(words[1]), cwd=folder)
+    environment = clean_environment() | {"PYTHONPATH": str(folder), "HPCWIGNER_VENV": str(ROOT / ".venv")}
+    environment["PATH"] = f"{ROOT / '.venv/bin'}:{environment['PATH']}"
+    return subprocess.run(line, shell=True, cwd=folder, env=environment, capture_output=True, text=True, timeout=400, check=False)
+
+
 @pytest.fixture(scope="module")
 def used(copy):
     """The copy after every command of every page that is run here."""
-    environment = clean_environment() | {"PYTHONPATH": str(copy), "HPCWIGNER_VENV": str(ROOT / ".venv")}
-    environment["PATH"] = f"{ROOT / '.venv/bin'}:{environment['PATH']}"
     for page in (*FIRST, *(page for page in PAGES if page not in FIRST)):
         for line in commands(page):
             if line in NOT_RUN:
                 continue
             extra = "".join(more for part, more in SHORTER.items() if part in line)
-            ran = subprocess.run(
-                line + extra, shell=True, cwd=copy, env=environment, capture_output=True, text=True, timeout=400, check=False
-            )
+            ran = follow(line + extra, copy)
             assert ran.returncode == 0, (page, line, ran.stdout[-2000:], ran.stderr[-2000:])
     return copy
 
@@ -117,6 +132,10 @@ def test_every_snippet_runs(used, page):
         if said := re.search(r"# about (−?\d+)", block):
             shown = re.search(r"(-?\d+\.\d+)", ran.stdout)
             assert float(shown[1]) == pytest.approx(float(said[1].replace("−", "-")), abs=1)
+        if "lowest D_KK" in block:
+            assert re.search(r"^lowest D_KK: -6[45] cm²/s at 57(\.\d+)? ps$", ran.stdout, re.MULTILINE), ran.stdout
+        else:
+            assert page != "README.md"
 
 
 @pytest.mark.slow
