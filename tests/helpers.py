@@ -7,6 +7,7 @@ import io
 import logging
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -85,6 +86,13 @@ def close(a: Path, b: Path, names: Sequence[str] = FILES, tolerance: float = 1e-
                     whole = other.data["diffusion"]
                     scale = np.nanmax(np.abs(whole[:, v])) if values.shape[1] == whole.shape[1] else scale
                 assert np.nanmax(np.abs(values[:, v] - reference[:, v]), initial=0.0) <= tolerance * scale, (file, name, v)
+
+
+def copy_kernels(folder: Path) -> None:
+    """The compiled kernels, for a copy of the sources with their times; tests/test_compile.py begins with a cold cache."""
+    for kernel in ROOT.glob("hpcwigner/**/*.nb[ci]"):
+        (folder / kernel.relative_to(ROOT)).parent.mkdir(exist_ok=True)
+        shutil.copy2(kernel, folder / kernel.relative_to(ROOT))
 
 
 def clean_environment() -> dict[str, str]:

@@ -4,11 +4,12 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 
 import numpy as np
 import pytest
 import yaml
-from helpers import ROOT, clean_environment, close, hpcwigner, same, small_input
+from helpers import ROOT, clean_environment, close, copy_kernels, hpcwigner, same, small_input
 
 from hpcwigner.exciton import materials, valley
 from hpcwigner.exciton.wannier import RytovaKeldysh, bound_states
@@ -17,6 +18,8 @@ from hpcwigner.storage.reading import read
 TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 STEPS = re.findall(r"(?:^`([^`\n]+)`:\n\n)?```(\w+)\n(.*?)```", TEXT, re.DOTALL | re.MULTILINE)
 """Name of a file (or ''), kind and text of each block."""
+SHORTER = " --set 'momentum.energy_step=8 meV' --set 'time.tolerance=1e-2'"
+"""What is added to commands that compute."""
 
 
 def follow(step, folder, site):
@@ -31,6 +34,8 @@ def follow(step, folder, site):
     for line in text.splitlines() if kind == "sh" else []:
         if " pip install " in line:  # beside the environment that the tests share
             line += f" --quiet --no-deps --no-build-isolation --target {site}"
+        if " --set time.end=" in line:
+            line += SHORTER
         environment = clean_environment() | {"PYTHONPATH": f"{folder}{os.pathsep}{site}"}
         ran = subprocess.run(
             line, shell=True, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
@@ -57,6 +62,7 @@ def followed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("clone") / "hpcwigner"
     for name in ("hpcwigner", "inputs"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("*.png"))
+    copy_kernels(folder)
     (folder / ".venv").symlink_to(ROOT / ".venv")
     site = folder.parent / "site"
     return folder, [follow(step, folder, site) for step in STEPS], site
@@ -111,12 +117,13 @@ def still(folder, name, dimensions=1, cells="96", end=4):
 
 @pytest.fixture
 def extended(followed, monkeypatch):
-    """Processes that find the package of the recipe."""
+    """This process and those that it starts find the package of the recipe."""
+    monkeypatch.syspath_prepend(followed[-1])
     monkeypatch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{followed[-1]}")
 
 
 def run(*words, ranks=1):
-    ran = hpcwigner(*words, "--quiet", ranks=ranks, process=True)
+    ran = hpcwigner(*words, "--quiet", ranks=ranks)
     assert ran.returncode == 0, ran.stderr
 
 
@@ -150,9 +157,7 @@ def test_a_run_of_the_written_input_and_a_restart_repeat_it(extended, tmp_path):
         same(tmp_path / "run", tmp_path / name, ["series.h5", "fields.h5"])
     for name in ("series.h5", "fields.h5"):
         assert "hpcwigner-quenching 0.1" in read(tmp_path / "run" / name).attributes["libraries"]
-    refused = hpcwigner(
-        still(tmp_path, "part", cells="24", end=2), "--restart", "--set", "extensions.quenching.lifetime='3 ps'", process=True
-    )
+    refused = hpcwigner(still(tmp_path, "part", cells="24", end=2), "--restart", "--set", "extensions.quenching.lifetime='3 ps'")
     assert refused.returncode == 2
     assert "extensions.quenching.lifetime: found '3.0 ps', expected '2.0 ps'" in refused.stderr
 
@@ -181,7 +186,7 @@ REFUSED = {
 def test_bad_blocks_are_refused_by_key(extended, tmp_path, setting, message):
     path = still(tmp_path, "run")
     key, _, value = setting.partition("=")
-    ran = hpcwigner("check", path, "--set", f"{key}={value.strip(chr(39))}", process=True)
+    ran = hpcwigner("check", path, "--set", f"{key}={value.strip(chr(39))}")
     assert (ran.returncode, ran.stderr) == (2, f"hpcwigner: {path}: {message}\n")
 
 
@@ -225,8 +230,9 @@ def test_a_package_that_does_not_fit_is_named(tmp_path, monkeypatch, code, messa
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n", encoding="utf-8")
     (info / "entry_points.txt").write_text("[hpcwigner.terms]\nbroken = broken:Block\n", encoding="utf-8")
-    monkeypatch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{tmp_path}")
-    ran = hpcwigner("check", small_input(tmp_path), "--set", "extensions={broken: {}}", process=True)
+    monkeypatch.syspath_prepend(tmp_path)
+    ran = hpcwigner("check", small_input(tmp_path), "--set", "extensions={broken: {}}")
+    sys.modules.pop("broken", None)  # the next one is another module of this name
     assert ran.returncode == 2
     assert ran.stderr.removeprefix("hpcwigner: ").removeprefix(f"{tmp_path / 'run.yaml'}: ") == f"extensions.{message}\n"
 
