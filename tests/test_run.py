@@ -16,6 +16,8 @@ from hpcwigner.runtime.errors import InputError
 from hpcwigner.simulation import estimate
 from hpcwigner.storage.reading import read
 
+COARSE = "momentum.energy_step=5 meV", "momentum.angles=4"
+
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
@@ -173,7 +175,7 @@ def test_shipped_inputs_are_valid():
     assert len(inputs) == 26
     for path in inputs:
         end = 12 if "off" in path.name else 1
-        settings = (f"time.end={end} ps", "momentum.energy_step=5 meV", "momentum.angles=4", "output.wigner_at=[]")
+        settings = (f"time.end={end} ps", "time.integrator=etd3", *COARSE, "output.wigner_at=[]")
         ran = hpcwigner("check", path, *(word for setting in settings for word in ("--set", setting)))
         assert ran.returncode == 0, (path, ran.stderr)
 
@@ -191,9 +193,10 @@ def test_shipped_inputs_are_valid():
 )
 def test_a_folded_sample_gives_the_whole_one(tmp_path, space, folded_on):
     """1e-12 of the largest value in every quantity of every file; folded on one or two ranks, whole on one."""
-    path = small_input(tmp_path, space=space)
+    path = small_input(tmp_path, space=space, steps="[{size: 50 fs, until: 0.75 ps}, {size: 125 fs}]")
     for symmetry, ranks in (("whole", 1), ("folded", folded_on)):
-        settings = (f"space.symmetry={symmetry}", "output.observables=[all]")
+        shorter = "time.end=1.5 ps", "output.fields_every=0.5 ps", "output.wigner_at=[1 ps]"
+        settings = (f"space.symmetry={symmetry}", "output.observables=[all]", *shorter)
         words = (*(w for s in settings for w in ("--set", s)), "--output", tmp_path / symmetry)
         assert hpcwigner(path, *words, ranks=ranks).returncode == 0
     for name in ("series.h5", "fields.h5", "wigner.h5"):
@@ -224,11 +227,11 @@ def test_memory_is_what_was_predicted(tmp_path, integrator, ranks):
     space = "{dimensions: 2, length: 4 um, cells: 96}"
     path = small_input(tmp_path, space=space, integrator=integrator)
     settings = [
-        "time.end=0.5 ps",
+        "time.end=0.25 ps",
         "momentum.energy_step=2 meV",
         "momentum.angles=16",
         "output.wigner_at=[]",
-        "output.fields_every=0.5 ps",
+        "output.fields_every=0.25 ps",
     ]
     steps = "time.steps=[{size: 50 fs}]"
     ran = hpcwigner(path, *(w for s in [*settings, steps] for w in ("--set", s)), ranks=ranks, process=True)
@@ -282,7 +285,8 @@ def test_cuts_after_the_end_are_left_out_with_a_warning(tmp_path):
         assert found.stdout.count("output.wigner_at") == 1
         assert f"output.wigner_at: left out {late} ps, after time.end\n" in found.stdout
         assert read(tmp_path / "run/wigner.h5").data["time"].tolist() == written
-    shortened = ROOT / "inputs/ws2_20K.yaml", "--set", "time.end=20 ps"
+    coarse = (word for setting in (*COARSE, "time.integrator=etd3") for word in ("--set", setting))
+    shortened = ROOT / "inputs/ws2_20K.yaml", "--set", "time.end=20 ps", *coarse
     assert hpcwigner("check", *shortened).stdout.endswith("output.wigner_at: left out 50 ps, after time.end\n")
     alone = hpcwigner(path, "--set", "time.end=0.5 ps", "--output", tmp_path / "none")
     assert alone.returncode == 0, alone.stderr

@@ -202,6 +202,7 @@ def test_points_write_what_only_problems_with_annihilation_have(tmp_path):
 def test_by_moments(tmp_path):
     """Whole and by single points; each point what the verb `moments` gives; collected before all are there."""
     path = sweep_input(tmp_path, "temperature: [40 K, 77 K], scattering.intervalley: [on, {off_at: 2.5 ps}]", ", moments: true")
+    path.write_text(path.read_text(encoding="utf-8").replace("energy_step: 4 meV", "energy_step: 8 meV"), encoding="utf-8")
     single = hpcwigner(path, "-o", tmp_path / "one", "--point", 2)
     assert single.returncode == 0, single.stderr
     collected = hpcwigner("collect", tmp_path / "one")

@@ -78,5 +78,6 @@ def loaded(pattern: str) -> list[str]:
         maps = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return []
-    paths = {os.path.realpath(line.split()[-1]) for line in maps.splitlines() if "/" in line}
+    named = {line.split()[-1] for line in maps.splitlines() if "/" in line}  # a library is mapped several times
+    paths = {os.path.realpath(path) for path in named}
     return sorted(path for path in paths if re.match(pattern, os.path.basename(path)))

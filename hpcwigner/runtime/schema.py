@@ -185,6 +185,14 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return data
 
 
+@functools.cache
+def _adapter(cls: Any) -> Any:
+    """Pydantic's validator for a dataclass: building it takes longer than most of its uses."""
+    import pydantic
+
+    return pydantic.TypeAdapter(cls)
+
+
 def validate(cls: type[T], data: object, origin: str, prefix: str = "") -> T:
     """Instance of the dataclass `cls` from plain `data`. Messages name the file `origin` and the key `prefix` of `data` in it.
 
@@ -193,7 +201,7 @@ def validate(cls: type[T], data: object, origin: str, prefix: str = "") -> T:
     import pydantic
 
     try:
-        return pydantic.TypeAdapter(cls).validate_python(data)
+        return typing.cast(T, _adapter(typing.cast(Any, cls)).validate_python(data))
     except pydantic.ValidationError as error:
         keys, problem = _explain(cls, error.errors(), data)
         raise KeyInputError(origin, ".".join([*filter(None, [prefix]), *keys]), problem) from None
