@@ -17,6 +17,7 @@ from hpcwigner.storage.files import add_variable
 
 TOLERANCE = 1e-6  # Accepted relative error of detailed balance and particle number; errors below it are corrected exactly
 LARGEST = 1e6  # Rate [1/ps] that no scattering has: ħ times it is 658 eV
+SPEED_OF_LIGHT = 299792.458  # [nm/ps]
 NEGLIGIBLE = 1e-12  # Detailed balance is not checked for rates below this fraction of the largest one
 REMEDY = "take the material, energy_step and energy_max it was made with"
 _AXES = {
@@ -174,7 +175,8 @@ def _per_cell(path: Path, file: h5py.File, equilibrium: Equilibrium) -> dict[str
     if "width" in file:
         same = np.abs(file["width"][()] / width - 1) < TOLERANCE
         _require(path, "width", file["width"][()], same, f"that of the input's cells: {REMEDY}", equilibrium)
-    _require(path, "velocity", velocity, (velocity >= 0) & (velocity < np.inf), "a speed ≥ 0", equilibrium)
+    slow = (velocity >= 0) & (velocity < SPEED_OF_LIGHT)
+    _require(path, "velocity", velocity, slow, "a speed ≥ 0 and below that of light", equilibrium)
     if not velocity.any():
         raise InputError(f"{path}: velocity: found 0 in all cells, expected a speed above 0 in some")
     _require(path, "equilibrium", population, population > 0, "a population > 0", equilibrium)
