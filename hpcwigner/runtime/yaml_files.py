@@ -1,5 +1,6 @@
 """Reads YAML strictly: a key given twice, aliases that unfold without end and other traps of the format are refused."""
 
+import copy
 import functools
 from pathlib import Path
 from typing import Any
@@ -29,13 +30,22 @@ def _loader() -> Any:
     return Loader
 
 
+@functools.lru_cache(32)
+def _data(text: str) -> Any:
+    """Sweeps and fits read a material again and again, and PyYAML takes a tenth of a second for one."""
+    import yaml
+
+    data = yaml.load(text, Loader=_loader())
+    _check_size(data)
+    return data
+
+
 def parse(text: str) -> Any:
     """Plain data of a YAML text. Raises ValueError with one line on what is wrong."""
     import yaml
 
     try:
-        data = yaml.load(text, Loader=_loader())
-        _check_size(data)
+        return copy.deepcopy(_data(text))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
@@ -47,7 +57,6 @@ def parse(text: str) -> Any:
         raise ValueError(f"not usable YAML: found more than {DEEPEST} levels of blocks and lists, expected fewer") from None
     except Exception as error:  # PyYAML converts explicitly tagged values (!!float abc) with Python's functions and their errors
         raise ValueError(f"not valid YAML: found a value that its tag does not fit ({type(error).__name__})") from None
-    return data
 
 
 def _check_size(data: Any) -> None:
