@@ -186,11 +186,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 @functools.cache
-def _adapter(cls: Any) -> Any:
-    """Pydantic's validator for a dataclass: building it takes longer than most of its uses."""
+def _adapter(hint: Any) -> Any:
+    """Pydantic's validator and serializer of a type: building one takes longer than most of its uses."""
     import pydantic
 
-    return pydantic.TypeAdapter(cls)
+    return pydantic.TypeAdapter(hint)
 
 
 def validate(cls: type[T], data: object, origin: str, prefix: str = "") -> T:
@@ -332,9 +332,8 @@ def _shorten(value: object) -> str:
 
 def dump(instance: Any, hint: Any = None) -> Any:
     """Plain data that `validate` turns back into an equal instance, with units written out; fields that are None are left out."""
-    import pydantic
-
-    return pydantic.TypeAdapter(hint or type(instance)).dump_python(instance, mode="json", exclude_none=True, by_alias=True)
+    whole: Any = hint or type(instance)
+    return _adapter(whole).dump_python(instance, mode="json", exclude_none=True, by_alias=True)
 
 
 def parsed_in(hint: Any) -> Parsed | None:
