@@ -181,7 +181,7 @@ def run(
 
 
 def plan(problem: Problem, comm: MPI.Intracomm = MPI.COMM_SELF) -> tuple[list[Budget], Choice]:
-    """Exact budgets at the series outputs and the steps. Raises InputError, and RunError when nothing is formed. Collective."""
+    """Exact budgets at the series outputs and the steps. Raises InputError, also when nothing is formed. Collective."""
     reference = on_first_rank(comm, lambda: _exact(problem))
     choice = problem.choose_steps(reference, comm)
     reductions = on_first_rank(comm, lambda: problem.reductions(reference))
@@ -191,10 +191,11 @@ def plan(problem: Problem, comm: MPI.Intracomm = MPI.COMM_SELF) -> tuple[list[Bu
 def _exact(problem: Problem) -> list[Budget]:
     reference = problem.moments.reference()
     final = reference[-1].population
-    if not np.isfinite(final).all() or final.sum() <= 0:
-        raise RunError(
-            f"the moment equations end with {final.sum():g} excitons at {problem.config.time.end:g} ps, expected more than 0"
-        )
+    if not np.isfinite(final).all():
+        raise RunError("the moment equations do not stay finite")
+    if final.sum() <= 0:
+        end = problem.config.time.end
+        raise InputError(f"time.end: found {end:g} ps, when the moment equations have {final.sum():g} excitons, expected some")
     return reference
 
 
