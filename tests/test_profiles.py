@@ -1,5 +1,7 @@
 """Pulses with other profiles than the spot, and sums of shapes."""
 
+import warnings
+
 import h5py
 import numpy as np
 import PIL.Image
@@ -182,6 +184,11 @@ def test_bad_images_are_one_clear_error(tmp_path):
         InputError, match=r"^pump\.profile: found values from -0.0101\d* to 0.\d+, expected none below 0 .*background"
     ):
         with_image(tmp_path, "{file: noise.tif, pixel: 0.05 um}")
+    hot = np.float32(IMAGED)
+    hot[9, 9] = np.inf
+    PIL.Image.fromarray(hot).save(tmp_path / "hot.tif")
+    with warnings.catch_warnings(action="error"), pytest.raises(InputError, match="with 1 values that are not finite"):
+        with_image(tmp_path, "{file: hot.tif, pixel: 0.05 um}")
     write_image(tmp_path, "map")
     with pytest.raises(InputError, match=r"^pump\.profile\.dataset: found 'dark', expected a dataset of .*image\.h5"):
         with_image(tmp_path, "{file: image.h5, dataset: dark}")

@@ -64,7 +64,8 @@ def read_image(key: str, given: Image, grid: SpaceGrid) -> Function:
     except (OSError, ValueError, SyntaxError, Picture.DecompressionBombError) as error:  # what pillow raises on damaged files
         problem = " ".join(str(error).split()) if Path(given.file).exists() else "no such file"
         raise InputError(f"{key}.file: found '{given.file}', expected a picture, such as PNG or TIFF ({problem})") from None
-    values /= max(values.max(), np.finfo(float).tiny)  # a black one is refused as a profile
+    with np.errstate(invalid="ignore"):  # infinite pixels are refused
+        values /= max(values.max(), np.finfo(float).tiny)  # a black one is refused as a profile
     coordinates = {name: given.pixel * (np.arange(n) - 0.5 * (n - 1)) for name, n in zip("xy", values.shape, strict=True)}
     return _interpolated(coordinates, values, grid, f"{key}: found {given.file}", 1)
 
