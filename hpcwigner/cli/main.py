@@ -344,7 +344,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return Exit.DONE
     except (InputError, RunError) as error:
         if comm.rank == 0:
-            print(f"hpcwigner: {error}", file=sys.stderr, flush=True)
+            shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(error))  # a quoted text may hold anything
+            print(f"hpcwigner: {shown}", file=sys.stderr, flush=True)
         return Exit.BAD_INPUT if isinstance(error, InputError) else Exit.ERROR
     if isinstance(outcome, Exit):
         return outcome
