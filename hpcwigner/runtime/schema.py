@@ -187,7 +187,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 @functools.cache
 def _adapter(cls: Any) -> Any:
-    """Pydantic's validator for a dataclass: building it takes longer than most of its uses."""
+    """Pydantic's validator for a dataclass or a type hint: building it takes longer than most of its uses."""
     import pydantic
 
     return pydantic.TypeAdapter(cls)
@@ -332,9 +332,7 @@ def _shorten(value: object) -> str:
 
 def dump(instance: Any, hint: Any = None) -> Any:
     """Plain data that `validate` turns back into an equal instance, with units written out; fields that are None are left out."""
-    import pydantic
-
-    return pydantic.TypeAdapter(hint or type(instance)).dump_python(instance, mode="json", exclude_none=True, by_alias=True)
+    return _adapter(hint or type(instance)).dump_python(instance, mode="json", exclude_none=True, by_alias=True)
 
 
 def parsed_in(hint: Any) -> Parsed | None:

@@ -23,18 +23,17 @@ targets:
 """
 
 
+SEARCHES = {
+    2: "{iterations: 2}",
+    3: "{method: evolution, generations: 1, population: 5, iterations: 1}",
+    4: "{iterations: 1, nearest: on}",
+}
+
+
 if COMM.size > 1:
 
     @pytest.mark.slow
-    @pytest.mark.parametrize(
-        "search",
-        [
-            "{method: evolution, generations: 1, population: 5, iterations: 1}"
-            if COMM.size == 3
-            else "{iterations: 3, nearest: on}"
-        ],
-        ids=["evolution" if COMM.size == 3 else "least squares"],
-    )
+    @pytest.mark.parametrize("search", [SEARCHES.get(COMM.size, SEARCHES[4])])
     def test_the_result_is_that_of_one_rank(folder, search):
         if COMM.rank == 0:
             for name in ("all", "one"):
