@@ -24,11 +24,16 @@ def problem(tmp_path_factory):
     made.free()
 
 
+@pytest.fixture(scope="module")
+def planned(problem):
+    return plan(problem, COMM)
+
+
 if COMM.size > 1:
 
     @pytest.mark.slow
-    def test_all_ranks_choose_what_one_rank_chooses(problem):
-        reference, choice = plan(problem, COMM)
+    def test_all_ranks_choose_what_one_rank_chooses(problem, planned):
+        reference, choice = planned
         assert choice == on_first_rank(COMM, lambda: plan(problem)[1])
         for name in ("etd2", "etd3"):
             largest = {name: problem.largest_step(name), "etd2_dense": 0.02}
@@ -36,7 +41,6 @@ if COMM.size > 1:
             assert together == on_first_rank(COMM, lambda largest=largest: choose(problem.moments, largest, 1e-3, reference))
 
 
-def test_all_ranks_fail_together(problem):
-    reference = plan(problem)[0]
+def test_all_ranks_fail_together(problem, planned):
     with pytest.raises(NoStepsError):
-        choose(problem.moments, {"etd2": 1.0}, 1e-12, reference, COMM)
+        choose(problem.moments, {"etd2": 1.0}, 1e-12, planned[0], COMM)
