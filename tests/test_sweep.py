@@ -11,7 +11,7 @@ import time
 import numpy as np
 import pytest
 import xarray
-from helpers import BROAD, LONG, ROOT, clean_environment, hpcwigner, same, small_input
+from helpers import BROAD, FIXED_STEPS, LONG, ROOT, clean_environment, hpcwigner, same, small_input
 from mpi4py import MPI
 
 from hpcwigner.observables.curves import Curves, negative_windows
@@ -23,11 +23,12 @@ from hpcwigner.studies import sweep_summary
 from hpcwigner.studies.sweep import sweep
 
 TEMPERATURES = "temperature: [40 K, 77 K]"
+FEW_STEPS = "[{size: 50 fs, until: 0.75 ps}, {size: 125 fs}]"
 
 
 def sweep_input(folder, vary, more="", **options):
     """A small input with a sweep of `vary`."""
-    path = small_input(folder, "study", **options)
+    path = small_input(folder, "study", **({"steps": FEW_STEPS} | options))
     with path.open("a", encoding="utf-8") as file:
         file.write(f"sweep: {{vary: {{{vary}}}, diffusion_at: [1 ps, 2.1 ps, 50 ps]{more}}}\n")
     return path
@@ -67,7 +68,7 @@ def finished(tmp_path_factory):
 @pytest.mark.slow
 def test_points_are_the_runs_made_by_hand(finished):
     folder, _ = finished
-    plain = small_input(folder, "plain")
+    plain = small_input(folder, "plain", steps=FEW_STEPS)
     for number, temperature in enumerate(("40 K", "77 K")):
         assert hpcwigner(plain, "--set", f"temperature={temperature}", "-o", folder / f"hand{number}").returncode == 0
         point = folder / f"study/point_{number:03d}"
@@ -155,7 +156,7 @@ def stopped(study):
 def test_killed_and_stopped_it_goes_on_bit_identically(finished, tmp_path):
     """kill −9 before the first checkpoint, a STOP file in the sweep's directory, a signal."""
     reference, _ = finished
-    path = sweep_input(tmp_path, TEMPERATURES, space=BROAD)
+    path = sweep_input(tmp_path, TEMPERATURES, space=BROAD, steps=FIXED_STEPS)
     process = started(path, tmp_path / "study/point_000/fields.h5", *LONG)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
@@ -331,7 +332,7 @@ def test_zip_pairs_the_values_and_paths_start_at_the_input(tmp_path):
 @pytest.mark.slow
 def test_a_point_that_runs_elsewhere_is_left_alone(tmp_path):
     """A directory without a checkpoint is renamed only if no run is under way in it."""
-    path = sweep_input(tmp_path, TEMPERATURES, space=BROAD)
+    path = sweep_input(tmp_path, TEMPERATURES, space=BROAD, steps=FIXED_STEPS)
     process = started(path, tmp_path / "study/point_000/fields.h5", *LONG, "--point", "0")
     try:
         ran = hpcwigner(path, *LONG, "--point", "0")

@@ -26,11 +26,11 @@ PLACES = {
 }
 
 
-CASES = [
+PROBLEMS = [
     (ETD2, (29, 1), "open"), (ETD3, (29, 1), "periodic"), (ETD2, (14, 13), "periodic"), (ETD3, (14, 13), "reflecting"),
     (ETD2, (31, 9), "reflecting"), (ETD3, (31, 9), "periodic"), (ETD3, (31, 9), "open"),
 ]  # fmt: skip
-CASES = [(*case, (number + COMM.size // 4) % 2 == 1) for number, case in enumerate(CASES)]
+CASES = [(*case, (number + COMM.size // 4) % 2 == 1) for number, case in enumerate(PROBLEMS)]
 """With a landscape or without it: the one on two and three ranks, the other on four."""
 
 

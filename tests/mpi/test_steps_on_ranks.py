@@ -35,10 +35,10 @@ if COMM.size > 1:
     def test_all_ranks_choose_what_one_rank_chooses(problem, planned):
         reference, choice = planned
         assert choice == on_first_rank(COMM, lambda: plan(problem)[1])
-        for name in ("etd2", "etd3"):
-            largest = {name: problem.largest_step(name), "etd2_dense": 0.02}
-            together = choose(problem.moments, largest, 1e-3, reference, COMM)
-            assert together == on_first_rank(COMM, lambda largest=largest: choose(problem.moments, largest, 1e-3, reference))
+        name = ("etd2", "etd3")[COMM.size % 2]
+        largest = {name: problem.largest_step(name), "etd2_dense": 0.02}
+        together = choose(problem.moments, largest, 1e-3, reference, COMM)
+        assert together == on_first_rank(COMM, lambda: choose(problem.moments, largest, 1e-3, reference))
 
 
 def test_all_ranks_fail_together(problem, planned):
