@@ -1,16 +1,17 @@
-"""Stop and restart from the command line: bit-identical, refused where it makes no sense, within seconds."""
+"""Stop and restart from the command line: bit-identical, refused where it makes no sense, within seconds.
+
+On other numbers of ranks: mpi/test_interaction_on_ranks.py.
+"""
 
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 from helpers import BROAD, FILES, LONG, ROOT, clean_environment, hpcwigner, same, small_input
 
@@ -19,25 +20,6 @@ from hpcwigner.storage.reading import read, read_summary
 from hpcwigner.terms.books import Books
 
 FEW_STEPS = "[{size: 50 fs, until: 0.75 ps}, {size: 125 fs}]"
-
-
-@pytest.mark.slow
-def test_other_numbers_of_ranks(tmp_path):
-    """From one to three: 1e-11 of the largest value per valley."""
-    path = small_input(tmp_path, steps=FEW_STEPS)
-    end = ("--set", "time.end=1.5 ps", "--set", "output.wigner_at=[]")
-    assert hpcwigner(path, *end, "--set", "checkpoint.every=0 s", "--set", "checkpoint.keep=1000").returncode == 0
-    folder = tmp_path / "more"
-    for name in ("00000011", "rows"):
-        shutil.copytree(tmp_path / "run/checkpoints" / name, folder / "checkpoints" / name)
-    done = hpcwigner(path, *end, "--output", folder, "--restart", "00000011", ranks=3)
-    assert done.returncode == 0, done.stderr
-    for name, keys in (("series.h5", ("population", "diffusion")), ("fields.h5", ("density",))):
-        a, b = read(folder / name), read(tmp_path / "run" / name)
-        for key in keys:
-            for v in range(3):
-                x, y = a.data[key][:, v], b.data[key][:, v]
-                assert np.nanmax(np.abs(x - y)) <= 1e-11 * np.nanmax(np.abs(y)), key
 
 
 @pytest.mark.slow

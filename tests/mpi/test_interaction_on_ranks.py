@@ -80,23 +80,33 @@ def compare(directory, expected, tolerance):
         assert abs(mine[f"{kind}_not_accounted_for"]) < limit * scale
 
 
+def killed_in_the_middle(directory, *names):
+    """Run directories that hold the fifth checkpoint of a finished run."""
+    if COMM.rank == 0:
+        for target in (directory.parent / name / "checkpoints" for name in names):
+            for part in (checkpoints(directory)[4], "rows"):
+                shutil.copytree(directory / "checkpoints" / part, target / part)
+    COMM.Barrier()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case[1])
 def test_any_number_of_ranks_and_restarts(folder, case):
-    """All ranks against one; a restart in the middle on all ranks, to the last bit, and from there on one rank."""
+    """All ranks against one; restarts in the middle: on all ranks to the last bit, from all to one rank, from one to all."""
     together = advance(COMM, folder, "all", case)
-    numbers = checkpoints(together)
-    assert len(numbers) == 10
-    for name in ("again", "fewer"):
-        if COMM.rank == 0:
-            for part in (numbers[4], "rows"):
-                shutil.copytree(together / "checkpoints" / part, folder / name / "checkpoints" / part)
-        COMM.Barrier()
+    assert len(checkpoints(together)) == 10
+    killed_in_the_middle(together, "again", "fewer")
     again = advance(COMM, folder, "again", case, "latest")
     if COMM.rank == 0:
         compare(again, together, 0)
-    if COMM.rank == 0 and COMM.size > 1:
-        compare(together, advance(MPI.COMM_SELF, folder, "one", case), 1e-11)
-    if COMM.rank == COMM.size - 1 > 0:  # at the same time
-        compare(advance(MPI.COMM_SELF, folder, "fewer", case, "latest"), together, 1e-11)
+    if COMM.size > 1:
+        if COMM.rank == 0:
+            compare(together, advance(MPI.COMM_SELF, folder, "one", case), 1e-11)
+        if COMM.rank == COMM.size - 1:  # at the same time
+            compare(advance(MPI.COMM_SELF, folder, "fewer", case, "latest"), together, 1e-11)
+        COMM.Barrier()
+        killed_in_the_middle(folder / "one", "more")
+        more = advance(COMM, folder, "more", case, "latest")
+        if COMM.rank == 0:
+            compare(more, together, 1e-11)
     COMM.Barrier()
