@@ -332,7 +332,7 @@ def _shorten(value: object) -> str:
 
 def dump(instance: Any, hint: Any = None) -> Any:
     """Plain data that `validate` turns back into an equal instance, with units written out; fields that are None are left out."""
-    return _adapter(hint or type(instance)).dump_python(instance, mode="json", exclude_none=True, by_alias=True)
+    return _adapter(typing.cast(Any, hint or type(instance))).dump_python(instance, mode="json", exclude_none=True, by_alias=True)
 
 
 def parsed_in(hint: Any) -> Parsed | None:
