@@ -1,7 +1,10 @@
 # ruff: noqa: E402  (libraries read the environment when they are loaded)
 """What the tests share: the environment of numerical libraries, and one small material problem."""
 
+import importlib.machinery
+import importlib.util
 import os
+import sys
 
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
@@ -11,8 +14,9 @@ import petsc4py
 
 petsc4py.init([])
 
+import mpi4py
 import pytest
-from helpers import hpcwigner, small_input
+from helpers import ROOT, hpcwigner, small_input
 from mpi4py import MPI
 
 from hpcwigner.exciton import materials
@@ -85,3 +89,28 @@ def slab(tmp_path_factory):
 def plane(tmp_path_factory):
     """Directory of a finished run of a plane that is no square: not to be changed."""
     return _finished(tmp_path_factory.mktemp("plane"), space="{dimensions: 2, length: 3 um, cells: [20, 16]}")
+
+
+@pytest.fixture
+def called(monkeypatch, capsys):
+    """Calls a tool in this process with words; returns its exit code, its output and its errors."""
+
+    def call(name, *words, **constants):
+        with monkeypatch.context() as patched:
+            patched.setattr(sys, "argv", [name, *map(str, words)])
+            patched.setattr(sys, "path", sys.path.copy())
+            patched.setattr(mpi4py.rc, "initialize", mpi4py.rc.initialize)
+            loader = importlib.machinery.SourceFileLoader("tool", str(ROOT / "tools" / name))
+            module = importlib.util.module_from_spec(importlib.util.spec_from_loader("tool", loader))
+            patched.setitem(sys.modules, "tool", module)
+            loader.exec_module(module)
+            for constant, value in constants.items():
+                patched.setattr(module, constant, value)
+            code = 0
+            try:
+                module.main()
+            except SystemExit as end:
+                code = end.code
+        return code, *capsys.readouterr()
+
+    return call

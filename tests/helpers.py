@@ -112,7 +112,7 @@ def hpcwigner(
     """
     texts = [str(word) for word in words]
     if ranks == 1 and not process and "--" not in texts and MPI.COMM_WORLD.size == 1:
-        return _in_this_process(texts, cwd)
+        return in_this_process(texts, cwd)
     command = [sys.executable, "-m", "hpcwigner", *texts]
     if ranks > 1:
         command = ["mpirun", "-n", str(ranks), *command]
@@ -123,7 +123,8 @@ def hpcwigner(
     return ran
 
 
-def _in_this_process(words: list[str], cwd: Path) -> subprocess.CompletedProcess[str]:
+def in_this_process(words: list[str], cwd: Path) -> subprocess.CompletedProcess[str]:
+    """The command line in this process, on all ranks of it."""
     out, err = io.StringIO(), io.StringIO()
     handlers = {number: signal.getsignal(number) for number in (signal.SIGUSR1, signal.SIGTERM)}
     hook = sys.excepthook

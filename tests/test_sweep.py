@@ -5,12 +5,13 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
 import pytest
 import xarray
-from helpers import BROAD, LONG, ROOT, clean_environment, hpcwigner, same, small_input
+from helpers import BROAD, FIXED_STEPS, LONG, ROOT, clean_environment, hpcwigner, same, small_input
 from mpi4py import MPI
 
 from hpcwigner.observables.curves import Curves, negative_windows
@@ -18,14 +19,16 @@ from hpcwigner.problem import loading
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.simulation.control import Control, Request
 from hpcwigner.storage.reading import read
+from hpcwigner.studies import sweep_summary
 from hpcwigner.studies.sweep import sweep
 
 TEMPERATURES = "temperature: [40 K, 77 K]"
+FEW_STEPS = "[{size: 50 fs, until: 0.75 ps}, {size: 125 fs}]"
 
 
 def sweep_input(folder, vary, more="", **options):
     """A small input with a sweep of `vary`."""
-    path = small_input(folder, "study", **options)
+    path = small_input(folder, "study", **({"steps": FEW_STEPS} | options))
     with path.open("a", encoding="utf-8") as file:
         file.write(f"sweep: {{vary: {{{vary}}}, diffusion_at: [1 ps, 2.1 ps, 50 ps]{more}}}\n")
     return path
@@ -47,6 +50,12 @@ def started(path, wait_for, *words):
     return process
 
 
+@pytest.fixture
+def no_pictures(monkeypatch):
+    """For sweeps whose pictures are not looked at."""
+    monkeypatch.setattr(sweep_summary, "plot", lambda *_: None)
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A sweep of two full runs, and what it printed."""
@@ -59,7 +68,7 @@ def finished(tmp_path_factory):
 @pytest.mark.slow
 def test_points_are_the_runs_made_by_hand(finished):
     folder, _ = finished
-    plain = small_input(folder, "plain")
+    plain = small_input(folder, "plain", steps=FEW_STEPS)
     for number, temperature in enumerate(("40 K", "77 K")):
         assert hpcwigner(plain, "--set", f"temperature={temperature}", "-o", folder / f"hand{number}").returncode == 0
         point = folder / f"study/point_{number:03d}"
@@ -125,6 +134,7 @@ def test_a_directory_of_another_input_is_refused(finished, override, expected):
     assert (folder / "study/sweep.yaml").read_text() == before
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_a_sweep_can_be_extended(finished, tmp_path):
     """Points are known by their input, so that new ones may follow."""
     folder, _ = finished
@@ -135,23 +145,30 @@ def test_a_sweep_can_be_extended(finished, tmp_path):
     assert "3 of 3 points finished" in collected.stdout
 
 
+def stopped(study):
+    """Asks a sweep to stop once its first point, begun anew, makes steps."""
+    while not (study / "point_000.unfinished1").exists() or not (study / "point_000/fields.h5").exists():
+        time.sleep(0.02)
+    (study / "STOP").touch()
+
+
 @pytest.mark.slow
 def test_killed_and_stopped_it_goes_on_bit_identically(finished, tmp_path):
     """kill −9 before the first checkpoint, a STOP file in the sweep's directory, a signal."""
     reference, _ = finished
-    path = sweep_input(tmp_path, TEMPERATURES, space=BROAD)
+    path = sweep_input(tmp_path, TEMPERATURES, space=BROAD, steps=FIXED_STEPS)
     process = started(path, tmp_path / "study/point_000/fields.h5", *LONG)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     assert not (tmp_path / "study/point_000/checkpoints/latest").exists()
 
-    process = started(path, tmp_path / "study/point_000.unfinished1", *LONG)
-    while not (tmp_path / "study/point_000/fields.h5").exists():
-        time.sleep(0.02)
-    (tmp_path / "study/STOP").touch()
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 3, out + err
-    assert "sweep stopped" in out
+    asks = threading.Thread(target=stopped, args=(tmp_path / "study",), daemon=True)
+    asks.start()
+    ran = hpcwigner(path, *LONG)
+    asks.join(60)
+    assert (tmp_path / "study/point_000.unfinished1").exists()
+    assert ran.returncode == 3, ran.stdout + ran.stderr
+    assert "sweep stopped" in ran.stdout
     assert not (tmp_path / "study/STOP").exists()
     assert (tmp_path / "study/point_000/checkpoints/latest").exists()
     assert not (tmp_path / "study/point_001").exists()
@@ -173,6 +190,7 @@ def test_killed_and_stopped_it_goes_on_bit_identically(finished, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_pictures")
 def test_a_failing_point_does_not_keep_the_others_from_running(tmp_path):
     """With an error that appears only when the point starts: steps too long for its cells."""
     path = sweep_input(tmp_path, "space.cells: [1500, 48]")
@@ -189,6 +207,7 @@ def test_a_failing_point_does_not_keep_the_others_from_running(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_pictures")
 def test_points_write_what_only_problems_with_annihilation_have(tmp_path):
     path = sweep_input(tmp_path, "interaction.annihilation: [0.1 cm^2/s, 0.4 cm^2/s]")
     more = "pump.density=1e12 cm^-2", "output.observables=[diffusion, annihilated]", "output.wigner_at=[]"
@@ -199,6 +218,7 @@ def test_points_write_what_only_problems_with_annihilation_have(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_pictures")
 def test_by_moments(tmp_path):
     """Whole and by single points; each point what the verb `moments` gives; collected before all are there."""
     path = sweep_input(tmp_path, "temperature: [40 K, 77 K], scattering.intervalley: [on, {off_at: 2.5 ps}]", ", moments: true")
@@ -225,6 +245,7 @@ def test_by_moments(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_pictures")
 def test_moments_of_a_sweep_of_runs_need_a_directory_of_their_own(tmp_path):
     path = sweep_input(tmp_path, TEMPERATURES)
     ran = hpcwigner("moments", path)
@@ -270,16 +291,6 @@ def test_what_does_not_fit_is_refused_by_name(tmp_path, vary, more, expected):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.slow
-def test_all_points_are_judged_before_the_first_one_runs(tmp_path):
-    """Also by what only the grids tell."""
-    path = sweep_input(tmp_path, "temperature: [77 K, 300 K]")
-    ran = hpcwigner(path, ranks=2)
-    assert (ran.returncode, ran.stderr.count("\n")) == (2, 1), ran.stderr
-    assert "point_001 (temperature 300 K): momentum.energy_max: found 62 meV" in ran.stderr
-    assert not (tmp_path / "study").exists()
-
-
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
@@ -321,7 +332,7 @@ def test_zip_pairs_the_values_and_paths_start_at_the_input(tmp_path):
 @pytest.mark.slow
 def test_a_point_that_runs_elsewhere_is_left_alone(tmp_path):
     """A directory without a checkpoint is renamed only if no run is under way in it."""
-    path = sweep_input(tmp_path, TEMPERATURES, space=BROAD)
+    path = sweep_input(tmp_path, TEMPERATURES, space=BROAD, steps=FIXED_STEPS)
     process = started(path, tmp_path / "study/point_000/fields.h5", *LONG, "--point", "0")
     try:
         ran = hpcwigner(path, *LONG, "--point", "0")
@@ -334,6 +345,7 @@ def test_a_point_that_runs_elsewhere_is_left_alone(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_pictures")
 def test_walltime_counts_for_the_whole_sweep(tmp_path):
     path = sweep_input(tmp_path, "temperature: [40 K, 50 K, 60 K, 77 K]", ", moments: true")
     assert sweep(loading.load(path, ["time.walltime=1e-3 s"]), MPI.COMM_SELF, quiet=True) is None

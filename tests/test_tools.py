@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import os
 import shutil
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import h5py
 import numpy as np
 import pytest
 from faults.directories import FILES, difference
-from helpers import ROOT, clean_environment
+from helpers import ROOT, clean_environment, small_input
 
 SHEBANG = "#!/usr/bin/env python3"
 LIBRARIES = ("hpcwigner", "faults", "comparison", "shipped")
@@ -74,35 +75,45 @@ def test_campaign_sees_what_is_missing(twins):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("words", "code"), [(("--help",), 0), (("/nowhere",), 2)])
-def test_checkpoint_benchmark_answers_words(words, code):
-    command = ["mpirun", "-n", "2", sys.executable, str(ROOT / "tools/bench-checkpoint"), *words]
+def test_checkpoint_benchmark_answers_words():
+    """On two ranks."""
+    command = ["mpirun", "-n", "2", sys.executable, str(ROOT / "tools/bench-checkpoint"), "/nowhere"]
     ran = subprocess.run(command, env=clean_environment(), capture_output=True, text=True, timeout=60, check=False)
-    assert ran.returncode == code
+    assert ran.returncode == 2
     assert "usage: bench-checkpoint" in ran.stdout + ran.stderr
     assert "Traceback" not in ran.stderr
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", PYTHON_TOOLS)
-def test_tools_find_the_projects_python(name):
-    """Started by their names, where the first python3 on the PATH has none of the libraries."""
+def test_tools_have_help_and_look_for_their_python_first(name, called):
+    assert os.access(ROOT / "tools" / name, os.X_OK)
+    statements = ast.parse((ROOT / "tools" / name).read_text("utf-8")).body
+    statements = ast.parse((ROOT / "tools" / name).read_text("utf-8")).body
+    lines = [ast.unparse(statement) for statement in statements[1:4]]
+    assert [line for line in lines if line != "from __future__ import annotations"][:2] == ["import project", "project.enter()"]
+    code, out, _ = called(name, "--help")
+    assert code == 0
+    assert f"usage: {name}" in out
+
+
+def test_tools_find_the_projects_python():
+    """Started by its name, where the first python3 on the PATH has none of the libraries."""
     environment = {k: v for k, v in clean_environment().items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
     ran = subprocess.run(
-        [ROOT / "tools" / name, "--help"], env=environment | {"PATH": "/usr/bin:/bin", "HPCWIGNER_VENV": sys.prefix},
+        [ROOT / "tools/network", "--help"], env=environment | {"PATH": "/usr/bin:/bin", "HPCWIGNER_VENV": sys.prefix},
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert (ran.returncode, ran.stderr) == (0, "")
-    assert f"usage: {name}" in ran.stdout
+    assert "usage: network" in ran.stdout
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("integrator", ["etd2", "etd3", "etd2_dense"])
-def test_bench_measures_every_part_of_a_step(integrator):
-    words = [ROOT / "tools/bench", ROOT / "inputs/ws2_300K_2d.yaml", "--cells", "16", "--rounds", "2", "--integrator", integrator]
-    ran = subprocess.run(words, env=clean_environment(), capture_output=True, text=True, timeout=100, check=False)
-    assert ran.returncode == 0, ran.stderr
-    rows = [line.split("|")[1:-1] for line in ran.stdout.splitlines() if line.startswith("|")][2:]
+def test_bench_measures_every_part_of_a_step(tmp_path, called, integrator):
+    path = small_input(tmp_path, space="{dimensions: 2, length: 2 um, cells: 16}")
+    small = {"STREAM": 2**18, "GEMM": 100}
+    code, out, _ = called("bench", path, "--cells", 16, "--rounds", 2, "--integrator", integrator, **small)
+    assert code == 0
+    rows = [line.split("|")[1:-1] for line in out.splitlines() if line.startswith("|")][2:]
     times = {row[0].strip(): float(row[2]) for row in rows}
     counts = {row[0].strip(): int(row[1].strip() or 0) for row in rows}
     assert all(time > 0 for time in times.values())

@@ -45,7 +45,7 @@ def test_all_ranks_stop_after_the_same_step(tmp_path, monkeypatch, step):
     monkeypatch.setattr(control, "_received", [])
     comm, last = Counted(), COMM.rank == COMM.size - 1
     polled = Control(comm, tmp_path, every=600.0, walltime=None)
-    asked_after = 800 if step < 0.1 else 2
+    asked_after = 400 if step < 0.1 else 2
     ask = (lambda: control._received.append("SIGUSR1")) if last else lambda: None
     number, waited = stepped(polled, step * (1 + 0.3 * COMM.rank), 2000, asked_after, ask)
     assert set(COMM.allgather(number)) == {number}
@@ -59,7 +59,7 @@ def test_all_ranks_stop_after_the_same_step(tmp_path, monkeypatch, step):
 @pytest.mark.parametrize("how", ["a file STOP", "the walltime"])
 def test_what_the_first_rank_sees_stops_all_after_the_same_step(folder, monkeypatch, how):
     monkeypatch.setattr(control, "_received", [])
-    walltime = 1.0 if how == "the walltime" else None
+    walltime = 0.4 if how == "the walltime" else None
     polled = Control(COMM, folder, every=600.0, walltime=walltime)
     ask = (folder / "STOP").touch if how == "a file STOP" and COMM.rank == 0 else lambda: None
     number, waited = stepped(polled, 0.002 * (1 + 0.3 * COMM.rank), 5000, 50, ask)

@@ -120,8 +120,8 @@ def written():
 
 
 def test_shared_arrays_are_freed():
-    """200 arrays of 1 MB in turn: neither memory nor windows nor communicators run out; freeing twice is harmless."""
-    for number in range(200):
+    """60 arrays of 1 MB in turn: neither memory nor windows nor communicators run out; freeing twice is harmless."""
+    for number in range(60):
         if number == 20:
             before = written(), len(Path("/proc/self/maps").read_text().splitlines())
         shared = NodeShared(COMM, (2**17,))

@@ -20,7 +20,7 @@ SETTINGS = (
 )  # fmt: skip
 DENSE = "interaction={annihilation: 0.5 cm^2/s, repulsion: 3e-12 meV cm^2}"
 SLAB = "{dimensions: 1, length: 3 um, cells: 37, boundary: reflecting}"
-PLANE = "{dimensions: 2, length: 2.4 um, cells: [17, 15], boundary: {x: {low: reflecting, high: {reflectivity: 0.5}}, y: open}}"
+PLANE = "{dimensions: 2, length: 2.4 um, cells: [14, 13], boundary: {x: {low: reflecting, high: {reflectivity: 0.5}}, y: open}}"
 
 
 CASES = {"plane": (PLANE, "radiation=on"), "dense slab": (SLAB, DENSE)}
@@ -32,7 +32,7 @@ if COMM.size > 1:
     @pytest.mark.slow
     @pytest.mark.parametrize(("space", "more"), [CASES[CHOSEN]], ids=[CHOSEN])
     def test_reduced_model_on_ranks(folder, monkeypatch, space, more):
-        monkeypatch.setattr(stepping, "TOLERANCE", 1e-6)  # fewer steps: they are the same on any number of ranks
+        monkeypatch.setattr(stepping, "TOLERANCE", 1e-4)  # fewer steps: they are the same on any number of ranks
         for name, comm in (("one", MPI.COMM_SELF), ("all", COMM)):
             if COMM.rank == 0:
                 small_input(folder, name, space)
