@@ -11,7 +11,7 @@ from hpcwigner.problem import loading
 from hpcwigner.runtime import yaml_files
 
 SEED, FIRST, CASES = 13, 39, 70
-"""As many lines of trees.py and data_files.py run as for 170 cases of seed 1; no input is expensive. tools/fuzz runs thousands."""
+"""As many lines of trees.py and data_files.py run as for 170 cases of seed 1. tools/fuzz runs thousands."""
 
 
 @pytest.mark.slow
