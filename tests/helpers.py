@@ -89,7 +89,7 @@ def close(a: Path, b: Path, names: Sequence[str] = FILES, tolerance: float = 1e-
 
 
 def copy_kernels(folder: Path) -> None:
-    """The compiled kernels, for a copy of the sources with their times; tests/test_compile.py begins with a cold cache."""
+    """The compiled kernels, for a copy of the sources with their times."""
     for kernel in ROOT.glob("hpcwigner/**/*.nb[ci]"):
         (folder / kernel.relative_to(ROOT)).parent.mkdir(exist_ok=True)
         shutil.copy2(kernel, folder / kernel.relative_to(ROOT))

@@ -20,7 +20,7 @@ from hpcwigner.studies.paper.data import PaperRun
 
 SMALL = (
     "momentum.energy_step=4 meV", "momentum.angles=8", "space.cells=64", "space.length=4 um", "time.tolerance=1e-2",
-    "time.integrator=etd2",
+    "time.integrator=etd2", "output.series_every=0.5 ps", "output.fields_every=1 ps",
 )  # fmt: skip
 SETTINGS = tuple(word for setting in SMALL for word in ("--set", setting))
 

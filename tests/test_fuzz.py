@@ -10,12 +10,13 @@ from helpers import ROOT, hpcwigner, small_input
 from hpcwigner.problem import loading
 from hpcwigner.runtime import yaml_files
 
-SEED, CASES = 1, 170
+SEED, FIRST, CASES = 13, 39, 70
+"""As many lines of trees.py and data_files.py run as for 170 cases of seed 1. tools/fuzz runs thousands."""
 
 
 @pytest.mark.slow
 def test_every_case_ends_with_one_line_or_none(tmp_path):
-    outcome = campaign(SEED, CASES, tmp_path)
+    outcome = campaign(SEED, CASES, tmp_path, first=FIRST)
     assert outcome.problems == {}
     assert outcome.cases == CASES
     assert {*outcome.codes} == {*KINDS}

@@ -56,7 +56,7 @@ def test_free_oscillation(hot):
     stiffness, mass = 1e-3, mass_of(equilibrium, 0)
     omega = math.sqrt(stiffness / mass)
     start = particle_cases.hot_spot(64, 1, 300.0, 25.0, 3.0)
-    land = landscape([lambda x: 0.5 * stiffness * x**2] * 3, 2000, spacing=1.0)
+    land = landscape([lambda x: 0.5 * stiffness * x**2] * 3, 1000, spacing=1.0)
     times = np.array([0.0, 0.25, 0.5]) * 2 * np.pi / omega
     result = particles.run(equilibrium, particles.collisions(equilibrium, [0 * gamma]), land, [start], times, longest=0.005)
     half = particles.run(equilibrium, particles.collisions(equilibrium, [0 * gamma]), land, [start], times[:2], longest=0.005)
@@ -116,7 +116,7 @@ def test_equilibrium_in_a_landscape_with_local_offsets():
 
     energies = [trap, trap, lambda x: trap(x) + depth * spot(x)]
     gammas = [in_scattering(equilibrium, 4, (0, 0, depth * s)) for s in np.linspace(0, 1, nodes)]
-    land = landscape(energies, 400, lambda x: (nodes - 1) * spot(x), spacing=0.5)
+    land = landscape(energies, 280, lambda x: (nodes - 1) * spot(x), spacing=0.5)  # 24 kT deep
     starts = [particle_cases.hot_spot(2**9, b, 60.0, 25.0, 3.0) for b in range(16)]
     result = particles.run(equilibrium, particles.collisions(equilibrium, gammas), land, starts, np.array([0.0, 25.0]))
     x = np.linspace(-350, 350, 7001)

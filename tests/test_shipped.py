@@ -11,8 +11,11 @@ from hpcwigner.exciton.constants import BOLTZMANN
 from hpcwigner.storage.reading import read, read_summary
 
 pytestmark = pytest.mark.slow
-NO_CUTS = "--set", "output.wigner_at=[]"
-"""The shipped 20 K job writes cuts later than a shortened one ends."""
+
+
+def settings(*words):
+    """Options that change an input."""
+    return [option for word in words for option in ("--set", word)]
 
 
 @pytest.mark.parametrize("name", ["ws2_300K", "ws2_77K", "ws2_300K_intervalley_off"])
@@ -30,10 +33,13 @@ def test_full_runs_agree_with_the_moment_equations(tmp_path, name):
 
 
 def test_ranks_agree_where_a_valley_holds_almost_nothing(tmp_path):
-    """1e-11 of the largest value, per valley, in series and fields of the 20 K job on 1 and 3 ranks."""
-    ran = hpcwigner(ROOT / "inputs/ws2_20K.yaml", "--output", tmp_path / "1", "--set", "time.end=12 ps", *NO_CUTS)
+    """1e-11 of the largest value, per valley, in series and fields of the 20 K job on a coarse grid on 1 and 3 ranks."""
+    small = "space.length=6 um", "space.cells=64", "momentum.energy_step=1 meV", "momentum.angles=8"
+    shorter = "time.end=12 ps", "time.steps=[{size: 10 fs, until: 0.75 ps}, {size: 62.5 fs}]"
+    shorter = *shorter, "output.wigner_at=[]"  # the cuts of the shipped job are later
+    ran = hpcwigner(ROOT / "inputs/ws2_20K.yaml", "--output", tmp_path / "1", *settings(*small, *shorter))
     assert ran.returncode == 0, ran.stderr
-    ran = hpcwigner(tmp_path / "1/input.yaml", "--output", tmp_path / "3", ranks=3)  # with the steps that the first has chosen
+    ran = hpcwigner(tmp_path / "1/input.yaml", "--output", tmp_path / "3", ranks=3)
     assert ran.returncode == 0, ran.stderr
     results = {ranks: (read(tmp_path / f"{ranks}/series.h5"), read(tmp_path / f"{ranks}/fields.h5")) for ranks in (1, 3)}
     assert results[1][0].data["population"][-1, 0] < 1e-3 * results[1][0].data["population"][-1].sum()
@@ -58,8 +64,10 @@ def test_strain_speeds_excitons_up(tmp_path):
 
 
 def test_a_cold_cloud_fills_its_trap(tmp_path):
-    """In the end ⟨x²⟩ = kT/k, all of it kept by reflecting walls."""
-    ran = hpcwigner(ROOT / "inputs/ws2_20K_trap.yaml", "--output", tmp_path / "run")
+    """In the end ⟨x²⟩ = kT/k, all of it kept by reflecting walls; on wider cells than the shipped ones."""
+    grid = "space.cells=40", "momentum.energy_step=1 meV", "momentum.energy_max=12 meV"
+    steps = "time.steps=[{size: 20 fs, until: 1 ps}, {size: 80 fs}]", "output.series_every=4 ps", "output.fields_every=40 ps"
+    ran = hpcwigner(ROOT / "inputs/ws2_20K_trap.yaml", "--output", tmp_path / "run", *settings(*grid, *steps))
     assert ran.returncode == 0, ran.stderr
     series = read(tmp_path / "run/series.h5").data
     variance = 0.5 * series["width_squared_axis"][-1, :, 0]
@@ -70,7 +78,7 @@ def test_a_cold_cloud_fills_its_trap(tmp_path):
 
 def test_annihilation_looks_like_diffusion(tmp_path):
     """A Gaussian spot seems to spread with D + R n0 w0²/16 as long as few have annihilated, D of the moment equations."""
-    options = "--point", "2", "--set", "time.end=2 ps"
+    options = "--point", "2", *settings("time.end=2 ps", "space.cells=44")
     ran = hpcwigner(ROOT / "inputs/ws2_300K_density_2d.yaml", "--output", tmp_path / "sweep", *options)
     assert ran.returncode == 0, ran.stderr
     series = read(tmp_path / "sweep/point_002/series.h5").data
@@ -82,7 +90,7 @@ def test_annihilation_looks_like_diffusion(tmp_path):
 
 def test_repulsion_softens_the_cloud(tmp_path):
     """In local equilibrium D(1 + ½ g⟨n⟩/kT), ⟨n⟩ = ∫n² dx/∫n dx, D of Chapman–Enskog."""
-    options = "--point", "3", "--set", "time.end=15 ps"
+    options = "--point", "3", *settings("time.end=15 ps", "space.cells=72")
     ran = hpcwigner(ROOT / "inputs/ws2_77K_dipolar_expansion.yaml", "--output", tmp_path / "sweep", *options)
     assert ran.returncode == 0, ran.stderr
     series, fields = (read(tmp_path / f"sweep/point_003/{name}.h5").data for name in ("series", "fields"))

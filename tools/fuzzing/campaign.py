@@ -45,7 +45,8 @@ def campaign(
     outcome = Outcome()
     rates = folder / "rates.h5"
     folder.mkdir(parents=True, exist_ok=True)
-    _batch(seed, 0, 0, folder, rates, limit, outcome, say)  # makes the rates
+    if jobs > 1 and not rates.exists():
+        _batch(seed, 0, 0, folder, rates, limit, outcome, say)  # makes the rates, which several workers would make at once
     last = first + cases
     starts = range(first, last, BATCH)
     with ThreadPoolExecutor(jobs) as pool:
