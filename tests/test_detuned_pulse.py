@@ -253,7 +253,7 @@ def near(values, expected, rel, least):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("number", "name"), enumerate(["etd2", "etd3", "etd2_dense", "ars443"]))
+@pytest.mark.parametrize(("number", "name"), list(enumerate(["etd2", "etd3", "etd2_dense", "ars443"])))
 def test_integrators_form_the_local_populations(rates, case, generator, number, name):
     """Without drift and loss every point ends with what it formed; with two classes of rates and with one, in turn."""
     grid, angles, formation, classes = case
