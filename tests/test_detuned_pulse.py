@@ -31,10 +31,10 @@ from hpcwigner.terms.term import State
 
 FIELD = GaussianField(0.2, 0.1)
 GAMMA = 0.9
-TIMES = np.linspace(0.02, 20, 120)
+TIMES = np.linspace(0.02, 14, 60)
 """In units of σ."""
 CASES = [(damping, detuning) for damping in (0.05, 1.0, 8.0, 50.0) for detuning in (0.0, 0.3, 4.0, 50.0)]
-GRIDS = {"slab": SpaceGrid(1, 2400.0, (48, 1), "periodic"), "plane": SpaceGrid(2, 1600.0, (14, 12), "reflecting")}
+GRIDS = {"slab": SpaceGrid(1, 2400.0, (48, 1), "periodic"), "plane": SpaceGrid(2, 1140.0, (10, 8), "reflecting")}
 
 
 @functools.cache
@@ -67,7 +67,7 @@ def test_population_solves_its_equation(damping, detuning, delay):
         found = places.course(TIMES * sigma) / sigma**2
         assert np.abs(found - expected).max() < 1e-9 * expected.max()
         assert places.integral(math.inf) / sigma**3 == pytest.approx(total, rel=1e-9)
-        assert places.integral(TIMES[40] * sigma) / sigma**3 == pytest.approx(integral[40], rel=1e-9)
+        assert places.integral(TIMES[28] * sigma) / sigma**3 == pytest.approx(integral[28], rel=1e-9)
 
 
 def test_no_detuning_is_resonance():
@@ -238,7 +238,7 @@ def final(name, terms, grid, angles, generators, source, classes=None, comm=MPI.
     """u (x, y, angle, cell) of this rank at 2 ps, after steps that end in and outside of the pulse."""
     decomposition = Decomposition(grid, comm, (angles.count, generators[0].equilibrium.cells.size))
     equation = WignerEquation(decomposition, angles, terms, classes)
-    schedule = Schedule(plan(0.25, 2.0, [(0.75, 0.02), (2.0, 0.05)], ()), [source])
+    schedule = Schedule(plan(0.25, 2.0, [(0.75, 0.03), (2.0, 0.08)], ()), [source])
     vector = equation.create_vector()
     integrate(name, equation, [generators], schedule, comm, lambda number, u: None, vector)
     u = equation.view(vector).u.copy()
@@ -247,22 +247,27 @@ def final(name, terms, grid, angles, generators, source, classes=None, comm=MPI.
     return u.reshape(decomposition.local_shape), decomposition
 
 
+def near(values, expected, rel, least):
+    """As pytest.approx, which takes ten seconds for some 1e5 numbers."""
+    return bool((np.abs(values - expected) <= np.maximum(rel * np.abs(expected), least)).all())
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["etd2", "etd3", "etd2_dense", "ars443"])
-def test_integrators_form_the_local_populations(rates, case, generator, name):
-    """Without drift and loss every point ends with what it formed; with two classes of rates and with one."""
+@pytest.mark.parametrize(("number", "name"), list(enumerate(["etd2", "etd3", "etd2_dense", "ars443"])))
+def test_integrators_form_the_local_populations(rates, case, generator, number, name):
+    """Without drift and loss every point ends with what it formed; with two classes of rates and with one, in turn."""
     grid, angles, formation, classes = case
     one = LocalGenerator(generator.scattering, 0 * generator.loss, generator.light)
     scattering = Scattering(angles, [generator.scattering])
-    for class_map in (None, classes):
-        source = make(rates.equilibrium, formation, grid, angles, class_map)
-        u, _ = final(name, [scattering, source], grid, angles, [one] if class_map is None else [one, one], source, class_map)
-        integrals, _ = exact(source, 2.0)
-        density = source.profile() * integrals * source.generated(2.0)
-        density /= (source.profile() * integrals).sum() * grid.cell_measure
-        found = u.sum(axis=(2, 3))
-        assert np.abs(found - density).max() < 1e-11 * density.max()
-        assert found.sum() * grid.cell_measure == pytest.approx(source.generated(2.0), rel=1e-11)
+    class_map = classes if (number + grid.dimensions + (rates.equilibrium.temperature == 20.0)) % 2 else None
+    source = make(rates.equilibrium, formation, grid, angles, class_map)
+    u, _ = final(name, [scattering, source], grid, angles, [one] if class_map is None else [one, one], source, class_map)
+    integrals, _ = exact(source, 2.0)
+    density = source.profile() * integrals * source.generated(2.0)
+    density /= (source.profile() * integrals).sum() * grid.cell_measure
+    found = u.sum(axis=(2, 3))
+    assert np.abs(found - density).max() < 1e-11 * density.max()
+    assert found.sum() * grid.cell_measure == pytest.approx(source.generated(2.0), rel=1e-11)
 
 
 @pytest.mark.slow
@@ -279,13 +284,13 @@ def test_classes_form_their_own_spectra(rates, case, generator, name):
         u, _ = final(name, [scattering, alone], grid, angles, [one], alone)
         here = classes == number
         ratio = mixed[here].sum() / u[here].sum()
-        assert mixed[here] == pytest.approx(ratio * u[here], rel=1e-9, abs=1e-13 * mixed.max())
+        assert near(mixed[here], ratio * u[here], rel=1e-9, least=1e-13 * mixed.max())
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["etd2", "etd3"])
 def test_folded_and_whole_grids_agree(rates, generator, name):
-    grid = SpaceGrid(2, 1600.0, (20, 16), "periodic")
+    grid = SpaceGrid(2, 960.0, (12, 10), "periodic")
     angles, results = Angles(8, half=False), []
     for space in (grid, grid.folded_along()):
         source = make(rates.equilibrium, sum(rates.formation), space, angles)
@@ -293,7 +298,7 @@ def test_folded_and_whole_grids_agree(rates, generator, name):
         terms = [Drift(rates.equilibrium, angles, space), Scattering(angles, [generator.scattering]), source]
         results.append(final(name, terms, space, angles, [generator], source)[0])
         assert source.generated(math.inf) == pytest.approx(1, rel=1e-13)
-    assert results[0][10:, 8:] == pytest.approx(results[1], rel=1e-9, abs=1e-13 * results[1].max())
+    assert near(results[0][6:, 5:], results[1], rel=1e-9, least=1e-13 * results[1].max())
 
 
 def slab_problem(folder, *settings):

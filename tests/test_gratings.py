@@ -23,7 +23,7 @@ material: ws2_hbn
 temperature: 300 K
 pump: off
 initial: {initial}
-momentum: {{energy_max: 310 meV, energy_step: 10 meV, angles: 12}}
+momentum: {{energy_max: 310 meV, energy_step: 14 meV, angles: 8}}
 space: {{dimensions: 1, length: {length} nm, cells: 48, boundary: periodic}}
 time: {{end: {end} ps, integrator: etd3, steps: [{{size: {step} ps}}]}}
 output: {{directory: {directory}, series_every: {every} ps, fields_every: {every} ps}}
@@ -88,7 +88,7 @@ def exact(problem, start, q, time):
 def test_decay_from_diffusion_to_free_motion(problem, scales, tmp_path, path_length):
     diffusion, speed = scales
     q = path_length * speed / (2 * diffusion)  # qℓ = `path_length`
-    end = 0.6 / min(diffusion * q**2, 0.5 * q * speed)
+    end = max(0.45 / (diffusion * q**2), 1.2 / (q * speed))
     step = min(0.9 * 2 * np.pi / q / CELLS / problem.equilibrium.velocity.max(), 0.05, end / 40)
     start = hot_and_uneven(problem)
     x = (np.arange(CELLS) + 0.5 - 0.5 * CELLS) / CELLS * 2 * np.pi / q

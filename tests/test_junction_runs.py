@@ -24,6 +24,12 @@ STEPS = (
     "KΛ: {gaussian: {peak: 3 meV, fwhm: 400 nm}}}"
 )
 """Steps that differ by valley at two faces, beside a smooth hill."""
+WIDE = (
+    "sample.energy={KK: {step: {height: 25 meV, width: 3 nm, at: 102 nm}}, "
+    "KK': [{step: {height: -15 meV, width: 3 nm, at: 102 nm}}, {step: {height: 6 meV, width: 2 nm, at: -260 nm}}], "
+    "KΛ: {gaussian: {peak: 3 meV, fwhm: 800 nm}}}"
+)
+"""The same in a sample of twice the length, where steps may be twice as long."""
 SPACE = "{dimensions: 1, length: 600 nm, cells: 24, boundary: reflecting}"
 
 
@@ -39,17 +45,17 @@ def run(path, *settings):
 def test_equilibrium_stays_for_100_ps(tmp_path, temperature):
     hot = temperature == "300 K"
     settings = (
-        f"temperature={temperature}", STEPS, "initial=equilibrium", "time.end=100 ps", "output.series_every=10 ps",
-        f"time.steps=[{{size: {40 if hot else 100} fs}}]", "output.fields_every=50 ps",
-        f"momentum.energy_max={310 if hot else 80} meV", f"momentum.energy_step={12 if hot else 4} meV",
+        f"temperature={temperature}", WIDE, "initial=equilibrium", "time.end=100 ps", "output.series_every=10 ps",
+        f"time.steps=[{{size: {200 if hot else 250} fs}}]", "output.fields_every=50 ps",
+        f"momentum.energy_max={310 if hot else 80} meV", f"momentum.energy_step={12 if hot else 6} meV",
     )  # fmt: skip
-    space = "{dimensions: 1, length: 600 nm, cells: 12, boundary: reflecting}"
+    space = "{dimensions: 1, length: 1.2 um, cells: 12, boundary: reflecting}"
     text, series, fields = run(small_input(tmp_path, space=space, integrator="etd2"), *JUNCTION, *settings)
-    assert "junction: sample.energy.KK.step is narrower than a cell: sharp, at x = 0.05 um, shifted by -2 nm to a face" in text
+    assert "junction: sample.energy.KK.step is narrower than a cell: sharp, at x = 0.1 um, shifted by -2 nm to a face" in text
     density, energy = fields["density"], fields["landscape"]
     assert np.abs(density[-1] / density[0] - 1).max() < 1e-11
     assert series["population"].sum(axis=1) == pytest.approx(series["population"][0].sum(), rel=1e-12)
-    ratio = density[-1][:, 7] / density[-1][:, 6]  # either side of the face at 50 nm
+    ratio = density[-1][:, 7] / density[-1][:, 6]  # either side of the face at 100 nm
     expected = np.exp(-(energy[:, 7] - energy[:, 6]) / (BOLTZMANN * float(temperature.split()[0])))
     assert ratio == pytest.approx(expected, rel=1e-11)
 
@@ -59,15 +65,15 @@ def test_equilibrium_stays_for_100_ps(tmp_path, temperature):
 def test_equilibrium_is_reached_from_one_side(tmp_path, temperature):
     """The density goes to exp(−E_v(r)/kT) of all valleys, with local rates and steps that differ by valley, to 1e-6."""
     hot = temperature == "300 K"
-    length, cells, end = ("50 nm", 8, 42) if hot else ("80 nm", 8, 66)
+    length, cells, end = ("25 nm", 6, 12) if hot else ("80 nm", 6, 60)
     height = 12 if hot else 6
     settings = (
         f"temperature={temperature}", f"time.end={end} ps", "output.series_every=6 ps", "output.fields_every=6 ps",
-        "radiation=off", "output.wigner_at=[]", f"time.steps=[{{size: {10 if hot else 25} fs}}]",
+        "radiation=off", "output.wigner_at=[]", f"time.steps=[{{size: {6.2 if hot else 45} fs}}]",
         f"sample.energy={{all: {{step: {{height: {-height} meV, width: 2 nm}}}}, "
         f"KΛ: {{step: {{height: {height / 2} meV, width: 2 nm}}}}}}",
-        f"pump.profile={{gaussian: {{fwhm: 30 nm, center: [-{10 if hot else 15} nm, 0 nm]}}}}",
-        f"momentum.energy_max={400 if hot else 100} meV", f"momentum.energy_step={16 if hot else 4} meV",
+        f"pump.profile={{gaussian: {{fwhm: {15 if hot else 30} nm, center: [-{5 if hot else 15} nm, 0 nm]}}}}",
+        f"momentum.energy_max={400 if hot else 100} meV", f"momentum.energy_step={20 if hot else 5} meV",
     )  # fmt: skip
     space = f"{{dimensions: 1, length: {length}, cells: {cells}, boundary: reflecting}}"
     _, _, fields = run(small_input(tmp_path, space=space, integrator="etd2"), *settings)
@@ -79,7 +85,7 @@ def test_equilibrium_is_reached_from_one_side(tmp_path, temperature):
 
 
 COARSE = "{dimensions: 1, length: 2 um, cells: 32, boundary: reflecting}"
-PLANE = "{dimensions: 2, length: 600 nm, cells: [24, 12], boundary: reflecting}"
+PLANE = "{dimensions: 2, length: 600 nm, cells: [24, 6], boundary: reflecting}"
 DEEP = "sample.energy.all={step: {height: -80 meV, width: 3 nm}}"
 
 

@@ -145,11 +145,11 @@ def test_equilibrium_stands_still(equation_of, walls):
 
 @pytest.mark.slow
 def test_stationary_state_is_that_of_the_kinetics(tmp_path):
-    """From a pulse at one side of a closed sample; KK holds 1e-6 of all excitons at 40 K."""
+    """From a pulse at one side of a closed sample; KK holds 1e-6 of all excitons at 45 K."""
     space = "space={dimensions: 1, length: 0.12 um, cells: 12, boundary: reflecting}"
     pump = "pump={profile: {gaussian: {peak: 1, fwhm: 30 nm, center: [30 nm, 0 nm]}}}"
-    settings = space, VARIED, "radiation=off", "time.end=1600 ps", "output.series_every=100 ps", "output.fields_every=800 ps"
-    values = {"temperature": 40, "energy_max": 45, "energy_step": 3}
+    settings = space, VARIED, "radiation=off", "time.end=600 ps", "output.series_every=100 ps", "output.fields_every=300 ps"
+    values = {"temperature": 45, "energy_max": 45, "energy_step": 3}
     config = input_file(tmp_path, *settings, pump, values=values)
     written = read(reduce(config, MPI.COMM_SELF, quiet=True) / "fields.h5")
     density = np.moveaxis(written.data["density"][-1], 0, -1)  # (x, valley)
@@ -256,7 +256,8 @@ def test_difference_to_the_kinetics_falls_as_the_square_of_the_mean_free_path(tm
 def test_walls_take_what_robin_takes(tmp_path):
     """Between two walls of R = 0.95 the slowest wave cos kx has D k tan(kL/2) = S; S = ½ (1 − R)/(1 + R) 4⟨|v|⟩/π."""
     space = "space={dimensions: 1, length: 0.3 um, cells: 300, boundary: {reflectivity: 0.95}}"
-    config = input_file(tmp_path, space, "radiation=off", "scattering.intervalley=off", "time.end=60 ps", values=WARM)
+    every = "output.series_every=2 ps", "output.fields_every=20 ps"
+    config = input_file(tmp_path, space, "radiation=off", "scattering.intervalley=off", "time.end=60 ps", *every, values=WARM)
     directory = reduce(config, MPI.COMM_SELF, quiet=True)
     series = read(directory / "series.h5").data
     problem = builder.build(config, MPI.COMM_SELF)
@@ -280,9 +281,9 @@ def test_walls_take_what_robin_takes(tmp_path):
 @pytest.mark.slow
 def test_dense_excitons(tmp_path):
     """Annihilation at one place has n = n_0/(1 + R n_0 t); a repulsion's equilibrium has E + g n + kT ln n constant."""
-    space = "space={dimensions: 1, length: 0.1 um, cells: 20, boundary: reflecting}"
+    space = "space={dimensions: 1, length: 0.1 um, cells: 12, boundary: reflecting}"
     start = "pump={profile: 1.0, density: 1e12 cm^-2, center: 0.1 ps, duration_fwhm: 50 fs}"
-    ends = "radiation=off", "time.end=20 ps"
+    ends = "radiation=off", "time.end=12 ps", "output.series_every=0.5 ps"
     config = input_file(tmp_path, space, start, *ends, "interaction.annihilation=0.1 cm^2/s", name="lost", values=WARM)
     written = read(reduce(config, MPI.COMM_SELF, quiet=True) / "series.h5").data
     n, t = written["population_total"] / 0.1, written["time"]  # per µm²
