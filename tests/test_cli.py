@@ -17,6 +17,7 @@ BAD = {
     "missing file": (None, "no such file"),
     "bare number": ("material: ws2_hbn\ntemperature: 20", "expected a unit"),
     "unknown material": ("material: ws3_hbn\ntemperature: 20 K", "did you mean 'ws2_hbn'?"),
+    "text that turns round": ('material: "\\u202eabc"\ntemperature: 20 K', "found '\\u202eabc'"),
     "cutoff too low": ("material: ws2_hbn\ntemperature: 300 K\nmomentum: {energy_max: 60 meV}", "Boltzmann weight"),
     "nothing forms": ("material: ws2_hbn\ntemperature: 20 K\nscattering: {intravalley: off, intervalley: off}", "nothing forms"),
     "switch in the pulse": ("material: ws2_hbn\ntemperature: 20 K\nscattering: {intervalley: {off_at: 0.5 ps}}", "off_at"),
