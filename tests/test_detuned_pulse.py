@@ -248,7 +248,7 @@ def final(name, terms, grid, angles, generators, source, classes=None, comm=MPI.
 
 
 def near(values, expected, rel, least):
-    """As pytest.approx, which takes ten seconds for some 1e5 numbers."""
+    """As pytest.approx, which goes through the 1e5 numbers one by one."""
     return bool((np.abs(values - expected) <= np.maximum(rel * np.abs(expected), least)).all())
 
 
