@@ -85,16 +85,16 @@ class Pulse(GaussianField, abc.ABC):
 
     def polynomial(self, start: float, size: float) -> Array:
         """Coefficients a_k of Σ a_k s^k, s = (t − start)/size, with the moments ∫course s^k ds of the step, k ≤ 2."""
-        moments = [_gauss(0.0, 1.0, lambda s: self.course(start + size * s), k) for k in range(SOURCE_DEGREE + 1)]
-        return np.asarray(_HILBERT_INVERSE @ moments)
+        s = 0.5 * (1 + _NODES)
+        values = self.course(start + size * s)
+        return np.asarray(_HILBERT_INVERSE @ [0.5 * (_WEIGHTS @ (values * s**k)) for k in range(SOURCE_DEGREE + 1)])
 
     def integral(self, time: float) -> float:
         """∫course dt from 0 to `time`: Gauss quadrature within the window, the exponential decay after it."""
         begin, end = self.window
         if time <= begin:
             return 0.0
-        panels = np.linspace(begin, min(time, end), PANELS + 1)
-        total = math.fsum(_gauss(a, b, self.course, 0) for a, b in itertools.pairwise(panels))
+        total = _quadrature(begin, min(time, end), self.course)
         if time > end and math.isfinite(self.decay):
             total -= float(self.course(np.array(end))) / self.decay * math.expm1(-self.decay * (time - end))
         return total
@@ -122,10 +122,8 @@ class CoherentPopulation(Pulse):
     def _norm(self) -> float:
         """∫Γ_0|p0|² dt before normalisation."""
         begin, end = self.window
-        panels = np.linspace(begin, end, PANELS + 1)
-        total = math.fsum(_gauss(a, b, self._population, 0) for a, b in itertools.pairwise(panels))
         tail = float(self._population(np.array(end))) / self.decay
-        return self.formation_rate * (total + tail)
+        return self.formation_rate * (_quadrature(begin, end, self._population) + tail)
 
     def course(self, time: Array) -> Array:
         """|p0(t)|², population of coherent excitons."""
@@ -211,7 +209,8 @@ def _decay_moments(decay: Array) -> Array:
     return np.where(decay[:, None] < _COARSE_DECAY, np.stack(slow, axis=-1), np.stack(fast, axis=-1))
 
 
-def _gauss(lower: float, upper: float, function: Callable[[Array], Array], power: int) -> float:
-    """∫ function(t) t^power dt over [lower, upper]."""
-    t = lower + 0.5 * (upper - lower) * (1 + _NODES)
-    return float(0.5 * (upper - lower) * (_WEIGHTS @ (function(t) * t**power)))
+def _quadrature(lower: float, upper: float, function: Callable[[Array], Array]) -> float:
+    """∫ function(t) dt over [lower, upper], by Gauss quadrature on each of the panels."""
+    edges = np.linspace(lower, upper, PANELS + 1)
+    half = 0.5 * np.diff(edges)[:, None]
+    return math.fsum((half * function(edges[:-1, None] + half * (1 + _NODES)) * _WEIGHTS).ravel())
