@@ -19,6 +19,7 @@ BAD = {
     "unknown material": ("material: ws3_hbn\ntemperature: 20 K", "did you mean 'ws2_hbn'?"),
     "text that turns round": ('material: "\\u202eabc"\ntemperature: 20 K', "found '\\u202eabc'"),
     "cutoff too low": ("material: ws2_hbn\ntemperature: 300 K\nmomentum: {energy_max: 60 meV}", "Boltzmann weight"),
+    "too cold": ("material: ws2_hbn\ntemperature: 1.05 K", "temperature: found 1.05 K, at which a cell holds 0 of all excitons"),
     "nothing forms": ("material: ws2_hbn\ntemperature: 20 K\nscattering: {intravalley: off, intervalley: off}", "nothing forms"),
     "switch in the pulse": ("material: ws2_hbn\ntemperature: 20 K\nscattering: {intervalley: {off_at: 0.5 ps}}", "off_at"),
 }

@@ -39,6 +39,7 @@ class OnUntil(OnOff):
 
 
 Auto = Literal["auto"]
+MOST_CELLS = 1_000_000  # In each direction of the sample
 MOST_STEPS = 2_000_000  # Of a phase: a run of hours at least, even on the smallest grids
 MOST_OUTPUTS = 100_000  # Of series; the moment equations are solved at each
 
@@ -117,7 +118,7 @@ class Space:
     length: Width = 12000.0
     """Length of the sample along x, and along y."""
     cells: int | tuple[int, int] = 128
-    """Cells in each direction, or [along x, along y] of a plane; at least 6."""
+    """Cells in each direction, or [along x, along y] of a plane; at least 6, at most 1000000."""
     boundary: Wall | Edges = "periodic"
     """What happens at the sample's edges, also by axis, {x: …, y: …}, and by end, {x: {low: …, high: …}}."""
     symmetry: Literal["auto", "folded", "whole"] = "auto"
@@ -126,7 +127,9 @@ class Space:
     def __post_init__(self) -> None:
         scalar = not isinstance(self.cells, tuple)
         require(scalar or self.dimensions == 2, "cells", self.cells, "one number, since dimensions is 1")
-        require(min(self.shape[: self.dimensions]) >= 6, "cells", self.cells, "at least 6 in each direction")
+        along = self.shape[: self.dimensions]
+        require(min(along) >= 6, "cells", self.cells, "at least 6 in each direction")
+        require(max(along) <= MOST_CELLS, "cells", self.cells, f"at most {MOST_CELLS} in each direction")
         extra = self.dimensions == 1 and isinstance(self.boundary, Edges) and self.boundary.y is not None
         require(not extra, "boundary.y", "walls", "none, since dimensions is 1")
 
@@ -215,7 +218,7 @@ class Config(Document):
 
     material: str
     """Shipped material, or path of a material file."""
-    temperature: Annotated[float, Quantity("K", positive=True, maximum=1000)]
+    temperature: Annotated[float, Quantity("K", minimum=1, maximum=1000)]
     """Temperature of the phonons."""
     rates: str = "auto"
     """`auto`: from the material; else the path of a file that the verb `rates` wrote, or one with the same layout."""

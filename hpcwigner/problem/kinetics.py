@@ -26,6 +26,7 @@ from hpcwigner.runtime.parallel import on_first_rank
 from hpcwigner.runtime.vectors import WIDTH
 from hpcwigner.space.grid import SpaceGrid
 
+LEAST_POPULATION = 1e-290  # Of a cell in equilibrium: ratios of populations stay finite
 MOST_CELLS = 20_000  # Energy cells of all valleys: the rates of each harmonic then take 3 GB
 
 
@@ -166,6 +167,11 @@ def momentum_grid(config: Config, couplings: Couplings, spread: tuple[Array, Arr
         raise InputError(
             f"momentum.energy_max: found {above:g} meV, expected at least {needed:.4g} meV at {temperature:g} K: the cutoff "
             f"would discard {equilibrium.discarded_weight:.1e} of a valley's Boltzmann weight (limit {MAX_DISCARDED_WEIGHT:g})"
+        )
+    if (least := equilibrium.population.min()) < LEAST_POPULATION:
+        raise InputError(
+            f"temperature: found {temperature:g} K, at which a cell holds {least:.3g} of all excitons in equilibrium, "
+            f"expected a temperature at which all hold {LEAST_POPULATION:g} or more"
         )
     momentum = dataclasses.replace(config.momentum, energy_step=step, energy_max=above)
     return equilibrium, dataclasses.replace(config, momentum=momentum)
