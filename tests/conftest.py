@@ -5,6 +5,7 @@ import importlib.machinery
 import importlib.util
 import os
 import sys
+from pathlib import Path
 
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
@@ -29,7 +30,10 @@ from hpcwigner.terms.generator import LocalGenerator
 from hpcwigner.terms.radiation import Radiation
 from hpcwigner.terms.scattering import ScatteringStage
 
-SLOWEST = ("test_readme", "test_figures", "test_restart", "test_sweep", "test_run", "test_shipped", "test_tools", "test_compile")
+SLOWEST = (
+    "test_readme", "test_tutorial", "test_figures", "test_restart", "test_sweep", "test_run", "test_shipped", "test_contributing",
+    "test_tools", "test_compile", "test_reduced",
+)  # fmt: skip
 """Files that begin first, so that no worker is left with a long one at the end."""
 
 
@@ -40,6 +44,15 @@ def pytest_configure(config):
 def pytest_collection_modifyitems(items):
     places = {name: place for place, name in enumerate(SLOWEST)}
     items.sort(key=lambda item: places.get(item.path.stem, len(places)))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(terminalreporter):
+    """Counts what each rank ran of mpi/: pytest-mpi skips silently without --with-mpi, and a skipped test is no test."""
+    if report := os.environ.get("HPCWIGNER_MPI_REPORT"):
+        ended = {kind: terminalreporter.stats.get(kind, []) for kind in ("passed", "failed", "error", "skipped")}
+        counts = [sum("mpi/" in report.nodeid for report in reports) for reports in ended.values()]
+        Path(f"{report}.{MPI.COMM_WORLD.rank}").write_text(" ".join(map(str, counts)) + "\n", encoding="ascii")
 
 
 @pytest.fixture(scope="session")

@@ -175,7 +175,14 @@ def test_shipped_inputs_are_valid():
     assert len(inputs) == 26
     for path in inputs:
         end = 12 if "off" in path.name else 1
-        settings = (f"time.end={end} ps", "time.integrator=etd3", *COARSE, "output.wigner_at=[]")
+        step = 10 if "300K" in path.name else 5  # [meV]
+        settings = (
+            f"time.end={end} ps",
+            "time.integrator=etd3",
+            *COARSE,
+            f"momentum.energy_step={step} meV",
+            "output.wigner_at=[]",
+        )
         ran = hpcwigner("check", path, *(word for setting in settings for word in ("--set", setting)))
         assert ran.returncode == 0, (path, ran.stderr)
 

@@ -78,8 +78,9 @@ def test_film_against_its_fourier_transform():
     film = Film((14.0, 6.1), 0.616, (4.95, 4.1), (1.0, 1.0))
     inside, above, below = (np.sqrt(np.prod(part)) for part in (film.film, film.above, film.below))
     alpha = np.sqrt(14.0 / 6.1)
-    nodes, weights = np.polynomial.legendre.leggauss(4000)
-    q, w = 30 * (1 + nodes), 30 * weights
+    nodes, weights = np.polynomial.legendre.leggauss(40)
+    panel = 60 / 100
+    q, w = (panel * (np.arange(100)[:, None] + 0.5 * (1 + nodes))).ravel(), np.tile(0.5 * panel * weights, 100)
     p1, p2 = ((inside - side) / (inside + side) for side in (above, below))
     x = np.exp(-alpha * q * film.thickness)
     correction = (1 + p1 * x) * (1 + p2 * x) / (1 - p1 * p2 * x**2) - 1  # beyond the uniform part, which is known

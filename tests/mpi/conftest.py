@@ -1,20 +1,10 @@
-"""Counts what each rank really ran: pytest-mpi skips silently without --with-mpi, and a skipped test is no test."""
+"""What tests on several ranks share."""
 
-import os
 from pathlib import Path
 
 import pytest
 from mpi4py import MPI
 from walled import local_generator
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_terminal_summary(terminalreporter):
-    report = os.environ.get("HPCWIGNER_MPI_REPORT")
-    if report:
-        counts = [len(terminalreporter.stats.get(kind, [])) for kind in ("passed", "failed", "error", "skipped")]
-        with open(f"{report}.{MPI.COMM_WORLD.rank}", "w", encoding="ascii") as file:
-            file.write(" ".join(map(str, counts)) + "\n")
 
 
 @pytest.fixture
