@@ -38,7 +38,7 @@ MISSING = ("transform", "angular_sums")
 
 
 def test_every_kernel_is_listed():
-    """Those that ranks call while they step; matrices are inverted on one rank of a node."""
+    """Those that ranks call while they step."""
     cached = {
         name: kernel for module in (kernels, tile_kernels) for name, kernel in vars(module).items() if hasattr(kernel, "_cache")
     }

@@ -36,7 +36,7 @@ NOT_RUN = {
     "mpirun -n 2 python -m hpcwigner figures -o figures_rosati --material ws2_hbn_rosati2020": "tests/test_figures.py",
 }
 SHORTER = {
-    "hpcwigner sensitivity": " --set 'momentum.energy_step=4 meV' --set 'time.end=3 ps' --set 'output.wigner_at=[]'",
+    "hpcwigner sensitivity": " --set 'momentum.energy_step=5 meV' --set 'time.end=1 ps' --set 'output.wigner_at=[]'",
     "inputs/ws2_300K.yaml": " --set 'momentum.energy_step=8 meV' --set 'time.end=4 ps' --set 'time.tolerance=1e-2'",
     "ws2_temperature_sweep.yaml": " --set 'sweep.vary={temperature: [10 K, 15 K, 20 K, 40 K, 50 K, 300 K]}'",
     "--point 2": " --set 'momentum.energy_step=3 meV' --set 'time.end=5 ps' --set 'sweep.diffusion_at=[1 ps]'",
