@@ -68,12 +68,12 @@ def test_equilibrium_is_reached_from_one_side(tmp_path, temperature):
     length, cells, end = ("25 nm", 6, 12) if hot else ("80 nm", 6, 60)
     height = 12 if hot else 6
     settings = (
-        f"temperature={temperature}", f"time.end={end} ps", "output.series_every=6 ps", "output.fields_every=6 ps",
+        f"temperature={temperature}", f"time.end={end} ps", f"output.series_every={end} ps", f"output.fields_every={end} ps",
         "radiation=off", "output.wigner_at=[]", f"time.steps=[{{size: {6.2 if hot else 45} fs}}]",
         f"sample.energy={{all: {{step: {{height: {-height} meV, width: 2 nm}}}}, "
         f"KΛ: {{step: {{height: {height / 2} meV, width: 2 nm}}}}}}",
         f"pump.profile={{gaussian: {{fwhm: {15 if hot else 30} nm, center: [-{5 if hot else 15} nm, 0 nm]}}}}",
-        f"momentum.energy_max={400 if hot else 100} meV", f"momentum.energy_step={20 if hot else 5} meV",
+        f"momentum.energy_max={400 if hot else 100} meV", f"momentum.energy_step={28 if hot else 6.5} meV",
     )  # fmt: skip
     space = f"{{dimensions: 1, length: {length}, cells: {cells}, boundary: reflecting}}"
     _, _, fields = run(small_input(tmp_path, space=space, integrator="etd2"), *settings)

@@ -105,7 +105,7 @@ def test_diffusion_and_mobility(hot):
 @pytest.mark.slow
 def test_equilibrium_in_a_landscape_with_local_offsets():
     """In a trap with a deeper spot for KΛ hot excitons of KK come to the Boltzmann distribution of places, valleys, energies."""
-    equilibrium, width, depth, nodes = equilibrium_at(77, step=2.0), 40.0, -15.0, 16
+    equilibrium, width, depth, nodes = equilibrium_at(77, step=2.0), 40.0, -15.0, 10
     kt = equilibrium.thermal_energy
 
     def spot(x):
@@ -118,7 +118,7 @@ def test_equilibrium_in_a_landscape_with_local_offsets():
     gammas = [in_scattering(equilibrium, 4, (0, 0, depth * s)) for s in np.linspace(0, 1, nodes)]
     land = landscape(energies, 280, lambda x: (nodes - 1) * spot(x), spacing=0.5)  # 24 kT deep
     starts = [particle_cases.hot_spot(2**9, b, 60.0, 25.0, 3.0) for b in range(16)]
-    result = particles.run(equilibrium, particles.collisions(equilibrium, gammas), land, starts, np.array([0.0, 25.0]))
+    result = particles.run(equilibrium, particles.collisions(equilibrium, gammas), land, starts, np.array([0.0, 15.0]))
     x = np.linspace(-350, 350, 7001)
     weight = np.array([np.exp(-e(x) / kt) for e in energies])
     share = equilibrium.valley_weight * weight.sum(axis=1)

@@ -98,7 +98,7 @@ def test_widths_that_the_law_needs():
 
 @pytest.mark.slow
 def test_from_the_command_line(tmp_path):
-    process = hpcwigner("figures", "--scan", "2", "-o", tmp_path, "--set", "momentum.energy_step=4 meV")
+    process = hpcwigner("figures", "--scan", "2", "-o", tmp_path, "--set", "momentum.energy_step=8 meV")
     assert process.returncode == 0, process.stderr
     assert (tmp_path / "scan.pdf").read_bytes().startswith(b"%PDF")
     assert (tmp_path / "scan.png").read_bytes().startswith(b"\x89PNG")

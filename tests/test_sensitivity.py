@@ -21,7 +21,7 @@ from hpcwigner.studies import sensitivity, verification
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
-    return loading.load(small_input(tmp_path_factory.mktemp("sensitivity")))
+    return loading.load(small_input(tmp_path_factory.mktemp("sensitivity")), ["momentum.energy_step=8 meV"])
 
 
 @pytest.fixture(scope="module")
