@@ -68,7 +68,7 @@ def test_equilibrium_is_reached_from_one_side(tmp_path, temperature):
     length, cells, end = ("25 nm", 6, 12) if hot else ("80 nm", 6, 60)
     height = 12 if hot else 6
     settings = (
-        f"temperature={temperature}", f"time.end={end} ps", f"output.series_every={end} ps", f"output.fields_every={end} ps",
+        f"temperature={temperature}", f"time.end={end} ps", "output.series_every=1 ps", "output.fields_every=6 ps",
         "radiation=off", "output.wigner_at=[]", f"time.steps=[{{size: {6.2 if hot else 45} fs}}]",
         f"sample.energy={{all: {{step: {{height: {-height} meV, width: 2 nm}}}}, "
         f"KΛ: {{step: {{height: {height / 2} meV, width: 2 nm}}}}}}",

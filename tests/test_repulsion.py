@@ -106,7 +106,7 @@ def test_equilibrium_is_reached_from_a_spot(tmp_path):
     settings = (
         hill, "radiation=off", "interaction.repulsion=1e-11 meV cm^2", "time.end=24 ps", "time.steps=[{size: 16 fs}]",
         "pump={density: 2e12 cm^-2, profile: {gaussian: {fwhm: 80 nm, center: [20 nm, 0 nm]}}}", "output.wigner_at=[]",
-        "output.series_every=12 ps", "output.fields_every=12 ps", "momentum={energy_max: 100 meV, energy_step: 6 meV, angles: 8}",
+        "output.series_every=1 ps", "output.fields_every=12 ps", "momentum={energy_max: 100 meV, energy_step: 6 meV, angles: 8}",
     )  # fmt: skip
     done = hpcwigner(path, *(word for setting in settings for word in ("--set", setting)))
     assert done.returncode == 0, done.stderr
