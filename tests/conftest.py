@@ -49,10 +49,10 @@ def pytest_collection_modifyitems(items):
 @pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter):
     """Counts what each rank ran of mpi/: pytest-mpi skips silently without --with-mpi, and a skipped test is no test."""
-    if report := os.environ.get("HPCWIGNER_MPI_REPORT"):
+    if path := os.environ.get("HPCWIGNER_MPI_REPORT"):
         ended = {kind: terminalreporter.stats.get(kind, []) for kind in ("passed", "failed", "error", "skipped")}
         counts = [sum("mpi/" in report.nodeid for report in reports) for reports in ended.values()]
-        Path(f"{report}.{MPI.COMM_WORLD.rank}").write_text(" ".join(map(str, counts)) + "\n", encoding="ascii")
+        Path(f"{path}.{MPI.COMM_WORLD.rank}").write_text(" ".join(map(str, counts)) + "\n", encoding="ascii")
 
 
 @pytest.fixture(scope="session")
@@ -119,9 +119,8 @@ def called(monkeypatch, capsys):
             loader.exec_module(module)
             for constant, value in constants.items():
                 patched.setattr(module, constant, value)
-            code = 0
             try:
-                module.main()
+                code = module.main() or 0
             except SystemExit as end:
                 code = end.code
         return code, *capsys.readouterr()

@@ -45,6 +45,7 @@ OTHERS_WORDS = re.compile(r"\[warn\] Epoll|\[[^\]]+:\d+\] PMIX ERROR")
 WORDS_OF_OPEN_MPI_5 = re.compile(r"^-+\nprterun detected that one or more processes exited.*?^-+\n", re.MULTILINE | re.DOTALL)
 FILES = ("series.h5", "fields.h5", "wigner.h5")
 SLAB = "{dimensions: 1, length: 6 um, cells: 48, boundary: periodic}"
+FEW_STEPS = "[{size: 50 fs, until: 0.75 ps}, {size: 125 fs}]"
 FIXED_STEPS = "[{size: 10 fs, until: 0.75 ps}, {size: 50 fs, until: 2 ps}, {size: 125 fs}]"
 
 BROAD = "{dimensions: 2, length: 4 um, cells: 64}"

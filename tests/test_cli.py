@@ -6,7 +6,7 @@ import sys
 import weakref
 
 import pytest
-from helpers import ROOT, clean_environment, hpcwigner, small_input
+from helpers import FEW_STEPS, ROOT, clean_environment, hpcwigner, small_input
 from mpi4py import MPI
 
 from hpcwigner.cli.main import VERBS, main
@@ -98,7 +98,6 @@ def test_an_error_on_one_rank_ends_all(tmp_path):
     assert "rank 1" in ran.stderr
 
 
-STEPS = "[{size: 50 fs, until: 0.75 ps}, {size: 125 fs}]"
 LOADED = """
 import sys
 from mpi4py import MPI
@@ -115,19 +114,9 @@ for loaded in MPI.COMM_WORLD.gather((code, *sorted(words))) or ():
 def test_a_run_loads_what_it_uses(tmp_path):
     """No plotting library; the libraries that read the input on one rank only."""
     (tmp_path / "loaded.py").write_text(LOADED, encoding="utf-8")
-    words = [
-        "mpirun",
-        "-n",
-        "2",
-        sys.executable,
-        tmp_path / "loaded.py",
-        "run",
-        small_input(tmp_path, steps=STEPS),
-        "--set",
-        "time.end=1 ps",
-        "--set",
-        "output.wigner_at=[]",
-    ]
+    shorter = "--set", "time.end=1 ps", "--set", "output.wigner_at=[]"
+    path = small_input(tmp_path, steps=FEW_STEPS)
+    words = ["mpirun", "-n", "2", sys.executable, tmp_path / "loaded.py", "run", path, *shorter]
     environment = clean_environment() | {"PYTHONPATH": str(ROOT)}
     ran = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False)
     lines = [line.split() for line in ran.stdout.splitlines() if line.startswith("LOADED")]

@@ -1,11 +1,9 @@
 """tools/gallery: the page follows from its JSON, each input is shown, verdicts follow from ranges; one input from end to end."""
 
-import importlib.util
 import re
 import shutil
 import subprocess
 import sys
-from importlib.machinery import SourceFileLoader
 
 import numpy as np
 import pytest
@@ -137,27 +135,6 @@ def program(*words):
 
 
 @pytest.fixture(scope="module")
-def tool():
-    """The tool as a module."""
-    loader = SourceFileLoader("gallery_tool", str(ROOT / "tools/gallery"))
-    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(loader.name, loader))
-    loader.exec_module(module)
-    return module
-
-
-@pytest.fixture
-def gallery(tool, monkeypatch, capsys):
-    """Calls the tool in this process; returns its exit code and the lines that it wrote to standard error."""
-
-    def call(*words):
-        monkeypatch.setattr(sys, "argv", ["gallery", *map(str, words)])
-        code = tool.main()
-        return code, capsys.readouterr().err.splitlines()
-
-    return call
-
-
-@pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """Folder of a gallery of one input, and what the tool said."""
     folder = tmp_path_factory.mktemp("gallery")
@@ -189,22 +166,22 @@ def test_one_input_from_run_to_page(made):
 
 
 @pytest.mark.slow
-def test_a_finished_run_is_used_again(made, gallery):
+def test_a_finished_run_is_used_again(made, called):
     folder, words, _ = made
     before = (folder / "runs/ws2_300K/series.h5").stat().st_mtime_ns
     page_before = (folder / "README.md").read_bytes()
-    assert gallery(*words, "--keep")[0] == 0
+    assert called("gallery", *words, "--keep")[0] == 0
     assert (folder / "runs/ws2_300K/series.h5").stat().st_mtime_ns == before
     assert (folder / "README.md").read_bytes() == page_before
 
 
 @pytest.mark.slow
-def test_a_run_from_elsewhere_takes_its_place(made, gallery):
+def test_a_run_from_elsewhere_takes_its_place(made, called):
     folder, words, _ = made
     (folder / "runs/ws2_300K").rename(folder / "elsewhere")
-    assert gallery(*words, "--run", f"ws2_300K={folder / 'elsewhere'}")[0] == 0
+    assert called("gallery", *words, "--run", f"ws2_300K={folder / 'elsewhere'}")[0] == 0
     assert not (folder / "runs/ws2_300K").exists()
-    assert gallery(*words, "--run", f"ws2_300K={folder}")[0] == 2
+    assert called("gallery", *words, "--run", f"ws2_300K={folder}")[0] == 2
     (folder / "elsewhere").rename(folder / "runs/ws2_300K")
 
 
@@ -215,10 +192,10 @@ def test_a_run_from_elsewhere_takes_its_place(made, gallery):
         (("--run", "x"), "expected INPUT=DIR"),
     ],
 )
-def test_wrong_words_are_refused_in_one_line(gallery, words, message):
-    code, lines = gallery(*words)
-    assert (code, len(lines)) == (2, 1)
-    assert message in lines[0]
+def test_wrong_words_are_refused_in_one_line(called, words, message):
+    code, _, errors = called("gallery", *words)
+    assert (code, errors.count("\n")) == (2, 1)
+    assert message in errors
 
 
 def test_program_of_a_revision():

@@ -13,13 +13,11 @@ import time
 from pathlib import Path
 
 import pytest
-from helpers import BROAD, FILES, LONG, ROOT, clean_environment, hpcwigner, same, small_input
+from helpers import BROAD, FEW_STEPS, FILES, LONG, ROOT, clean_environment, hpcwigner, same, small_input
 
 from hpcwigner.simulation.control import slurm_time_left
 from hpcwigner.storage.reading import read, read_summary
 from hpcwigner.terms.books import Books
-
-FEW_STEPS = "[{size: 50 fs, until: 0.75 ps}, {size: 125 fs}]"
 
 
 @pytest.mark.slow

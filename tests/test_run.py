@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 import xarray
-from helpers import ROOT, hpcwigner, small_input
+from helpers import FEW_STEPS, ROOT, hpcwigner, small_input
 from mpi4py import MPI
 
 from hpcwigner.observables.fields import central_weights
@@ -200,7 +200,7 @@ def test_shipped_inputs_are_valid():
 )
 def test_a_folded_sample_gives_the_whole_one(tmp_path, space, folded_on):
     """1e-12 of the largest value in every quantity of every file; folded on one or two ranks, whole on one."""
-    path = small_input(tmp_path, space=space, steps="[{size: 50 fs, until: 0.75 ps}, {size: 125 fs}]")
+    path = small_input(tmp_path, space=space, steps=FEW_STEPS)
     for symmetry, ranks in (("whole", 1), ("folded", folded_on)):
         shorter = "time.end=1.5 ps", "output.fields_every=0.5 ps", "output.wigner_at=[1 ps]"
         settings = (f"space.symmetry={symmetry}", "output.observables=[all]", *shorter)

@@ -11,7 +11,7 @@ import time
 import numpy as np
 import pytest
 import xarray
-from helpers import BROAD, FIXED_STEPS, LONG, ROOT, clean_environment, hpcwigner, same, small_input
+from helpers import BROAD, FEW_STEPS, FIXED_STEPS, LONG, ROOT, clean_environment, hpcwigner, same, small_input
 from mpi4py import MPI
 
 from hpcwigner.observables.curves import Curves, negative_windows
@@ -23,7 +23,6 @@ from hpcwigner.studies import sweep_summary
 from hpcwigner.studies.sweep import sweep
 
 TEMPERATURES = "temperature: [40 K, 77 K]"
-FEW_STEPS = "[{size: 50 fs, until: 0.75 ps}, {size: 125 fs}]"
 
 
 def sweep_input(folder, vary, more="", **options):

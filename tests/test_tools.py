@@ -88,7 +88,6 @@ def test_checkpoint_benchmark_answers_words():
 def test_tools_have_help_and_look_for_their_python_first(name, called):
     assert os.access(ROOT / "tools" / name, os.X_OK)
     statements = ast.parse((ROOT / "tools" / name).read_text("utf-8")).body
-    statements = ast.parse((ROOT / "tools" / name).read_text("utf-8")).body
     lines = [ast.unparse(statement) for statement in statements[1:4]]
     assert [line for line in lines if line != "from __future__ import annotations"][:2] == ["import project", "project.enter()"]
     code, out, _ = called(name, "--help")

@@ -26,7 +26,7 @@ from hpcwigner.runtime.parallel import on_first_rank
 from hpcwigner.runtime.vectors import WIDTH
 from hpcwigner.space.grid import SpaceGrid
 
-LEAST_POPULATION = 1e-290  # Of a cell in equilibrium: ratios of populations stay finite
+LEAST_POPULATION = 1e-305  # Of a cell in equilibrium: ratios of populations, and their roots, keep all digits
 MOST_CELLS = 20_000  # Energy cells of all valleys: the rates of each harmonic then take 3 GB
 
 

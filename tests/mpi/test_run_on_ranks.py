@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from helpers import close, small_input
+from helpers import FEW_STEPS, close, small_input
 from mpi4py import MPI
 
 from hpcwigner.problem import loading
@@ -13,7 +13,6 @@ from hpcwigner.simulation.run import run
 COMM = MPI.COMM_WORLD
 pytestmark = pytest.mark.mpi
 
-STEPS = "[{size: 50 fs, until: 0.75 ps}, {size: 125 fs}]"
 SHORT = "time.end=1.5 ps", "output.wigner_at=[1.25 ps]", "output.fields_every=0.75 ps"
 """21 steps."""
 TWO = "{dimensions: 2, length: 5 um, cells: [17, 14], boundary: periodic}"
@@ -33,7 +32,7 @@ FEWER = "momentum.angles={start: 8, reduce: [{at: 1 ps, to: 4}]}"
 def run_on(comm, folder, name, space, integrator, *settings):
     path = folder / f"{name}-{comm.size}.yaml"
     if comm.rank == 0:
-        small_input(folder, path.stem, space, integrator, STEPS)
+        small_input(folder, path.stem, space, integrator, FEW_STEPS)
     comm.Barrier()
     directory, finished = run(loading.load(path, (*SHORT, *settings)), comm, quiet=True)
     assert finished

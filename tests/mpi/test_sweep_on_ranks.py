@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from helpers import small_input
+from helpers import FEW_STEPS, small_input
 from mpi4py import MPI
 
 from hpcwigner.problem import loading
@@ -14,7 +14,6 @@ from hpcwigner.studies.sweep import sweep
 
 COMM = MPI.COMM_WORLD
 pytestmark = pytest.mark.mpi
-STEPS = "[{size: 50 fs, until: 0.75 ps}, {size: 125 fs}]"
 COARSE = ("momentum.energy_max=64 meV", "momentum.energy_step=8 meV", "time.end=2 ps")
 
 
@@ -27,7 +26,7 @@ def no_pictures(monkeypatch):
 def study(folder, name, text):
     path = folder / f"{name}.yaml"
     if COMM.rank == 0:
-        small_input(folder, name, "{dimensions: 1, length: 6 um, cells: 24}", steps=STEPS)
+        small_input(folder, name, "{dimensions: 1, length: 6 um, cells: 24}", steps=FEW_STEPS)
         with path.open("a", encoding="utf-8") as file:
             file.write(text)
     COMM.Barrier()
@@ -91,7 +90,7 @@ if COMM.size == 3:
         every = sensitivity.parameters
         monkeypatch.setattr(sensitivity, "parameters", lambda *words: every(*words)[:5])
         if COMM.rank == 0:
-            small_input(folder, steps=STEPS)
+            small_input(folder, steps=FEW_STEPS)
         COMM.Barrier()
         config = loading.load(folder / "run.yaml", COARSE)
         together = sensitivity.report(config, COMM, False, (1.0, 2.0), None)

@@ -36,7 +36,7 @@ class Reading:
     """A series variable of the verb `observables`, `exchange`, or a quantity of the rates (quantities.py)."""
     run: str | None = None
     """Name of the run; none for a quantity of the rates."""
-    temperature: Annotated[float | None, Quantity("K", positive=True, maximum=1000)] = None
+    temperature: Annotated[float | None, Quantity("K", minimum=1, maximum=1000)] = None
     """For a quantity of the rates."""
     valley: str | None = None
     """Its valley."""
