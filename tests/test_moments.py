@@ -93,14 +93,14 @@ def test_order_of_the_integrators(problem, reference, name, order):
     """Error of D_v over halved steps, with the pump fine, in the stiffest case (20 K)."""
     errors = []
     for count in (8, 16, 32):
-        plan = problem.plan((0.75, 200), (problem.end, count))
+        plan = problem.plan((0.75, 100), (problem.end, count))
         errors.append(deviation(problem.integrated(name, plan), reference, problem.times >= 1).max())
     orders = -np.diff(np.log2(errors))
     assert orders == pytest.approx([order, order], abs=0.2)
     assert errors[1] < 0.02
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize("rates", [300.0], indirect=True)
 def test_steps_are_chosen_to_the_tolerance(problem, reference):
     coarse = choose(problem, {"etd3": 1.0}, 1e-2, reference).plan
     fine = choose(problem, {"etd3": 1.0}, 1e-4, reference).plan
@@ -129,6 +129,26 @@ def test_steps_grow_while_the_tolerance_allows(problem, reference):
             assert deviation(tried, reference, problem.times >= 1).max() > 1e-3
 
 
+@pytest.mark.parametrize("rates", [300.0], indirect=True)
+def test_steps_within_a_pulse_keep_to_the_tolerance(problem, reference):
+    """A quarter of its FWHM where that is enough for D_v when the pulse has died, and shorter where it is not."""
+    exact = np.array([b.diffusion for b in reference])
+
+    def error(count):
+        budgets = problem.integrated("etd2", problem.plan((0.75, count), (problem.end, 20)))
+        died = problem.times == 0.75
+        return (np.abs(np.array([b.diffusion for b in budgets]) - exact)[died] / exact[problem.times >= 1].max(axis=0)).max()
+
+    counts = []
+    for tolerance in (1e-2, 2e-4):
+        (end, count), *_ = choose(problem, {"etd2": 1.0}, tolerance, reference).plan.phases
+        assert end == 0.75
+        assert error(count) <= tolerance
+        counts.append(count)
+    assert counts[0] == 10 < counts[1]
+    assert error(10) > 2e-4
+
+
 def test_steps_shrink_again_after_a_switch(problem):
     """Scattering that ends at 2 ps asks for short steps once more: phases begin anew there."""
     switched = dataclasses.replace(problem, switches=(2.0,), generators=[problem.generators[0]] * 2)
@@ -141,7 +161,7 @@ def test_steps_shrink_again_after_a_switch(problem):
     assert ends(dataclasses.replace(switched, end=30.0)) == [0.75, 2.0, 4.0, 5.0, 7.0, 22.0, 30.0]
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize("rates", [20.0], indirect=True)
 @pytest.mark.parametrize(("every", "end"), [(2.0, 6.0), (0.4, 6.0), (3.0, 3.0), (0.25, 0.5)])
 def test_steps_are_chosen_however_rare_the_outputs(problem, every, end):
     other = dataclasses.replace(problem, output_every=every, end=end)
@@ -153,7 +173,7 @@ def test_steps_are_chosen_however_rare_the_outputs(problem, every, end):
     assert errors.max() <= 5e-3
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize("rates", [300.0], indirect=True)
 def test_auto_takes_the_cheaper_integrator(problem, reference):
     """Whatever the order in which they are tried, and never dearer than either alone."""
     alone = [choose(problem, {name: 1.0}, 1e-3, reference) for name in ("etd2", "etd3")]

@@ -19,7 +19,8 @@ from hpcwigner.integrators.steps import StepPlan
 from hpcwigner.observables.budget import Budget, SpatialMoments
 from hpcwigner.reference.moment_problem import MomentProblem, relative_deviation
 
-LONGEST_PULSE_STEP = 0.01  # Steps while a source varies fast [ps]; at most a tenth of the pulse's FWHM
+SHORT = 0.01  # The shortest steps to try [ps]; while a source varies fast, at most a tenth of the pulse's FWHM
+LONGEST_OF_PULSE = 0.25  # The longest while a source varies fast, in parts of the pulse's FWHM
 PHASES = (2.0, 3.0, 5.0)
 """Steps may change this long after the start, a source or a switch [ps], and after ten, a hundred, … times that."""
 SHARES = (1.0, 0.5, 0.25)  # Parts of the tolerance that early phases may use up: what they spare allows longer steps later
@@ -79,7 +80,8 @@ class _Trial:
         self.judged = problem.times >= problem.judged_from - 1e-9
         self.reference = np.array([b.diffusion for b in reference])
         self.windows = pulse_windows(problem, self.tick, largest)
-        self.counts = _counts(self.tick, largest)
+        fewest = math.ceil(self.tick / largest - 1e-9)
+        self.counts = _counts(fewest, max(math.ceil(self.tick / SHORT - 1e-9), 2 * fewest))
         self.ends = _ends_of_phases(problem, self.windows)
         self._cache: OperatorCache | None = None
         if name in SCHEMES:
@@ -94,21 +96,26 @@ class _Trial:
     def longest(self, target: float, bound: float) -> Choice | None:
         """In each phase the longest steps with an error below `target`, or else the shortest if within the tolerance.
 
+        While a source varies fast the error is the difference from the shortest steps in what is left when it has died.
         None if that costs `bound` or more, or does not exist.
         """
         phases: tuple[tuple[float, int], ...] = ()
         done, state = 0, None
         for end in self.ends:
-            fixed = next((window.steps_per_tick for window in self.windows if window.begin < end <= window.end), None)
-            for count in self.counts if fixed is None else [fixed]:
+            window = next((window for window in self.windows if window.begin < end <= window.end), None)
+            counts = self.counts if window is None else window.counts
+            shortest = None
+            if window is not None and len(counts) > 1:
+                _, shortest = self._continued(self._until(end, *phases, (end, counts[-1])), done, state)
+            for count in counts:
                 tried = (*phases, (end, count))
                 if Choice(self.name, self.problem.plan(*tried, (self.problem.end, self.counts[0]))).cost >= bound:
                     return None
-                if fixed is not None:
-                    break
-                plan = dataclasses.replace(self.problem.plan(*tried), end=end)
+                plan = self._until(end, *tried)
                 error, after = self._continued(plan, done, state)
-                if error <= target or (count == self.counts[-1] and error <= self.tolerance):
+                if shortest is not None:
+                    error = max(error, self._difference(end, after, shortest))
+                if error <= target or (count == counts[-1] and (window is not None or error <= self.tolerance)):
                     done, state = len(plan.steps()), after
                     break
             else:
@@ -116,6 +123,16 @@ class _Trial:
             phases = tried
         merged = [list(same)[-1] for _, same in itertools.groupby(phases, key=lambda phase: phase[1])]
         return Choice(self.name, self.problem.plan(*merged))
+
+    def _until(self, end: float, *phases: tuple[float, int]) -> StepPlan:
+        return dataclasses.replace(self.problem.plan(*phases), end=end)
+
+    def _difference(self, time: float, moments: SpatialMoments, others: SpatialMoments) -> float:
+        """Largest difference of D_v between two states, relative to the valley's largest |D_v| that counts."""
+        ends = np.array([[self.problem.budget_at(time, m).diffusion] for m in (moments, others)])
+        scale = np.nanmax(np.abs(self.reference[self.judged]), axis=0, initial=0.0)
+        with np.errstate(divide="ignore", invalid="ignore"):  # nothing that counts: infinite, unless equal
+            return float(np.nanmax(np.abs(ends[0] - ends[1]) / scale, initial=0.0))
 
     def _continued(self, plan: StepPlan, done: int, state: SpatialMoments | None) -> tuple[float, SpatialMoments]:
         """Largest error of D_v in the steps of a plan that are not done yet, and the state after them."""
@@ -132,7 +149,13 @@ class PulseWindow:
 
     begin: float
     end: float  # [ps], multiples of a tick
-    steps_per_tick: int
+    fewest: int  # Steps per tick
+    most: int
+
+    @property
+    def counts(self) -> list[int]:
+        """Candidate numbers of steps per tick."""
+        return _counts(self.fewest, self.most)
 
 
 def pulse_windows(problem: MomentProblem, tick: float, largest: float) -> list[PulseWindow]:
@@ -140,11 +163,12 @@ def pulse_windows(problem: MomentProblem, tick: float, largest: float) -> list[P
     windows: list[PulseWindow] = []
     for source in sorted(problem.sources, key=lambda source: source.window[0]):
         begin, end = math.floor(source.window[0] / tick + 1e-9) * tick, _round_up(source.window[1], tick)
-        count = math.ceil(tick / min(LONGEST_PULSE_STEP, source.shortest_time / 10, largest) - 1e-9)
+        fewest = math.ceil(tick / min(LONGEST_OF_PULSE * source.shortest_time, largest) - 1e-9)
+        most = math.ceil(tick / min(SHORT, source.shortest_time / 10, largest) - 1e-9)
         if windows and begin <= windows[-1].end:
             last = windows.pop()
-            begin, end, count = last.begin, max(last.end, end), max(last.steps_per_tick, count)
-        windows.append(PulseWindow(begin, end, count))
+            begin, end, fewest, most = last.begin, max(last.end, end), max(last.fewest, fewest), max(last.most, most)
+        windows.append(PulseWindow(begin, end, fewest, most))
     return [window for window in windows if window.begin < problem.end]
 
 
@@ -161,10 +185,8 @@ def _ends_of_phases(problem: MomentProblem, windows: Sequence[PulseWindow]) -> l
     return sorted(t for t in ends | {problem.end} if t > 1e-9)
 
 
-def _counts(tick: float, largest: float) -> list[int]:
-    """Candidate numbers of steps per tick: from steps of at most `largest` down to those of a pulse, or half of it."""
-    fewest = math.ceil(tick / largest - 1e-9)
-    most = max(math.ceil(tick / LONGEST_PULSE_STEP - 1e-9), 2 * fewest)
+def _counts(fewest: int, most: int) -> list[int]:
+    """Candidate numbers of steps per tick between two, which belong to them."""
     counts = {n for n in (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 25, 32, 40, 50, 64, 80, 100, 128) if fewest <= n <= most}
     return sorted(counts | {fewest, most})
 
