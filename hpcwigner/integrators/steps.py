@@ -1,5 +1,6 @@
 """The fixed sequence of time steps of a run: known before it starts, hence the same on any number of ranks."""
 
+import bisect
 import dataclasses
 import functools
 import itertools
@@ -47,11 +48,12 @@ class StepPlan:
     @functools.cached_property
     def marks(self) -> list[float]:
         """All times from 0 on at which a step must end [ps]."""
-        marks = list(self.output_times)
+        marks = self.output_times.tolist()
         for time in (*self.switches, *self.stops):
-            if time < self.end and min(abs(time - mark) for mark in marks) > 1e-9 * self.tick:
-                marks.append(time)
-        return sorted(map(float, marks))
+            place = bisect.bisect(marks, time)
+            if time < self.end and min(abs(time - mark) for mark in marks[max(0, place - 1) : place + 1]) > 1e-9 * self.tick:
+                marks.insert(place, time)
+        return marks
 
     def steps(self) -> list[Step]:
         """All steps in order."""

@@ -199,9 +199,9 @@ class Problem(Kinetics):
         amplification = SCHEMES[integrator].amplification if integrator in SCHEMES else runge_kutta(3)
         everywhere = [generator for by_class in self.local_generators for generator in by_class]
         decays = np.min([generator.out_rates[1:].min(axis=0) for generator in everywhere], axis=0)
-        damped, free = (stable_step(amplification, rates, d) for d in (decays, np.zeros_like(decays)))
-        # Number decays by diffusion only, which the drift and fast scattering make together, explicitly.
-        longest = min(damped, max(free, self._diffusive_limit))
+        longest, diffusive = stable_step(amplification, rates, decays), self._diffusive_limit
+        if longest > diffusive:  # number decays by diffusion only, which the drift and fast scattering make together, explicitly
+            longest = min(longest, max(stable_step(amplification, rates, np.zeros_like(decays)), diffusive))
         return min(longest, *(term.longest_step() for term in self.terms))
 
     @property

@@ -149,9 +149,9 @@ class RunOutput:
             self.top_share = max(self.top_share, float(moments.zeroth[top].sum() / number))
         changes = self._changes(now, state) if SERIES in due or FIELDS in due else None
         if SERIES in due:
-            row, snapshot = self.files[SERIES].append(now), self._snapshot(now, state, directions, moments, changes)
-            if self.comm.rank == 0:
-                write_series(self.files[SERIES], row, self._observables[SERIES], snapshot)
+            snapshot = self._snapshot(now, state, directions, moments, changes)
+            row = {o.name: o.compute(snapshot) for o in self._observables[SERIES]} if self.comm.rank == 0 else None
+            self.files[SERIES].append_whole(now, row)
         if FIELDS in due:
             transfer = None if changes is None else self._transfer(changes)
             local = LocalState(directions, self.decomposition, generator, moments, transfer)
@@ -265,9 +265,3 @@ class RunOutput:
 def _due(plan: StepPlan, times: Sequence[float] | Array) -> dict[int, float]:
     """Time [ps] of each output by the number of steps that are done then."""
     return {int(done): float(time) for done, time in zip(plan.steps_until(times), times, strict=True)}
-
-
-def write_series(file: OutputFile, row: int, observables: Sequence[Observable], snapshot: Snapshot) -> None:
-    """Fills a row of a series file."""
-    for observable in observables:
-        file.write(row, observable.name, observable.compute(snapshot))

@@ -154,7 +154,10 @@ def together(dataset: h5py.Dataset) -> contextlib.AbstractContextManager[Any]:
 
 
 class OutputFile:
-    """One file, opened by all ranks. Rows are appended along time; every method is collective unless it says otherwise."""
+    """One file, opened by all ranks. Rows are appended along time; every method is collective unless it says otherwise.
+
+    `append` and `write` make a row of parts from many ranks, `append_whole` one that rank 0 has.
+    """
 
     _file: Any
 
@@ -163,7 +166,7 @@ class OutputFile:
         attributes: Mapping[str, str | int], constants: Sequence[Constant] = (), compress: bool = False,
     ) -> None:  # fmt: skip
         """Makes the file; `coordinates` are all but time, in the units of the file. Fails if it exists."""
-        self._open(path, comm, variables, "w-")
+        self._open(path, comm, "w-")
         self._file.attrs.update(attributes)
         for name, axis in {"time": np.empty(0), **coordinates}.items():
             growing: dict[str, Any] = {"maxshape": (None,), "chunks": (512,)} if name == "time" else {}
@@ -176,6 +179,7 @@ class OutputFile:
             dataset.attrs.update({"references": v.source} if v.source else {})
         for constant in constants:
             add_variable(self._file, *constant)
+        self._set_variables(variables)
         self._file.flush()
 
     @classmethod
@@ -195,30 +199,58 @@ class OutputFile:
                     set_aside(path)
         comm.Barrier()
         self = cls.__new__(cls)
-        self._open(path, comm, content[0], "r+")
-        self.rows = len(self._file["time"])
+        self._open(path, comm, "r+")
+        self._set_variables(content[0])
         return self
 
-    def _open(self, path: Path, comm: MPI.Intracomm, variables: Sequence[Variable], mode: str) -> None:
-        self.path, self.comm, self.variables, self.rows = path, comm, {v.name: v for v in variables}, 0
-        self._file = h5py.File(path, mode, **access(comm))
+    def _open(self, path: Path, comm: MPI.Intracomm, mode: str) -> None:
+        self.path, self.comm, self._file = path, comm, h5py.File(path, mode, **access(comm))
+
+    def _set_variables(self, variables: Sequence[Variable]) -> None:
+        self.variables = {v.name: v for v in variables}
+        self._datasets = {name: self._file[name] for name in ("time", *self.variables)}  # looking one up takes as long as a write
+        self.rows = len(self._datasets["time"])
+        self._held: list[tuple[float, Mapping[str, Array | float] | None]] = []  # Rows that are not written yet
 
     def append(self, time: float) -> int:
         """Adds a row at `time` [ps] and returns its number; `write` fills it."""
         self.rows += 1
         with writing(self.path):
-            for name in ("time", *self.variables):
-                self._file[name].resize(self.rows, axis=0)
+            for dataset in self._datasets.values():
+                dataset.resize(self.rows, axis=0)
             if self.comm.rank == 0:
-                self._file["time"][-1] = time
+                self._datasets["time"][-1] = time
         return self.rows - 1
+
+    def append_whole(self, time: float, values: Mapping[str, Array | float] | None) -> None:
+        """Adds a row at `time` [ps]: on rank 0 the values of all variables, in the program's units. `flush` writes it.
+
+        Not for compressed files.
+        """
+        self.rows += 1
+        self._held.append((time, values and {name: np.array(value) for name, value in values.items()}))
+        if len(self._held) == _CHUNK_ROWS:
+            self._write_held()
+
+    def _write_held(self) -> None:
+        held, self._held = self._held, []
+        if not held:
+            return
+        with writing(self.path):
+            for name, dataset in self._datasets.items():
+                dataset.resize(self.rows, axis=0)
+                if self.comm.rank == 0 and name != "time":
+                    rows = np.array([values[name] for _, values in held if values is not None])
+                    dataset[-len(held) :] = rows * self.variables[name].scale
+            if self.comm.rank == 0:
+                self._datasets["time"][-len(held) :] = [time for time, _ in held]
 
     def write(self, row: int, name: str, values: Array | float | None, block: tuple[slice, ...] = ()) -> None:
         """This rank's part of a variable, if any, in the program's units: `block` along its last dimensions.
 
         Independent, but collective in a compressed file: HDF5 filters in parallel only collectively.
         """
-        dataset = self._file[name]
+        dataset = self._datasets[name]
         if dataset.compression is None:
             if values is not None:
                 with writing(self.path):
@@ -239,14 +271,17 @@ class OutputFile:
     @property
     def row_bytes(self) -> int:
         """Size of a row."""
-        return 8 * (1 + sum(math.prod(self._file[name].shape[1:]) for name in self.variables))
+        return 8 * sum(math.prod(dataset.shape[1:]) for dataset in self._datasets.values())
 
     def flush(self) -> None:
         """What was written reaches the disk. Raises WriteError."""
+        self._write_held()
         with writing(self.path):
             self._file.flush()
 
     def close(self) -> None:
         """Closes the file; a second call does nothing. Raises WriteError."""
+        if self._file:
+            self._write_held()
         with writing(self.path):
             self._file.close()

@@ -21,7 +21,6 @@ from hpcwigner.runtime.errors import InputError, RunError
 from hpcwigner.runtime.parallel import on_first_rank
 from hpcwigner.simulation import measured, spectra
 from hpcwigner.simulation.control import Control, Request
-from hpcwigner.simulation.output import write_series
 from hpcwigner.simulation.progress import LOG, start_logging
 from hpcwigner.simulation.restart import CHECKPOINTS, SERIES, SPECTRA
 from hpcwigner.simulation.run import MOMENTS, ensure, finished, lock_directory, put_aside, require_same_input
@@ -190,7 +189,7 @@ def write_moments(problem: Problem, directory: Path) -> None:
         file = OutputFile(part, MPI.COMM_SELF, observables, axes, attributes | problem.config.slab_attribute)
         snapshots = problem.moments.snapshots()
         for time, snapshot in zip(problem.moments.times, snapshots, strict=True):
-            write_series(file, file.append(float(time)), observables, snapshot)
+            file.append_whole(float(time), {o.name: o.compute(snapshot) for o in observables})
         file.close()
     if problem.config.output.spectrum is not None:
         zeroth = np.array([snapshot.moments.zeroth for snapshot in snapshots])

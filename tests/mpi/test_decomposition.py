@@ -151,3 +151,23 @@ def test_files_hold_every_ranks_part(folder):
     with h5py.File(path, "r") as written:
         assert np.array_equal(written["field"][()], 2.0 * np.array([[0, 1, 2], [15, 16, 17]]))
         assert np.array_equal(written["time"][()], [0.0, 1.5])
+
+
+def test_rows_of_the_first_rank_are_there_after_a_flush(folder):
+    """Between others, more than are held at once, whatever their arrays hold later."""
+    path = folder / "out.h5"
+    observables = [Observable("field", ("time", "x"), "um-1", "a field", "t + x", lambda values: values, scale=2.0)]
+    file = OutputFile(path, COMM, observables, {"x": np.arange(3.0)}, {"ranks": COMM.size})
+    values = np.zeros(3)
+    for row in range(700):
+        values[:] = row + np.arange(3)
+        file.append_whole(0.5 * row, {"field": values} if COMM.rank == 0 else None)
+        if row in {0, 10}:
+            file.flush()
+            assert len(list(file.blocks(row))) == 2
+            assert [len(block) for _, _, block in file.blocks(0)] == [row + 1, row + 1]
+    file.close()
+    COMM.Barrier()
+    with h5py.File(path, "r") as written:
+        assert np.array_equal(written["field"][()], 2.0 * (np.arange(700.0)[:, None] + np.arange(3)))
+        assert np.array_equal(written["time"][()], 0.5 * np.arange(700))
