@@ -35,5 +35,5 @@ def test_it_is_the_dense_product(cells, points):
     for h, m in ((1, 1), (2, 2), (3, 1)):
         off_diagonal = dense[m] - np.diag(dense[m].diagonal())
         expected[h, :points, N] += before[h, :points, U] @ off_diagonal.T
-    assert tile.slots == pytest.approx(expected, rel=0, abs=1e-13 * cells)
+    np.testing.assert_allclose(tile.slots, expected, rtol=0, atol=1e-13 * cells)
     assert sparse.nonzeros(1) == np.count_nonzero(dense[1]) - cells

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from helpers import ROOT, exponential, problem_of
 from mpi4py import MPI
+from scipy.integrate import solve_ivp
 
 from hpcwigner.exciton import materials, valley
 from hpcwigner.exciton.phonons import Couplings
+from hpcwigner.observables.budget import SpatialMoments
 from hpcwigner.observables.curves import negative_windows
 from hpcwigner.problem import builder, kinetics, loading
 from hpcwigner.reference.moment_problem import deviation
@@ -31,6 +33,29 @@ def test_population_is_what_was_generated(rates, light_cone):
     lossless = problem_of(rates, light_cone, radiation=False)
     for i, budget in enumerate(lossless.moments.reference()):
         assert budget.population.sum() == pytest.approx(lossless.sources[0].generated(0.25 * i), abs=2e-9)
+
+
+def test_the_reference_solves_the_moment_equations(problem):
+    """During the pulse and after it, by an adaptive Runge-Kutta method with |p0(t)|² as it is."""
+    l0, l1, velocity = (*(problem.generators[0].block(m) for m in (0, 1)), problem.generators[0].equilibrium.velocity)
+    (source,) = problem.sources
+    rate = source.spectrum(0)
+
+    def slope(t, y):
+        m0, m1, m2 = y.reshape(3, -1)
+        formed = source.strength(t) * rate
+        return np.concatenate(
+            (l0 @ m0 + formed, l1 @ m1 + velocity * m0, l0 @ m2 + 2 * velocity * m1 + source.width_squared * formed)
+        )
+
+    times = problem.times[:5]
+    solved = solve_ivp(slope, (0, times[-1]), np.zeros(3 * len(rate)), "DOP853", times, rtol=1e-12, atol=1e-16, max_step=0.02)
+    for (time, exact), y in zip(problem.exact_moments()[1:5], solved.y.T[1:], strict=True):
+        expected = problem.budget_at(time, SpatialMoments(*y.reshape(3, -1)))
+        budget = problem.budget_at(time, exact)
+        for name in ("population", "width_squared", "diffusion"):
+            values, others = getattr(budget, name), getattr(expected, name)
+            assert values == pytest.approx(others, rel=1e-8, abs=1e-9 * np.abs(others).max()), (time, name)
 
 
 def test_the_density_is_narrower_than_the_field(rates, light_cone):

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from hpcwigner.exciton.constants import COULOMB, HBAR2_OVER_M0
 from hpcwigner.runtime.arrays import Array
+from hpcwigner.runtime.quadrature import gauss_legendre
 
 Potential = Callable[[Array], Array]  # V(r) [meV] at the distance r [nm], Gaussian units: negative and isotropic in the plane
 SMALLEST_IMAGE = 1e-15  # Image charges below this are left out
@@ -75,12 +76,6 @@ class Film:
         return np.asarray(-COULOMB / math.sqrt(in_plane * out_of_plane) * total)
 
 
-@functools.cache
-def _gauss(points: int) -> tuple[Array, Array]:
-    """Nodes and weights of a Gauss-Legendre rule on [−1, 1], each of shape (point,): the same for every basis."""
-    return np.polynomial.legendre.leggauss(points)
-
-
 class Basis:
     """The functions φ_0…φ_{N−1} of decay length 2/β = `scale` [nm], and a radial quadrature for matrix elements."""
 
@@ -89,7 +84,7 @@ class Basis:
 
     def __init__(self, scale: float, size: int = FUNCTIONS) -> None:
         self.scale, self.size = scale, size
-        nodes, weights = _gauss(POINTS)
+        nodes, weights = gauss_legendre(POINTS)
         t, end = 0.5 * (1 + nodes), (4 * size + 120) * scale / 2  # functions decay beyond the last turning point 4N/β
         self.radius = end * t**3
         self.weight = 0.5 * weights * 3 * end * t**2 * 2 * math.pi * self.radius

@@ -17,6 +17,7 @@ from numba import njit
 
 from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.errors import InputError
+from hpcwigner.runtime.quadrature import gauss_legendre
 
 TAYLOR_REACH = 0.25
 TAYLOR_TERMS = 13  # 0.25^13/13! = 2e-18
@@ -76,7 +77,7 @@ def _taylor(generator: Array, step: float, highest: int) -> tuple[Array, ...]:
 
 def _taylor_weights(shift: float, highest: int) -> Array:
     """w_lj for l = 0…`highest`, shape (l, j), by Gauss quadrature of the integrals above."""
-    nodes, gauss = np.polynomial.legendre.leggauss(24)
+    nodes, gauss = gauss_legendre(24)
     s, gauss = 0.5 * (1 + nodes), 0.5 * gauss * np.exp(-shift * 0.5 * (1 + nodes))
     j = np.arange(TAYLOR_TERMS)
     inverse_factorial = np.array([1 / math.factorial(int(i)) for i in j])

@@ -14,14 +14,15 @@ NEGLIGIBLE_SOURCE = 1e-30  # Steps that form less than this part of all excitons
 class Schedule:
     """The planned steps and the sources' polynomials in each of them, in plain numbers."""
 
-    def __init__(self, plan: StepPlan, sources: Sequence[Source]) -> None:
+    def __init__(self, plan: StepPlan, sources: Sequence[Source], first: int = 0) -> None:
+        """Polynomials are known from step number `first` on."""
         self.steps = plan.steps()
         self.end = plan.end
         self._nothing: tuple[Array | None, ...] = (None,) * len(sources)
         self._polynomials: dict[int, tuple[Array | None, ...]] = {}
         total = sum(abs(source.amplitude) for source in sources)
         over: set[int] = set()  # Sources that have decayed after their window
-        for number, step in enumerate(self.steps):
+        for number, step in enumerate(self.steps[first:], first):
             polynomials: list[Array | None] = [None] * len(sources)
             for k, source in enumerate(sources):
                 if k in over:

@@ -15,6 +15,7 @@ from hpcwigner.exciton.constants import HBAR, HBAR2_OVER_M0
 from hpcwigner.exciton.phonons import AcousticPhonon, OpticalPhonon, Phonon, bose
 from hpcwigner.momentum.equilibrium import Equilibrium
 from hpcwigner.runtime.arrays import Array
+from hpcwigner.runtime.quadrature import gauss_legendre
 
 ANGLES = 64  # Angles between 0 and π; with these numbers of points rates are good to 1e-3 or better (tests/test_rates.py)
 POINTS = 4  # Gauss points on each piece of an energy cell
@@ -42,7 +43,7 @@ def _optical(phonon: OpticalPhonon, equilibrium: Equilibrium, orders: int) -> Ar
     breaks = breaks[(breaks >= max(shift, 0.0)) & (breaks <= cells.edges(final)[-1])]
     lower, width = breaks[:-1], np.diff(breaks)
     keep = width > 1e-9 * cells.width(final)  # drops overlaps due to rounding of coinciding edges
-    nodes, weights = np.polynomial.legendre.leggauss(POINTS)
+    nodes, weights = gauss_legendre(POINTS)
     energy = (lower[keep, None] + width[keep, None] * (0.5 + 0.5 * nodes)).ravel()
     weight = (0.5 * width[keep, None] * weights).ravel()
     theta = (np.arange(ANGLES) + 0.5) * np.pi / ANGLES
@@ -66,8 +67,8 @@ def _acoustic(phonon: AcousticPhonon, equilibrium: Equilibrium, orders: int) -> 
     valley = cells.valleys.index(phonon.valley)
     momentum = phonon.sound_momentum
     energy = HBAR2_OVER_M0 * momentum**2 / (2 * phonon.valley.mass)
-    nodes, weights = np.polynomial.legendre.leggauss(POINTS)
-    chi_nodes, chi_weights = np.polynomial.legendre.leggauss(2 * ANGLES)
+    nodes, weights = gauss_legendre(POINTS)
+    chi_nodes, chi_weights = gauss_legendre(2 * ANGLES)
     chi = 0.25 * np.pi * (1 + chi_nodes)
     edges = np.sqrt(cells.edges(valley) / energy)
     # cosh ξ at which Q' or Q crosses an edge, and more breaks for wide cells; shape (χ, break)

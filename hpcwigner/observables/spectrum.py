@@ -20,6 +20,7 @@ from hpcwigner.exciton.radiation import LightCone
 from hpcwigner.exciton.sidebands import Sideband, sidebands
 from hpcwigner.momentum.equilibrium import Equilibrium
 from hpcwigner.runtime.arrays import Array
+from hpcwigner.runtime.quadrature import gauss_legendre
 
 POINTS = 8  # Gauss points in an energy cell, over which a golden-rule rate is averaged
 
@@ -76,7 +77,7 @@ def sideband_rates(
 def _cell_rates(band: Sideband, equilibrium: Equilibrium, light_cone: LightCone, dephasing: float) -> Array:
     """Boltzmann-weighted averages over each cell of a sideband's golden-rule rate [1/ps], shape (cell,)."""
     cells, valley = equilibrium.cells, _number(equilibrium, band)
-    nodes, weights = np.polynomial.legendre.leggauss(POINTS)
+    nodes, weights = gauss_legendre(POINTS)
     edges = cells.edges(valley)
     kinetic = edges[:-1, None] + 0.5 * np.diff(edges)[:, None] * (1 + nodes)
     boltzmann = weights * np.exp(-(kinetic - edges[:-1, None]) / equilibrium.thermal_energy)

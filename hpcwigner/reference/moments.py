@@ -18,6 +18,7 @@ from hpcwigner.observables.budget import SpatialMoments
 from hpcwigner.runtime.arrays import Array
 from hpcwigner.runtime.parallel import readable
 from hpcwigner.terms.generator import LocalGenerator
+from hpcwigner.terms.pulse import SOURCE_DEGREE
 from hpcwigner.terms.term import Source, State
 
 
@@ -100,20 +101,30 @@ class ExactMoments:
 
     For (strengths, M0, M1, M2) the generator G = [[−d], [f, L_0], [0, v, L_1], [w0² f, 0, 2v, L_0]] is block-triangular; its
     exponential is made by Taylor series and squaring block by block, where every block is dominated by nonnegative ones (no
-    eigenvectors: integrators/propagators.py).
+    eigenvectors: integrators/propagators.py). Where sources vary, a nilpotent block in place of −d advances their polynomials.
     """
 
-    def __init__(self, generator: LocalGenerator, step: float, sources: Sequence[Source], stage: int) -> None:
-        """`step` [ps]; `stage` of the scattering, for the sources' spectra."""
-        self._sources = [source for source in sources if math.isfinite(source.decay)]
+    def __init__(
+        self, generator: LocalGenerator, step: float, sources: Sequence[Source], stage: int, varying: bool = False
+    ) -> None:
+        """`step` [ps]; `stage` of the scattering, for the sources' spectra.
+
+        With `varying`, sources are polynomials of each step with its exact moments, otherwise exponentials.
+        """
+        self._step, self._varying = step, varying
+        self._sources = [source for source in sources if varying or math.isfinite(source.decay)]
         l0, l1, velocity = generator.block(0), generator.block(1), np.diag(generator.equilibrium.velocity)
         decays, widths = (np.array([getattr(s, key) for s in self._sources]) for key in ("decay", "width_squared"))
         f = np.array([source.spectrum(stage) for source in self._sources]).reshape(-1, len(l0)).T
+        drive, fastest = np.diag(-decays), max(generator.fastest_rate, decays.max(initial=0.0))
+        if varying:
+            derivatives = np.arange(1, SOURCE_DEGREE + 1) / step
+            drive, f = np.kron(np.eye(len(widths)), np.diag(derivatives, 1)), np.kron(f, np.eye(1, SOURCE_DEGREE + 1))
+            widths, fastest = np.repeat(widths, SOURCE_DEGREE + 1), max(generator.fastest_rate, SOURCE_DEGREE / step)
         g = {
-            (0, 0): np.diag(-decays), (1, 0): f, (1, 1): l0, (2, 1): velocity, (2, 2): l1,
+            (0, 0): drive, (1, 0): f, (1, 1): l0, (2, 1): velocity, (2, 2): l1,
             (3, 0): widths * f, (3, 2): 2 * velocity, (3, 3): l0,
         }  # fmt: skip
-        fastest = max(generator.fastest_rate, decays.max(initial=0.0))
         squarings = max(0, math.ceil(math.log2(step * fastest / 0.25))) if fastest > 0 else 0
         g = {key: step / 2**squarings * block for key, block in g.items()}
         term: Blocks = {(i, i): np.eye(len(g[i, i])) for i in range(4)}
@@ -127,7 +138,11 @@ class ExactMoments:
 
     def advance(self, moments: SpatialMoments, time: float) -> SpatialMoments:
         """Moments one step after `time` [ps]."""
-        now = [np.array([s.strength(time) for s in self._sources]), moments.zeroth, moments.first, moments.second]
+        if self._varying:
+            strengths = [a for source in self._sources for a in source.polynomial(time, self._step)]
+        else:
+            strengths = [source.strength(time) for source in self._sources]
+        now = [np.array(strengths), moments.zeroth, moments.first, moments.second]
         return SpatialMoments(*(sum(self._blocks[i, j] @ now[j] for j in range(i + 1)) for i in (1, 2, 3)))
 
 

@@ -1,0 +1,16 @@
+"""Gauss quadrature, whose nodes take numpy as long to find as the integrals they are for."""
+
+import functools
+
+import numpy as np
+
+from hpcwigner.runtime.arrays import Array
+
+
+@functools.cache
+def gauss_legendre(points: int) -> tuple[Array, Array]:
+    """Nodes and weights of a Gauss-Legendre rule on [−1, 1], each of shape (point,) and not writable."""
+    rule = np.polynomial.legendre.leggauss(points)
+    for numbers in rule:
+        numbers.flags.writeable = False
+    return rule
