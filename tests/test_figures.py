@@ -11,7 +11,6 @@ from mpi4py import MPI
 
 from hpcwigner.observables.curves import phases, settled, thermalisation
 from hpcwigner.observables.transport import intrinsic_diffusion
-from hpcwigner.plotting import style
 from hpcwigner.problem import loading
 from hpcwigner.runtime.errors import InputError
 from hpcwigner.simulation.run import ensure
@@ -29,10 +28,8 @@ SETTINGS = tuple(word for setting in SMALL for word in ("--set", setting))
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
     """Folder and output of `figures`."""
-    folder, save = tmp_path_factory.mktemp("paper"), style.save
-    with pytest.MonkeyPatch.context() as patched:  # what is drawn does not depend on the resolution
-        patched.setattr(style, "save", lambda figure, *paths, dpi: save(figure, *paths, dpi=dpi // 6))
-        process = hpcwigner("figures", "-o", folder, *SETTINGS)
+    folder = tmp_path_factory.mktemp("paper")
+    process = hpcwigner("figures", "-o", folder, *SETTINGS)
     assert process.returncode == 0, process.stderr
     return folder, process
 
