@@ -232,9 +232,11 @@ def test_scattering_changes_at_the_switch(rates, light_cone):
     assert np.all(budgets[-1].parts["interv"] == 0)
 
 
-def curves_with_exponential_states(temperature, step):
+def curves_with_exponential_states(temperature, step, *more):
     """Time and D_v(t) [cm²/s] of the shipped input with the wave functions of the independent calculation (module docstring)."""
-    settings = loading.load(ROOT / f"inputs/ws2_{temperature}K.yaml", [f"momentum.energy_step={step} meV", "momentum.angles=4"])
+    settings = loading.load(
+        ROOT / f"inputs/ws2_{temperature}K.yaml", [f"momentum.energy_step={step} meV", "momentum.angles=4", *more]
+    )
     material = materials.load("ws2_hbn")
     couplings = Couplings.from_material(material, exponential(valley.solve(material), 1.355))
     problem = builder.assemble(
@@ -247,7 +249,7 @@ def curves_with_exponential_states(temperature, step):
 @pytest.mark.slow
 def test_diffusion_of_the_independent_calculation_at_300_and_77_kelvin():
     """1.20 cm²/s in all valleys after 2 ps; 77 K: 6.5/4.2/5.0 at 1 ps, 2.61 from 10 ps on."""
-    time, warm = curves_with_exponential_states(300, 2)
+    time, warm = curves_with_exponential_states(300, 4, "time.end=5 ps")
     assert warm[time >= 3] == pytest.approx(1.20, rel=0.05)
     time, cold = curves_with_exponential_states(77, 0.5)
     assert cold[time == 1.0][0] == pytest.approx([6.5, 4.2, 5.0], rel=0.05)
