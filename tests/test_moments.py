@@ -181,9 +181,9 @@ def test_steps_shrink_again_after_a_switch(problem):
     def ends(moments):
         return _ends_of_phases(moments, pulse_windows(moments, 0.25, math.inf))
 
-    assert ends(switched) == [0.75, 2.0, 4.0, 5.0, 6.0]
-    assert ends(dataclasses.replace(problem, end=30.0)) == [0.75, 2.0, 3.0, 5.0, 20.0, 30.0]
-    assert ends(dataclasses.replace(switched, end=30.0)) == [0.75, 2.0, 4.0, 5.0, 7.0, 22.0, 30.0]
+    assert ends(switched) == [0.75, 2.0, 4.0, 4.5, 5.0, 6.0]
+    assert ends(dataclasses.replace(problem, end=30.0)) == [0.75, 2.0, 2.5, 3.0, 5.0, 20.0, 25.0, 30.0]
+    assert ends(dataclasses.replace(switched, end=30.0)) == [0.75, 2.0, 4.0, 4.5, 5.0, 7.0, 22.0, 27.0, 30.0]
 
 
 @pytest.mark.parametrize("rates", [20.0], indirect=True)

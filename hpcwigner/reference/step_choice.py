@@ -21,7 +21,7 @@ from hpcwigner.reference.moment_problem import MomentProblem, relative_deviation
 
 SHORT = 0.01  # The shortest steps to try [ps]; while a source varies fast, at most a tenth of the pulse's FWHM
 LONGEST_OF_PULSE = 0.25  # The longest while a source varies fast, in parts of the pulse's FWHM
-PHASES = (2.0, 3.0, 5.0)
+PHASES = (2.0, 2.5, 3.0, 5.0)
 """Steps may change this long after the start, a source or a switch [ps], and after ten, a hundred, … times that."""
 SHARES = (1.0, 0.5, 0.25)  # Parts of the tolerance that early phases may use up: what they spare allows longer steps later
 
@@ -173,7 +173,7 @@ def pulse_windows(problem: MomentProblem, tick: float, largest: float) -> list[P
 
 
 def _ends_of_phases(problem: MomentProblem, windows: Sequence[PulseWindow]) -> list[float]:
-    """Times at which steps may change: 2, 5, 20, 50, … ps after the start, each source and each switch, and the end."""
+    """Times at which steps may change: 2, 2.5, 3, 5, 20, … ps after the start, each source and each switch, and the end."""
     every = problem.output_every
     begins = sorted({0.0, *problem.switches, *(window.begin for window in windows)})
     ends = {problem.end}

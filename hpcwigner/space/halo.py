@@ -241,7 +241,8 @@ class Halo:
             if self.mirrors is None:
                 np.copyto(ghost, inside)
                 return
-            ghost[...] = inside[:, :, self.mirrors[axis]]
+            for angle, mirrored in enumerate(self.mirrors[axis]):  # half the time of one copy with an array of indices
+                ghost[:, :, angle] = inside[:, :, mirrored]
             return
         # Open: nothing comes in; the outgoing edge value continues, so that the stencil does not reflect it.
         edge = np.take(own, [-1 if side else 0], axis=axis)
