@@ -105,15 +105,15 @@ class _Trial:
             window = next((window for window in self.windows if window.begin < end <= window.end), None)
             counts = self.counts if window is None else window.counts
             shortest = None
-            if window is not None and len(counts) > 1:
-                _, shortest = self._continued(self._until(end, *phases, (end, counts[-1])), done, state)
             for count in counts:
                 tried = (*phases, (end, count))
                 if Choice(self.name, self.problem.plan(*tried, (self.problem.end, self.counts[0]))).cost >= bound:
                     return None
                 plan = self._until(end, *tried)
                 error, after = self._continued(plan, done, state)
-                if shortest is not None:
+                if window is not None and count != counts[-1]:
+                    if shortest is None:
+                        _, shortest = self._continued(self._until(end, *phases, (end, counts[-1])), done, state)
                     error = max(error, self._difference(end, after, shortest))
                 if error <= target or (count == counts[-1] and (window is not None or error <= self.tolerance)):
                     done, state = len(plan.steps()), after
@@ -129,10 +129,10 @@ class _Trial:
 
     def _difference(self, time: float, moments: SpatialMoments, others: SpatialMoments) -> float:
         """Largest difference of D_v between two states, relative to the valley's largest |D_v| that counts."""
-        ends = np.array([[self.problem.budget_at(time, m).diffusion] for m in (moments, others)])
+        one, other = (self.problem.budget_at(time, m).diffusion for m in (moments, others))
         scale = np.nanmax(np.abs(self.reference[self.judged]), axis=0, initial=0.0)
         with np.errstate(divide="ignore", invalid="ignore"):  # nothing that counts: infinite, unless equal
-            return float(np.nanmax(np.abs(ends[0] - ends[1]) / scale, initial=0.0))
+            return float(np.nanmax(np.abs(one - other) / scale, initial=0.0))
 
     def _continued(self, plan: StepPlan, done: int, state: SpatialMoments | None) -> tuple[float, SpatialMoments]:
         """Largest error of D_v in the steps of a plan that are not done yet, and the state after them."""
