@@ -19,8 +19,8 @@ from hpcwigner.integrators.steps import StepPlan
 from hpcwigner.observables.budget import Budget, SpatialMoments
 from hpcwigner.reference.moment_problem import MomentProblem, relative_deviation
 
-SHORT = 0.01  # The shortest steps to try [ps]; while a source varies fast, at most a tenth of the pulse's FWHM
-LONGEST_OF_PULSE = 0.25  # The longest while a source varies fast, in parts of the pulse's FWHM
+SHORTEST_STEP = 0.01  # The shortest steps to try [ps]; while a source varies fast, at most a tenth of the pulse's FWHM
+LONGEST_PULSE_STEP = 0.25  # The longest while a source varies fast, in parts of the pulse's FWHM
 PHASES = (2.0, 2.5, 3.0, 5.0)
 """Steps may change this long after the start, a source or a switch [ps], and after ten, a hundred, … times that."""
 SHARES = (1.0, 0.5, 0.25)  # Parts of the tolerance that early phases may use up: what they spare allows longer steps later
@@ -81,7 +81,7 @@ class _Trial:
         self.reference = np.array([b.diffusion for b in reference])
         self.windows = pulse_windows(problem, self.tick, largest)
         fewest = math.ceil(self.tick / largest - 1e-9)
-        self.counts = _counts(fewest, max(math.ceil(self.tick / SHORT - 1e-9), 2 * fewest))
+        self.counts = _counts(fewest, max(math.ceil(self.tick / SHORTEST_STEP - 1e-9), 2 * fewest))
         self.ends = _ends_of_phases(problem, self.windows)
         self._cache: OperatorCache | None = None
         if name in SCHEMES:
@@ -163,8 +163,8 @@ def pulse_windows(problem: MomentProblem, tick: float, largest: float) -> list[P
     windows: list[PulseWindow] = []
     for source in sorted(problem.sources, key=lambda source: source.window[0]):
         begin, end = math.floor(source.window[0] / tick + 1e-9) * tick, _round_up(source.window[1], tick)
-        fewest = math.ceil(tick / min(LONGEST_OF_PULSE * source.shortest_time, largest) - 1e-9)
-        most = math.ceil(tick / min(SHORT, source.shortest_time / 10, largest) - 1e-9)
+        fewest = math.ceil(tick / min(LONGEST_PULSE_STEP * source.shortest_time, largest) - 1e-9)
+        most = math.ceil(tick / min(SHORTEST_STEP, source.shortest_time / 10, largest) - 1e-9)
         if windows and begin <= windows[-1].end:
             last = windows.pop()
             begin, end, fewest, most = last.begin, max(last.end, end), max(last.fewest, fewest), max(last.most, most)

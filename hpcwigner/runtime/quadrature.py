@@ -1,4 +1,4 @@
-"""Gauss quadrature, whose nodes take numpy as long to find as the integrals they are for."""
+"""Gauss-Legendre rules, found once: numpy takes as long to find their nodes as a short integral takes."""
 
 import functools
 
