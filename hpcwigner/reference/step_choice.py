@@ -96,7 +96,7 @@ class _Trial:
     def longest(self, target: float, bound: float) -> Choice | None:
         """In each phase the longest steps with an error below `target`, or else the shortest if within the tolerance.
 
-        While a source varies fast the error is the difference from the shortest steps in what is left when it has died.
+        While a source varies fast the error is the difference of D_v at the end of its window from that with the shortest steps.
         None if that costs `bound` or more, or does not exist.
         """
         phases: tuple[tuple[float, int], ...] = ()
