@@ -32,7 +32,7 @@ from hpcwigner.terms.scattering import ScatteringStage
 
 SLOWEST = (
     "test_readme", "test_tutorial", "test_figures", "test_restart", "test_sweep", "test_run", "test_shipped", "test_contributing",
-    "test_tools", "test_compile", "test_reduced",
+    "test_tools", "test_compile", "test_reduced", "test_walls", "test_uniform_slab", "test_spectra_output",
 )  # fmt: skip
 """Files that begin first, so that no worker is left with a long one at the end."""
 

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 import xarray
-from helpers import FEW_STEPS, ROOT, hpcwigner, small_input
+from helpers import FEW_STEPS, FILES, ROOT, hpcwigner, small_input
 from mpi4py import MPI
 
 from hpcwigner.observables.fields import central_weights
@@ -90,16 +90,13 @@ def test_xarray_opens_every_file(finished):
 
 
 @pytest.mark.slow
-def test_written_input_runs_again_to_the_same_result(finished):
-    folder, _ = finished
-    again = hpcwigner(folder / "run/input.yaml", "--output", folder / "again", ranks=2)
-    assert again.returncode == 0, again.stderr
-    for name in ("series.h5", "fields.h5", "wigner.h5"):
-        with (
-            xarray.open_dataset(folder / "run" / name, engine="h5netcdf") as a,
-            xarray.open_dataset(folder / "again" / name, engine="h5netcdf") as b,
-        ):
-            assert a.drop_attrs().identical(b.drop_attrs()), name
+def test_written_input_runs_again_to_the_same_result(tmp_path):
+    first = hpcwigner(small_input(tmp_path, steps="auto"))
+    again = hpcwigner(tmp_path / "run/input.yaml", "--output", tmp_path / "again")
+    assert first.returncode == again.returncode == 0, first.stderr + again.stderr
+    for name in FILES:
+        a, b = (xarray.load_dataset(tmp_path / folder / name, engine="h5netcdf") for folder in ("run", "again"))
+        assert a.drop_attrs().identical(b.drop_attrs()), name
 
 
 def test_a_run_directory_is_never_overwritten(finished):
@@ -189,24 +186,24 @@ def test_shipped_inputs_are_valid():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("space", "folded_on"),
+    "space",
     [
-        ("{dimensions: 1, length: 6 um, cells: 48, boundary: periodic}", 2),
-        ("{dimensions: 1, length: 2 um, cells: 48, boundary: open}", 1),
-        ("{dimensions: 2, length: 2 um, cells: [24, 20], boundary: periodic}", 1),
-        ("{dimensions: 2, length: 2 um, cells: [24, 20], boundary: reflecting}", 2),
-        ("{dimensions: 2, length: 2 um, cells: [24, 20], boundary: open}", 1),
+        "{dimensions: 1, length: 6 um, cells: 48, boundary: periodic}",
+        "{dimensions: 1, length: 2 um, cells: 48, boundary: open}",
+        "{dimensions: 2, length: 2 um, cells: [24, 20], boundary: periodic}",
+        "{dimensions: 2, length: 2 um, cells: [24, 20], boundary: reflecting}",
+        "{dimensions: 2, length: 2 um, cells: [24, 20], boundary: open}",
     ],
 )
-def test_a_folded_sample_gives_the_whole_one(tmp_path, space, folded_on):
-    """1e-12 of the largest value in every quantity of every file; folded on one or two ranks, whole on one."""
+def test_a_folded_sample_gives_the_whole_one(tmp_path, space):
+    """1e-12 of the largest value in every quantity of every file; folded on several ranks: mpi/test_run_on_ranks.py."""
     path = small_input(tmp_path, space=space, steps=FEW_STEPS)
-    for symmetry, ranks in (("whole", 1), ("folded", folded_on)):
+    for symmetry in ("whole", "folded"):
         shorter = "time.end=1.5 ps", "output.fields_every=0.5 ps", "output.wigner_at=[1 ps]"
         settings = (f"space.symmetry={symmetry}", "output.observables=[all]", *shorter)
         words = (*(w for s in settings for w in ("--set", s)), "--output", tmp_path / symmetry)
-        assert hpcwigner(path, *words, ranks=ranks).returncode == 0
-    for name in ("series.h5", "fields.h5", "wigner.h5"):
+        assert hpcwigner(path, *words).returncode == 0
+    for name in FILES:
         whole, folded = (read(tmp_path / symmetry / name).data for symmetry in ("whole", "folded"))
         assert set(whole) == set(folded)
         for quantity, expected in whole.items():

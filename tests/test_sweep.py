@@ -20,7 +20,7 @@ from hpcwigner.runtime.errors import InputError
 from hpcwigner.simulation.control import Control, Request
 from hpcwigner.storage.reading import read
 from hpcwigner.studies import sweep_summary
-from hpcwigner.studies.sweep import sweep
+from hpcwigner.studies.sweep import moments_run, sweep
 
 TEMPERATURES = "temperature: [40 K, 77 K]"
 
@@ -345,9 +345,16 @@ def test_a_point_that_runs_elsewhere_is_left_alone(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("no_pictures")
-def test_walltime_counts_for_the_whole_sweep(tmp_path):
+def test_walltime_counts_for_the_whole_sweep(tmp_path, monkeypatch):
     path = sweep_input(tmp_path, "temperature: [40 K, 50 K, 60 K, 77 K]", ", moments: true")
-    assert sweep(loading.load(path, ["time.walltime=1e-3 s"]), MPI.COMM_SELF, quiet=True) is None
+
+    def slow(*point):
+        moments_run(*point)
+        time.sleep(0.6)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("hpcwigner.studies.sweep.moments_run", slow)
+        assert sweep(loading.load(path, ["time.walltime=0.5 s"]), MPI.COMM_SELF, quiet=True) is None
     assert len(list((tmp_path / "study").glob("point_*/moments.h5"))) == 1
     assert "4 of 4 points finished" in sweep(loading.load(path), MPI.COMM_SELF, quiet=True)
     above = Control(MPI.COMM_SELF, tmp_path, math.inf, None)
