@@ -297,7 +297,7 @@ def test_the_steps_timed_are_the_runs_own(planned):
     assert timed_shapes(problem.space, 4) == [(6, 1), (24, 1)]
     assert list(leg.load.costs.points) == [6, 24]
     assert min(leg.load.costs.seconds) > 0
-    assert leg.steps == len(choice.plan.steps())
+    assert leg.steps == len(choice.plan.steps)
     assert leg.load.exchanges == SCHEMES["etd2"].evaluations
     assert leg.load.halo_bytes == leg.load.state_bytes == 8 * problem.angles.count * problem.cells.size
 

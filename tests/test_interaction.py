@@ -159,7 +159,7 @@ def test_steps_given_by_hand_may_be_inaccurate_but_not_unstable(tmp_path, delay)
     problem = problem_of(tmp_path, f"interaction.annihilation={{{block}}}", "pump.density=4e12 cm^-2", space=FINE)
     limit = RELAXED / max(1.5 * 60 * problem.peak_density, 1 / delay if delay else 0)
     assert problem.largest_step("etd3") == pytest.approx(limit * RESOLVED * 0.01 ** (1 / 3), rel=1e-9)
-    assert len(with_steps(problem, "etd3", 0.98 * limit).choose_steps([]).plan.steps()) == 10
+    assert len(with_steps(problem, "etd3", 0.98 * limit).choose_steps([]).plan.steps) == 10
     found = rf"time\.steps: found a step of .* ps, expected at most {limit:.3g} ps, the shortest time of annihilation at the peak"
     with pytest.raises(InputError, match=found):
         with_steps(problem, "etd3", 1.02 * limit).choose_steps([])

@@ -129,7 +129,7 @@ def test_order_of_the_integrators(problem, reference, name, order):
 def test_steps_are_chosen_to_the_tolerance(problem, reference):
     coarse = choose(problem, {"etd3": 1.0}, 1e-2, reference).plan
     fine = choose(problem, {"etd3": 1.0}, 1e-4, reference).plan
-    assert len(fine.steps()) > len(coarse.steps())
+    assert len(fine.steps) > len(coarse.steps)
     for plan, tolerance in ((coarse, 1e-2), (fine, 1e-4)):
         assert deviation(problem.integrated("etd3", plan), reference, problem.times >= 1).max() <= tolerance
     with pytest.raises(NoStepsError):
@@ -140,7 +140,7 @@ def test_steps_are_chosen_to_the_tolerance(problem, reference):
 def test_steps_grow_while_the_tolerance_allows(problem, reference):
     """Fewer steps than with one size after the pulse, and no phase could have longer ones."""
     plan = choose(problem, {"etd2": 1.0}, 1e-3, reference).plan
-    sizes = [step.size for step in plan.steps()]
+    sizes = [step.size for step in plan.steps]
     assert sizes == sorted(sizes)
     counts = [count for _, count in plan.phases]
     assert len(counts) > 2
@@ -193,7 +193,7 @@ def test_steps_are_chosen_however_rare_the_outputs(problem, every, end):
     reference = other.reference()
     plan = choose(other, {"etd2": 0.3}, 5e-3, reference).plan
     assert plan.end == end
-    assert sum(step.size for step in plan.steps()) == pytest.approx(end)
+    assert sum(step.size for step in plan.steps) == pytest.approx(end)
     errors = np.nan_to_num(deviation(other.integrated("etd2", plan), reference, other.times >= 1))
     assert errors.max() <= 5e-3
 
@@ -209,12 +209,12 @@ def test_auto_takes_the_cheaper_integrator(problem, reference):
 
 def test_stability_caps_the_steps(problem, reference):
     plan = choose(problem, {"etd3": 0.05}, 1e-2, reference).plan
-    assert max(step.size for step in plan.steps()) <= 0.05
+    assert max(step.size for step in plan.steps) <= 0.05
 
 
 def test_steps_land_exactly_on_outputs(problem):
     plan = dataclasses.replace(problem.plan((0.7, 7), (2.0, 3), (6.0, 2)), output_every=0.3, end=6.0, stops=())
-    steps = plan.steps()
+    steps = plan.steps
     starts = [s.start for s in steps]
     for index, number in enumerate(plan.steps_until(plan.output_times)[:-1]):
         assert starts[number] == plan.output_times[index]
@@ -224,7 +224,7 @@ def test_steps_land_exactly_on_outputs(problem):
 
 def test_scattering_changes_at_the_switch(rates, light_cone):
     switched = problem_of(rates, light_cone, end=6.0, off_at=4.0, off=("intervalley",)).moments
-    steps = switched.plan((6.0, 5)).steps()
+    steps = switched.plan((6.0, 5)).steps
     assert {s.stage for s in steps if s.start < 4.0} == {0}
     assert {s.stage for s in steps if s.start >= 4.0} == {1}
     budgets = switched.integrated("etd3", switched.plan((0.75, 25), (6.0, 5)))

@@ -228,7 +228,7 @@ def test_folding_is_chosen_when_it_can_be(tmp_path):
 @pytest.mark.parametrize(("integrator", "ranks"), [("etd2", 1), ("etd3", 2), ("arkimex3", 1)])
 def test_memory_is_what_was_predicted(tmp_path, integrator, ranks):
     """Within 10 %, of runs whose state is not small beside the program."""
-    space = "{dimensions: 2, length: 4 um, cells: 96}"
+    space = "{dimensions: 2, length: 4 um, cells: 72}"
     path = small_input(tmp_path, space=space, integrator=integrator)
     settings = [
         "time.end=0.25 ps",

@@ -146,8 +146,8 @@ def test_two_pulses_are_the_sum_of_their_own(tmp_path):
         assert together == pytest.approx(alone + second, rel=1e-9, abs=1e-12 * np.abs(together).max())
     reference = both.reference()
     chosen = choose(both, {"etd2": 0.1}, 1e-2, reference)
-    inside = [step.size for step in chosen.plan.steps() if 2.75 < step.start < 3.4]
-    between = [step.size for step in chosen.plan.steps() if 1.6 < step.start < 2.4]
+    inside = [step.size for step in chosen.plan.steps if 2.75 < step.start < 3.4]
+    between = [step.size for step in chosen.plan.steps if 1.6 < step.start < 2.4]
     assert max(inside) <= 0.025 < min(between)
     error = [
         abs(b.diffusion / r.diffusion - 1).max() for b, r in zip(both.integrated("etd2", chosen.plan), reference, strict=True)

@@ -55,7 +55,9 @@ def _phi_of_numbers(z: Array) -> tuple[Array, ...]:
     by_recursion = np.exp(far)
     for order in range(1, HIGHEST_PHI + 1):
         by_recursion = (by_recursion - 1 / math.factorial(order - 1)) / far
-        series = sum(near**j / float(math.factorial(j + order)) for j in range(20))
+        series = np.zeros_like(near)
+        for j in reversed(range(20)):
+            series = series * near + 1 / math.factorial(j + order)
         phi.append(np.where(np.abs(z) < 1, series, by_recursion))
     return tuple(phi)
 

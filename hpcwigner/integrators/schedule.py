@@ -16,7 +16,7 @@ class Schedule:
 
     def __init__(self, plan: StepPlan, sources: Sequence[Source], first: int = 0) -> None:
         """Polynomials are known from step number `first` on."""
-        self.steps = plan.steps()
+        self.steps = plan.steps
         self.end = plan.end
         self._nothing: tuple[Array | None, ...] = (None,) * len(sources)
         self._polynomials: dict[int, tuple[Array | None, ...]] = {}

@@ -55,7 +55,8 @@ class StepPlan:
                 marks.insert(place, time)
         return marks
 
-    def steps(self) -> list[Step]:
+    @functools.cached_property
+    def steps(self) -> Sequence[Step]:
         """All steps in order."""
         steps = []
         for start, stop in itertools.pairwise(self.marks):
@@ -74,7 +75,7 @@ class StepPlan:
     def legs(self, angles: int) -> list[tuple[int, int, int]]:
         """Parts of the run with the same number of angles, which are `angles` at first: (first step, last step + 1, angles)."""
         changes = self.steps_until([time for time, _ in self.reductions]).tolist()
-        ends, numbers = [*changes, len(self.steps())], [angles, *(number for _, number in self.reductions)]
+        ends, numbers = [*changes, len(self.steps)], [angles, *(number for _, number in self.reductions)]
         return [(first, end, n) for first, end, n in zip([0, *changes], ends, numbers, strict=True) if end > first]
 
     def describe(self) -> str:
@@ -84,7 +85,7 @@ class StepPlan:
 
     def steps_until(self, times: Iterable[float]) -> NDArray[np.int64]:
         """Number of steps done at some of the marks, same shape as `times` [ps]."""
-        starts = np.array([step.start for step in self.steps()] + [self.end])
+        starts = np.array([step.start for step in self.steps] + [self.end])
         return np.searchsorted(starts, np.asarray(list(times)) - 1e-9 * self.tick)
 
 

@@ -257,7 +257,7 @@ class Problem(Kinetics):
         limit, cause = stable, "the stability limit of the drift on this grid"
         if rate * stable > RELAXED:
             limit, cause = RELAXED / rate, f"the shortest time of {names} at the peak density"
-        if (longest := max(step.size for step in chosen.steps())) > limit:
+        if (longest := max(step.size for step in chosen.steps)) > limit:
             raise InputError(f"time.steps: found a step of {longest:g} ps, expected at most {limit:.3g} ps, {cause}")
 
     def reductions(self, reference: list[Budget]) -> tuple[tuple[float, int], ...]:

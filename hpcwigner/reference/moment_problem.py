@@ -111,7 +111,7 @@ class MomentProblem:
         outputs = dict(zip(plan.steps_until(times).tolist(), times.tolist(), strict=True))
         propagators: dict[tuple[int, float], ExactMoments] = {}
         states: Moments = []
-        for number, planned in enumerate(plan.steps()[first:], first + 1):
+        for number, planned in enumerate(plan.steps[first:], first + 1):
             key = stage, size = planned.stage, planned.size
             if key not in propagators:
                 propagators[key] = ExactMoments(self.generators[stage], size, self.sources, stage, varying=True)

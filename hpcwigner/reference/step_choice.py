@@ -44,7 +44,7 @@ class Choice:
         An implicit stage of ARK3(2)4L[2]SA and ARS(4,4,3) takes two: residual and resolvent.
         """
         per_step = SCHEMES[self.integrator].cost() if self.integrator in SCHEMES else 8.0
-        return len(self.plan.steps()) * per_step
+        return len(self.plan.steps) * per_step
 
 
 def choose(
@@ -116,7 +116,7 @@ class _Trial:
                         _, shortest = self._continued(self._until(end, *phases, (end, counts[-1])), done, state)
                     error = max(error, self._difference(end, after, shortest))
                 if error <= target or (count == counts[-1] and (window is not None or error <= self.tolerance)):
-                    done, state = len(plan.steps()), after
+                    done, state = len(plan.steps), after
                     break
             else:
                 return None

@@ -102,7 +102,7 @@ def _of_rank(problem: Problem, choice: Choice, ranks: int) -> tuple[float, float
     nx, ny = (math.ceil(n / p) for n, p in zip(problem.space.shape, (px, py), strict=True))
     cells, angles = problem.cells.size, problem.angles.count
     per_point = 8 * angles * cells
-    sizes = {(step.stage, step.size) for step in choice.plan.steps()}
+    sizes = {(step.stage, step.size) for step in choice.plan.steps}
     halo = 4 * HALO * (ny + (nx if problem.space.dimensions == 2 else 0)) * per_point
     observation = (1 + problem.space.dimensions) * nx * ny * per_point / angles
     checkpoint = 2 * min(LARGEST_WRITE, nx * ny * per_point) if problem.config.checkpoint.keep else 0
@@ -218,7 +218,7 @@ def _in_brief(config: Config, comm: MPI.Intracomm) -> tuple[str, float]:
     size = output_bytes(problem, choice.plan)
     problem.free()
     return (
-        f"{_unknowns(problem):.4g} unknowns, {len(choice.plan.steps())} steps of {choice.integrator}, "
+        f"{_unknowns(problem):.4g} unknowns, {len(choice.plan.steps)} steps of {choice.integrator}, "
         f"{memory.resident / MIB:.0f} MiB per rank, output {size / MIB:.1f} MiB"
     ), size
 
@@ -249,7 +249,7 @@ def report(problem: Problem, choice: Choice, memory: str, ranks: int, reference:
         f"coherent      ħΓ_0 = {HBAR * problem.formation_rate:.4g} meV, light cone below {problem.light_cone.energy:.3g} meV",
         f"terms         {', '.join(dict.fromkeys(term.name for term in problem.terms))}",
         f"unknowns      {_unknowns(problem):.4g} on {ranks} ranks ({px}×{py}){folded}",
-        f"steps         {len(plan.steps())} of {choice.integrator}: " + plan.describe(),
+        f"steps         {len(plan.steps)} of {choice.integrator}: " + plan.describe(),
         *(f"{line.replace(': ', '     ', 1)}" for line in problem.about_landscape),
         *(f"warning       {doubt}" for doubt in problem.doubts),
         f"resolution    {resolution.describe(problem.peak_loss(reference))}",

@@ -42,7 +42,7 @@ def announce(problem: Problem, equation: WignerEquation, choice: Choice, directo
         LOG.info("sample: %s", registry.SLABS[problem.config.slab])
     if problem.config.left_out:
         LOG.warning("%s", problem.config.left_out)
-    LOG.info("%s, %d steps: %s", choice.integrator, len(choice.plan.steps()), choice.plan.describe())
+    LOG.info("%s, %d steps: %s", choice.integrator, len(choice.plan.steps), choice.plan.describe())
     if isinstance(angles := problem.config.momentum.angles, FewerAngles) and angles.reduce == "auto" and problem.why_all_angles:
         LOG.info("angles: not reduced, since %s", problem.why_all_angles)
     for line in problem.about_landscape:

@@ -76,7 +76,7 @@ class GenericArkimex:
 def generic_petsc(case: Case, short: FullSystem, matrices: tuple[Any, Any], steps: Choice) -> Row:
     """With the ladder of our arkimex3 and the loosest GMRES that the moment equations need; cost on the shorter sample."""
     small = GenericArkimex(case.implicit, case.explicit, case.source, case)
-    planned, due = [(s.start, s.size) for s in steps.plan.steps()], set(steps.plan.steps_until(steps.plan.output_times).tolist())
+    planned, due = [(s.start, s.size) for s in steps.plan.steps], set(steps.plan.steps_until(steps.plan.output_times).tolist())
     for rtol in KRYLOV:
         states: list[Array] = []
 

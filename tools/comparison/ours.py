@@ -80,13 +80,13 @@ def fixed_ladders(case: Case) -> Iterator[tuple[Row, Choice]]:
         chosen = _choice(case, name)
         short = dataclasses.replace(chosen.plan, end=6.0)
         run_full(case, name, dataclasses.replace(short, end=short.output_every))  # compiles kernels
-        durations, sizes = run_full(case, name, short), [step.size for step in short.steps()]
+        durations, sizes = run_full(case, name, short), [step.size for step in short.steps]
         cost = statistics.median(durations[-12:])
         making = statistics.mean(max(0.0, durations[sizes.index(size)] - cost) for size in set(sizes))
-        setup = making * len({step.size for step in chosen.plan.steps()})
+        setup = making * len({step.size for step in chosen.plan.steps})
         plans = [dataclasses.replace(chosen.plan, phases=(chosen.plan.phases[0], (case.times[-1], n))) for n in (1, 2, 4, 8)]
-        curve = [(len(plan.steps()) * cost + setup, case.error(p.moments.integrated(name, plan))) for plan in plans]
-        steps, error = len(chosen.plan.steps()), case.error(p.moments.integrated(name, chosen.plan))
+        curve = [(len(plan.steps) * cost + setup, case.error(p.moments.integrated(name, plan))) for plan in plans]
+        steps, error = len(chosen.plan.steps), case.error(p.moments.integrated(name, chosen.plan))
         settings = re.sub(r" to ([\d.]+ ps)", r" (to \1)", chosen.plan.describe())
         label = "Strang splitting" if name == "strang" else f"hpcwigner {name}"
         needs = f"{steps} steps, {setup:.2g} s for operators"
