@@ -103,10 +103,11 @@ class DriftDiffusion:
     def formed(self, number: int, time: float, stage: int) -> Array:
         """What a source adds at `time` [ps] [per ps]; excitons are thermal in the valley in which they appear."""
         source = self.sources[number]
-        if abs(source.strength(time)) < OVER * source.amplitude:
+        strength = source.strength(time)
+        if abs(strength) < OVER * source.amplitude:
             return np.zeros(self.shape)
         if isinstance(source, PulseSource):
-            by_valley = source.strength(time) * self.cells.valley_sum(source.spectrum(stage))
+            by_valley = strength * self.cells.valley_sum(source.spectrum(stage))
             return np.asarray(self._profiles[number][:, :, None] * by_valley)
         return (source.formation(time) @ self._of_valley).reshape(self.shape)
 

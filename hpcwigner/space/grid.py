@@ -15,6 +15,7 @@ from hpcwigner.runtime.kernels import HALO
 from hpcwigner.runtime.parallel import node_numbers
 from hpcwigner.space.walls import Edges, Surface, Wall
 
+_MIRROR = Surface(1.0)
 SEEN = 1e-12  # Of a spot's peak: so much of it the nearest cell must hold. (Moment equations are solved on few wide cells.)
 
 
@@ -79,7 +80,7 @@ class SpaceGrid:
     def _edge(self, axis: int, side: int) -> Wall:
         """The same of the whole sample. A surface that is a mirror is reflecting."""
         edge = self.boundary.wall(axis, side) if isinstance(self.boundary, Edges) else self.boundary
-        return "reflecting" if edge == Surface(1.0) else edge
+        return "reflecting" if edge == _MIRROR else edge
 
     def periodic(self, axis: int) -> bool:
         """Whether the sample is periodic along an axis."""
